@@ -1,0 +1,3 @@
+//! Load tools and measurements.
+#![forbid(unsafe_code)]
+fn main() {}

@@ -1,0 +1,3 @@
+//! The project's own commands: what CI runs, and the demo.
+#![forbid(unsafe_code)]
+fn main() {}

@@ -1,0 +1,1 @@
+//! Which backend a request belongs to.

@@ -1,0 +1,10 @@
+//! Every decision Ringbolt takes, as pure functions and state machines.
+//!
+//! No file here opens a socket, reads the clock, starts a thread or draws a random number: time and
+//! randomness are arguments, results are values. That is what makes each of them testable alone.
+#![forbid(unsafe_code)]
+
+pub mod affinity;
+pub mod http;
+pub mod limits;
+pub mod route;

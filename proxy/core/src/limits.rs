@@ -1,0 +1,1 @@
+//! Every bound the proxy relies on, in one place, with its reason.

@@ -1,0 +1,3 @@
+//! Chat backends of the quick start.
+#![forbid(unsafe_code)]
+fn main() {}

@@ -1,0 +1,1 @@
+//! The event loop of one worker thread. All unsafe code of the workspace lives in this crate.

@@ -1,0 +1,3 @@
+//! The daemon `ringbolt`.
+#![forbid(unsafe_code)]
+fn main() {}

@@ -1,0 +1,2 @@
+//! What the black-box tests share.
+#![forbid(unsafe_code)]
