@@ -1,1 +1,48 @@
-//! The event loop of one worker thread. All unsafe code of the workspace lives in this crate.
+//! The event loop of one worker thread: readiness by `io_uring` or epoll, tasks, timers, sockets, pipes. All
+//! unsafe code of the workspace lives in this crate.
+//!
+//! It decides when a task runs and who is told that a descriptor is ready. It knows no protocol, no
+//! configuration and no tunnel. Nothing in it leaves its thread but wakers, [`mailbox`] ends and
+//! [`BoundListener`]s. No memory is ever lent to the kernel.
+//!
+//! Start reading at [`Reactor`]; below it stand the engines (`ring`, `epoll`), beside it the `executor`, above
+//! it what tasks use ([`Socket`], [`Listener`], [`connect`], [`Sleep`], [`select`]).
+
+mod connect;
+mod epoll;
+mod executor;
+pub mod limits;
+mod listener;
+pub mod mailbox;
+mod pin;
+mod pipe;
+mod reactor;
+mod readiness;
+mod refusal;
+mod ring;
+mod select;
+mod slab;
+mod socket;
+mod source;
+mod timer;
+mod waker;
+mod wheel;
+
+pub use connect::connect;
+pub use listener::{BoundListener, Listener};
+pub use pin::{available_cores, pin_to_core};
+pub use pipe::{Pipe, splice};
+pub use reactor::{NoSink, Reactor, Sink, Stats};
+pub use readiness::{Engine, EngineChoice, Ready, UnknownEngine};
+pub use refusal::RingRefusal;
+pub use select::{Either, Select, join, select, yield_now};
+pub use socket::{
+    Keepalive, Socket, SocketOptions, recv, send, send_vectored, set_incoming_cpu, shutdown_write,
+};
+pub use source::SourceId;
+pub use timer::{Elapsed, Sleep, Timeout};
+pub use waker::SinkToken;
+pub use wheel::TimerId;
+
+#[cfg(test)]
+mod tests;

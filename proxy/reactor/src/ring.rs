@@ -1,0 +1,202 @@
+//! The ring engine: one multishot poll for each descriptor. No buffer is ever lent to the kernel. Decides
+//! which ring flags are used, by trying; knows no tasks, sinks or sockets.
+
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::time::Duration;
+
+use io_uring::types::{Fd, SubmitArgs, Timespec};
+use io_uring::{Builder, EnterFlags, IoUring, cqueue, opcode, squeue};
+use rustix::event::{EventfdFlags, eventfd};
+
+use crate::limits::{COMPLETION_ENTRIES, SUBMISSION_ENTRIES};
+use crate::readiness::{Engine, EngineStats, Event, Readiness, Ready, Wait};
+use crate::refusal::Refused;
+
+/// Key of completions nobody waits for. No source has it: its generation is above theirs.
+const NOBODY: u64 = u64::MAX - 1;
+
+/// What every watch asks for. HUP and ERR are always reported. Multishot poll is edge-triggered.
+const WATCHED: i16 = libc::POLLIN | libc::POLLOUT | libc::POLLRDHUP;
+
+/// See the file's head.
+pub(crate) struct Ring {
+    ring: IoUring,
+    /// The kernel says by a flag when completions wait to be fetched, so a needless fetch can be left out.
+    tells_pending: bool,
+    skip_success: bool,
+    stats: EngineStats,
+}
+
+/// Adds one group of set-up flags.
+type AddFlags = fn(&mut Builder) -> &mut Builder;
+
+/// Groups of ring flags, best first. A kernel that does not know a flag answers EINVAL and gets the next
+/// group. All are about who runs completion work, and when: here, at the wait, without interrupting.
+const FLAG_GROUPS: [(&str, AddFlags); 4] = [
+    ("SINGLE_ISSUER DEFER_TASKRUN COOP_TASKRUN (6.1)", |builder| {
+        builder.setup_single_issuer().setup_defer_taskrun().setup_coop_taskrun().setup_taskrun_flag()
+    }),
+    ("SINGLE_ISSUER COOP_TASKRUN (6.0)", |builder| {
+        builder.setup_single_issuer().setup_coop_taskrun().setup_taskrun_flag()
+    }),
+    ("COOP_TASKRUN (5.19)", |builder| builder.setup_coop_taskrun().setup_taskrun_flag()),
+    ("none (5.13)", |builder| builder),
+];
+
+impl Ring {
+    /// Sets up a ring for the calling thread, which must be the one that uses it.
+    pub(crate) fn new() -> Result<Self, Refused> {
+        let mut refused = io::Error::from_raw_os_error(libc::EINVAL);
+        for (position, (_, add_flags)) in FLAG_GROUPS.iter().enumerate() {
+            let mut builder = IoUring::builder();
+            builder.dontfork().setup_clamp().setup_cqsize(COMPLETION_ENTRIES);
+            match add_flags(&mut builder).build(SUBMISSION_ENTRIES) {
+                Ok(ring) => return Self::check(ring, position < FLAG_GROUPS.len() - 1),
+                Err(error) if error.raw_os_error() == Some(libc::EINVAL) => refused = error,
+                Err(error) => return Err(Refused::Setup(error)),
+            }
+        }
+        Err(Refused::Setup(refused))
+    }
+
+    /// Refuses a ring that lacks what the reactor relies on.
+    fn check(ring: IoUring, tells_pending: bool) -> Result<Self, Refused> {
+        if !ring.params().is_feature_nodrop() {
+            return Err(Refused::Feature("IORING_FEAT_NODROP", "5.5"));
+        }
+        if !ring.params().is_feature_ext_arg() {
+            return Err(Refused::Feature("IORING_FEAT_EXT_ARG", "5.11"));
+        }
+        let skip_success = ring.params().is_feature_skip_cqe_on_success();
+        let mut ring = Self { ring, tells_pending, skip_success, stats: EngineStats::default() };
+        match ring.has_multishot_poll() {
+            Ok(true) => Ok(ring),
+            Ok(false) => Err(Refused::Feature("multishot poll", "5.13")),
+            Err(error) => Err(Refused::Setup(error)),
+        }
+    }
+
+    /// Watches a readable eventfd and sees whether the watch goes on after its first report.
+    fn has_multishot_poll(&mut self) -> io::Result<bool> {
+        const PROBE_WAIT: Duration = Duration::from_secs(1);
+        let probe = eventfd(1, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
+        let mut events = Vec::new();
+        self.add(probe.as_fd(), NOBODY)?;
+        self.enter(Wait::For(PROBE_WAIT))?;
+        self.reap(&mut events);
+        let goes_on = events.iter().any(|event| event.ready.readable() && !event.ended);
+        if goes_on {
+            self.remove(probe.as_fd(), NOBODY)?;
+            self.enter(Wait::No)?;
+            self.reap(&mut events);
+        }
+        Ok(goes_on)
+    }
+
+    fn push(&mut self, entry: &squeue::Entry) -> io::Result<()> {
+        // SAFETY: the reactor queues poll operations only; they name a descriptor by number and point to no
+        // memory, so there is nothing to keep valid.
+        if unsafe { self.ring.submission().push(entry) }.is_err() {
+            self.enter(Wait::No)?;
+            // SAFETY: as above.
+            unsafe { self.ring.submission().push(entry) }
+                .map_err(|_| io::Error::from(io::ErrorKind::ResourceBusy))?;
+        }
+        Ok(())
+    }
+
+    fn watch(&mut self, fd: RawFd, key: u64) -> io::Result<()> {
+        let events = u32::from(WATCHED.cast_unsigned());
+        self.push(&opcode::PollAdd::new(Fd(fd), events).multi(true).build().user_data(key))
+    }
+
+    /// Submits and waits. GETEVENTS is always asked for: without it deferred work, as the end of a removed
+    /// watch that still holds a closed socket open, would stay undone until some later wait.
+    fn enter(&mut self, wait: Wait) -> io::Result<()> {
+        let queued = u32::try_from(self.ring.submission().len()).unwrap_or(u32::MAX);
+        let flags = EnterFlags::GETEVENTS;
+        self.stats.submissions += 1;
+        let submitter = self.ring.submitter();
+        let result = if let Wait::For(duration) = wait {
+            let timeout = Timespec::from(duration);
+            let args = SubmitArgs::new().timespec(&timeout);
+            let flags = flags | EnterFlags::EXT_ARG;
+            // SAFETY: EXT_ARG demands a pointer to a getevents argument; `args` is one and outlives the call.
+            unsafe { submitter.enter(queued, 1, flags.bits(), Some(&args)) }
+        } else {
+            let want = u32::from(wait == Wait::Forever);
+            // SAFETY: without an argument the call reads nothing but the ring itself.
+            unsafe { submitter.enter::<libc::sigset_t>(queued, want, flags.bits(), None) }
+        };
+        match result.map_err(|error| (error.raw_os_error(), error)) {
+            Ok(_) => Ok(()),
+            // Time passed, a signal came, or the kernel wants completions fetched first: all seen by the caller.
+            Err((Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN), _)) => Ok(()),
+            Err((_, error)) => Err(error),
+        }
+    }
+
+    fn reap(&mut self, events: &mut Vec<Event>) {
+        for entry in self.ring.completion() {
+            let result = entry.result();
+            let poll = u32::try_from(result).unwrap_or(0);
+            let failed = result < 0 && result != -libc::ECANCELED;
+            events.push(Event {
+                key: entry.user_data(),
+                ready: if failed { Ready::ERROR } else { Ready::from_poll(poll) },
+                // A watch that failed is over for good: asking again would fail again.
+                ended: !cqueue::more(entry.flags()) && !failed,
+            });
+        }
+    }
+
+    /// Whether a call into the kernel can bring anything without sleeping.
+    fn has_work(&mut self) -> bool {
+        let queue = self.ring.submission();
+        !self.tells_pending || !queue.is_empty() || queue.taskrun() || queue.cq_overflow()
+    }
+}
+
+impl Readiness for Ring {
+    fn engine(&self) -> Engine {
+        Engine::Uring
+    }
+
+    fn add(&mut self, fd: BorrowedFd<'_>, key: u64) -> io::Result<()> {
+        self.watch(fd.as_raw_fd(), key)
+    }
+
+    fn renew(&mut self, fd: RawFd, key: u64) -> io::Result<()> {
+        self.watch(fd, key)
+    }
+
+    fn remove(&mut self, _fd: BorrowedFd<'_>, key: u64) -> io::Result<()> {
+        let quiet = if self.skip_success { squeue::Flags::SKIP_SUCCESS } else { squeue::Flags::empty() };
+        self.push(&opcode::PollRemove::new(key).build().user_data(NOBODY).flags(quiet))
+    }
+
+    fn wait(&mut self, wait: Wait, events: &mut Vec<Event>) -> io::Result<()> {
+        if self.ring.submission().cq_overflow() {
+            self.stats.overflows += 1;
+        }
+        let fetched = !self.ring.completion().is_empty();
+        let wait = if fetched { Wait::No } else { wait };
+        if wait != Wait::No || self.has_work() {
+            self.enter(wait)?;
+        }
+        self.reap(events);
+        Ok(())
+    }
+
+    fn stats(&self) -> EngineStats {
+        self.stats
+    }
+}
+
+impl fmt::Debug for Ring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ring").field("stats", &self.stats).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,168 @@
+//! The table of watched descriptors: what is known of each, and who is told. Makes no system call.
+
+use std::os::fd::RawFd;
+use std::task::{Context, Poll};
+
+use crate::readiness::Ready;
+use crate::slab::{Key, Slab};
+use crate::waker::{SinkToken, Target};
+
+/// Names a watched descriptor for as long as it is watched; later it names nothing.
+#[derive(Copy, Clone, Debug, Eq, PartialEq, Hash)]
+pub struct SourceId {
+    index: u32,
+    generation: u32,
+}
+
+impl SourceId {
+    /// The number that comes back with the kernel's events.
+    pub(crate) fn key(self) -> u64 {
+        u64::from(self.generation) << 32 | u64::from(self.index)
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "the two halves of the key")]
+    pub(crate) fn from_key(key: u64) -> Self {
+        Self { index: key as u32, generation: (key >> 32) as u32 }
+    }
+
+    fn slot(self) -> Key {
+        Key { index: self.index, generation: self.generation }
+    }
+}
+
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+enum Owner {
+    Tasks,
+    /// The sink; `reader` holds its token.
+    Sink,
+}
+
+#[derive(Debug)]
+struct Source {
+    reader: Option<Target>,
+    writer: Option<Target>,
+    fd: RawFd,
+    ready: Ready,
+    owner: Owner,
+}
+
+/// Which direction a task waits for.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Direction {
+    Read,
+    Write,
+}
+
+/// Who is to be told of an event.
+#[derive(Debug)]
+pub(crate) struct Noted {
+    pub(crate) fd: RawFd,
+    pub(crate) for_sink: bool,
+    pub(crate) reader: Option<Target>,
+    pub(crate) writer: Option<Target>,
+}
+
+/// See the file's head.
+#[derive(Debug)]
+pub(crate) struct Sources(Slab<Source>);
+
+impl Sources {
+    pub(crate) fn new() -> Self {
+        // The highest generation is left to keys that are no source's.
+        Self(Slab::new(u32::MAX - 1))
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(crate) fn insert(&mut self, fd: RawFd, ready: Ready) -> SourceId {
+        let source = Source { reader: None, writer: None, fd, ready, owner: Owner::Tasks };
+        let Key { index, generation } = self.0.insert(source);
+        SourceId { index, generation }
+    }
+
+    /// False when the source is gone already.
+    pub(crate) fn remove(&mut self, id: SourceId) -> bool {
+        self.0.remove(id.slot()).is_some()
+    }
+
+    /// Records an event. `None` when it is meant for a source that is gone.
+    pub(crate) fn note(&mut self, id: SourceId, ready: Ready) -> Option<Noted> {
+        let source = self.0.get_mut(id.slot())?;
+        source.ready = source.ready.with(ready);
+        let for_sink = source.owner == Owner::Sink;
+        let mut noted = Noted { fd: source.fd, for_sink, reader: None, writer: None };
+        if !for_sink && ready.has_any(Ready::FOR_READER) {
+            noted.reader = source.reader.take();
+        }
+        if !for_sink && ready.has_any(Ready::FOR_WRITER) {
+            noted.writer = source.writer.take();
+        }
+        Some(noted)
+    }
+
+    /// Makes the sink the owner; returns what is known of the source.
+    pub(crate) fn assign(&mut self, id: SourceId, token: SinkToken) -> Option<Ready> {
+        let source = self.0.get_mut(id.slot())?;
+        source.owner = Owner::Sink;
+        source.reader = Some(Target::sink(token));
+        source.writer = None;
+        Some(source.ready)
+    }
+
+    /// Makes tasks the owner again. What the sink has read or written is unknown here, so both are tried.
+    pub(crate) fn take_back(&mut self, id: SourceId) {
+        if let Some(source) = self.0.get_mut(id.slot())
+            && source.owner == Owner::Sink
+        {
+            source.owner = Owner::Tasks;
+            source.reader = None;
+            source.ready = source.ready.with(Ready::READABLE).with(Ready::WRITABLE);
+        }
+    }
+
+    /// The token of a source the sink owns, and the bits that stay true for ever.
+    pub(crate) fn sink_owner(&self, id: SourceId) -> Option<(SinkToken, Ready)> {
+        let source = self.0.get(id.slot())?;
+        let token = source.reader.as_ref()?.token()?;
+        Some((token, source.ready.only(Ready::FINAL)))
+    }
+
+    /// What is known; nothing for a source that is gone.
+    pub(crate) fn ready(&self, id: SourceId) -> Ready {
+        self.0.get(id.slot()).map_or(Ready::NONE, |source| source.ready)
+    }
+
+    /// A call would have blocked: forget these bits until the next event.
+    pub(crate) fn clear(&mut self, id: SourceId, bits: Ready) {
+        if let Some(source) = self.0.get_mut(id.slot()) {
+            source.ready = source.ready.without(bits);
+        }
+    }
+
+    /// Ready when one of `wanted` is known, else the task is told when something of that direction happens.
+    pub(crate) fn poll(
+        &mut self,
+        id: SourceId,
+        direction: Direction,
+        wanted: Ready,
+        cx: &Context<'_>,
+    ) -> Poll<()> {
+        let Some(source) = self.0.get_mut(id.slot()) else { return Poll::Ready(()) };
+        if source.ready.has_any(wanted) {
+            return Poll::Ready(());
+        }
+        let slot = match direction {
+            Direction::Read => &mut source.reader,
+            Direction::Write => &mut source.writer,
+        };
+        if !slot.as_ref().is_some_and(|target| target.tells(cx.waker())) {
+            *slot = Some(Target::waker(cx.waker()));
+        }
+        Poll::Pending
+    }
+
+    #[cfg(test)]
+    pub(crate) const SOURCE_BYTES: usize = Slab::<Source>::SLOT_BYTES;
+}
