@@ -1,1 +1,52 @@
 //! Every bound the proxy relies on, in one place, with its reason.
+
+use std::time::Duration;
+
+// ---- Affinity ----
+
+/// Longest sid we store, in bytes after percent-decoding. Engine.IO issues 20, the longest known server
+/// 36, and `generateId` may return anything. A longer one cannot be learned; its requests are placed by
+/// client address.
+pub const SID_BYTES_MAX: usize = 128;
+
+/// Bytes of an answer read in search of an Engine.IO handshake, which is about 100 bytes long and
+/// always comes first. Past it the answer is forwarded and no session is learned.
+pub const HANDSHAKE_BODY_BYTES_MAX: usize = 4096;
+
+/// Longest body that can be an Engine.IO close packet (the binary framing). A longer body is none, so
+/// a caller need not keep more of one than this.
+pub const CLOSE_BODY_BYTES_MAX: usize = 4;
+
+/// Shortest life of a silent session, whatever its backend announced.
+pub const SESSION_TIME_TO_LIVE_MIN: Duration = Duration::from_secs(5);
+
+/// Longest life of a silent session, whatever its backend announced: 40 times the longest default.
+pub const SESSION_TIME_TO_LIVE_MAX: Duration = Duration::from_secs(3600);
+
+/// Added to pingInterval + pingTimeout, so that we never forget a session before its backend does.
+pub const SESSION_TIME_TO_LIVE_MARGIN: Duration = Duration::from_secs(5);
+
+/// Time a server gives an upgrade to finish (engine.io `upgradeTimeout`). A polling request that begins
+/// or ends later than this after the 101 shows that the upgrade failed and the session polls on.
+pub const UPGRADE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How much longer than that a sid is kept, for a poll that is on its way when the upgrade times out.
+pub const UPGRADE_MARGIN: Duration = Duration::from_secs(5);
+
+/// Entries a full shard looks at for an expired one before it refuses a new session: some µs of work
+/// under the shard's lock.
+pub const SID_FULL_SCAN_ENTRIES: usize = 64;
+
+/// Least size of a shard that is ever shrunk, in entries: below it the memory is not worth the copy.
+pub const SID_SHRINK_ENTRIES_MIN: usize = 4096;
+
+/// Load a backend may have when it is given a new session, in percent of its fair share. The next
+/// backend in rendezvous order is taken at the limit.
+pub const PLACEMENT_LOAD_PERCENT: u32 = 125;
+
+/// Longest host name in text form (RFC 1035 section 2.3.4: 255 octets on the wire). A longer one
+/// matches no host rule.
+pub const HOST_BYTES_MAX: usize = 253;
+
+const _: () = assert!(SID_BYTES_MAX <= u8::MAX as usize, "the length of a sid is one byte");
+const _: () = assert!(SID_BYTES_MAX < HANDSHAKE_BODY_BYTES_MAX);

@@ -1,1 +1,69 @@
 //! Which backend a request belongs to.
+//!
+//! `engine_io` reads what a query says, `handshake` learns the sid a backend issues, `close` sees a
+//! session end, `sid_table` remembers who issued what, `rendezvous` and `least` place what is new,
+//! `policy` is the configured rule and `decide` weighs all of it. Nothing here knows sockets, HTTP heads
+//! or configuration files; time is an argument.
+
+mod close;
+mod cookie;
+mod decide;
+mod engine_io;
+mod handshake;
+mod least;
+mod mix;
+mod policy;
+mod rendezvous;
+mod sid;
+mod sid_key;
+mod sid_table;
+mod tick;
+
+pub use close::is_close;
+pub use cookie::{COOKIE_VALUE_BYTES, cookie_value};
+pub use decide::{Choice, Evidence, Seen, decide};
+pub use engine_io::{Protocol, Query, Role, Transport, query};
+pub use handshake::{Handshake, HandshakeReading, read_handshake};
+pub use least::least_connections;
+pub use policy::{Affinity, AffinityError};
+pub use rendezvous::{choose, choose_bounded, key_of_address, key_of_bytes, order, seed_of_name};
+pub use sid::{Sid, SidTooLong};
+pub use sid_key::{SidHasher, SidKey};
+pub use sid_table::{Full, Shard};
+pub use tick::Tick;
+
+/// One backend, by a number of the caller's.
+///
+/// A reload must not give a backend's number to another while the sid table still refers to it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct BackendId(pub u32);
+
+impl BackendId {
+    /// The number, for an array by backend.
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// A backend as placement sees it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Candidate {
+    /// Which backend.
+    pub id: BackendId,
+    /// Its place in rendezvous hashing, from [`seed_of_name`].
+    pub seed: u64,
+    /// Its share of what is new, relative to the other weights. 0: none, as if it accepted nothing new.
+    pub weight: u32,
+    /// It takes new sessions. A draining one does not, and keeps those it has.
+    pub accepts_new: bool,
+    /// What it carries, in whatever the caller balances: sessions and tunnels, requests in flight.
+    pub load: u32,
+}
+
+impl Candidate {
+    /// Something new may be placed here.
+    const fn is_usable(&self) -> bool {
+        self.accepts_new && self.weight > 0
+    }
+}

@@ -1,0 +1,136 @@
+//! The order of evidence: which of all that a request shows decides its backend.
+//!
+//! | affinity | first | else |
+//! | --- | --- | --- |
+//! | `engine-io`, request of a session | the sid table | client address: the sid may be known there |
+//! | `engine-io`, opens a session | client address, load-bounded | |
+//! | `engine-io`, any other request | least connections | |
+//! | `client-ip` | client address | |
+//! | `header:NAME` | the header's value | client address |
+//! | `cookie:NAME` | the backend the cookie names | client address, load-bounded; then the cookie is set |
+//! | `none` | least connections | |
+//!
+//! A bound on load would move clients of `client-ip` and `header` from one request to the next, so these
+//! have none. Only `engine-io` believes the sid table: the other rules are for servers whose sids are
+//! not unique. A session or cookie of a draining backend stays there; its clients under `client-ip` and
+//! `header` move, because nothing tells old ones from new.
+
+use std::net::IpAddr;
+
+use super::rendezvous::best;
+use super::{
+    Affinity, BackendId, Candidate, Role, choose, choose_bounded, cookie, key_of_address, key_of_bytes,
+    least_connections,
+};
+
+#[cfg(test)]
+mod tests;
+
+/// What a request shows.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen<'a> {
+    /// Its role in Engine.IO; `None` if it is no Engine.IO request.
+    pub role: Option<&'a Role>,
+    /// What the sid table says of its sid.
+    pub table: Option<BackendId>,
+    /// Value of the header or cookie the affinity names.
+    pub value: Option<&'a [u8]>,
+    /// Where it comes from.
+    pub client: IpAddr,
+    /// A number the caller counts up, for taking turns.
+    pub rotation: usize,
+}
+
+/// What decided.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Evidence {
+    /// The sid table knows the session.
+    Table,
+    /// The cookie names the backend.
+    Cookie,
+    /// The value of the configured header.
+    Header,
+    /// The client's address, by rule or for want of the header.
+    ClientIp,
+    /// The client's address, for want of the sid: a guess.
+    Rendezvous,
+    /// Something new was placed: a session, or a client that gets its cookie.
+    Placement,
+    /// Least connections.
+    Least,
+}
+
+/// The decision.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Choice {
+    /// Index of the candidate.
+    pub index: usize,
+    /// What decided.
+    pub reason: Evidence,
+}
+
+impl Evidence {
+    /// Every kind, for counters.
+    pub const ALL: [Self; 7] = [
+        Self::Table,
+        Self::Cookie,
+        Self::Header,
+        Self::ClientIp,
+        Self::Rendezvous,
+        Self::Placement,
+        Self::Least,
+    ];
+
+    /// Its name in metrics and logs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Table => "table",
+            Self::Cookie => "cookie",
+            Self::Header => "header",
+            Self::ClientIp => "client-ip",
+            Self::Rendezvous => "rendezvous",
+            Self::Placement => "placement",
+            Self::Least => "least",
+        }
+    }
+}
+
+/// Chooses the backend of a request. `None`: no candidate takes it (503).
+#[must_use]
+pub fn decide(affinity: &Affinity, seen: &Seen<'_>, candidates: &[Candidate]) -> Option<Choice> {
+    let address = || key_of_address(seen.client);
+    let (index, reason) = match affinity {
+        Affinity::EngineIo => match seen.role {
+            Some(Role::Session(_) | Role::SessionTooLong) => return of_session(seen, candidates),
+            Some(Role::Handshake | Role::WebSocketHandshake) => {
+                (choose_bounded(address(), candidates), Evidence::Placement)
+            }
+            Some(Role::Other) | None => (least_connections(candidates, seen.rotation), Evidence::Least),
+        },
+        Affinity::ClientIp => (choose(address(), candidates), Evidence::ClientIp),
+        Affinity::Header(_) => match seen.value {
+            Some(value) if !value.is_empty() => (choose(key_of_bytes(value), candidates), Evidence::Header),
+            _ => (choose(address(), candidates), Evidence::ClientIp),
+        },
+        Affinity::Cookie(_) => match seen.value.and_then(|value| cookie::named(value, candidates)) {
+            Some(index) => (Some(index), Evidence::Cookie),
+            None => (choose_bounded(address(), candidates), Evidence::Placement),
+        },
+        Affinity::None => (least_connections(candidates, seen.rotation), Evidence::Least),
+    };
+    index.map(|index| Choice { index, reason })
+}
+
+/// The backend of a session. A table entry counts if its backend is still there, draining or not.
+fn of_session(seen: &Seen<'_>, candidates: &[Candidate]) -> Option<Choice> {
+    if let Some(owner) = seen.table
+        && let Some(index) = candidates.iter().position(|candidate| candidate.id == owner)
+    {
+        return Some(Choice { index, reason: Evidence::Table });
+    }
+    let key = key_of_address(seen.client);
+    // A session asks nothing new of its backend: where all are draining, one of them has it.
+    let index = choose(key, candidates).or_else(|| best(key, candidates, |_| true))?;
+    Some(Choice { index, reason: Evidence::Rendezvous })
+}

@@ -1,0 +1,103 @@
+//! What the sid table stores instead of a sid.
+//!
+//! A keyed hash, so that nobody outside can choose sids that collide, and of 128 bits, so that two
+//! sessions never do by chance: a table needs no second look at the sid itself. SipHash 1-3 is enough
+//! where outputs are never shown.
+
+use std::fmt;
+use std::hash::Hasher as _;
+
+use siphasher::sip128::{Hasher128 as _, SipHasher13};
+
+use super::Sid;
+
+/// The key of one session in the sid table.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct SidKey {
+    /// Chooses the shard.
+    high: u64,
+    /// Finds the entry within the shard, so that a shard's entries do not share these bits.
+    low: u64,
+}
+
+impl SidKey {
+    /// The shard of `shard_count` that holds this key. Always 0 if there is but one, or none.
+    #[must_use]
+    pub fn shard(self, shard_count: usize) -> usize {
+        // A fraction of 2^64, times the count: even, and without a division.
+        let (_, scaled) = self.high.carrying_mul(shard_count as u64, 0);
+        usize::try_from(scaled).unwrap_or(0)
+    }
+
+    /// The hash by which a shard finds the key.
+    pub(super) const fn index_hash(self) -> u64 {
+        self.low
+    }
+}
+
+/// Makes the keys of one process.
+#[derive(Clone, Copy)]
+pub struct SidHasher(SipHasher13);
+
+impl SidHasher {
+    /// A hasher with this secret key, which must be random.
+    #[must_use]
+    pub fn new(key: [u8; 16]) -> Self {
+        Self(SipHasher13::new_with_key(&key))
+    }
+
+    /// The key of `sid` within `upstream`: two upstreams may issue the same sid.
+    ///
+    /// `upstream` must name the same upstream for as long as its sessions live, over a reload too. A
+    /// position in the configuration file does not.
+    #[must_use]
+    pub fn key(&self, upstream: u32, sid: &Sid) -> SidKey {
+        let mut hasher = self.0;
+        hasher.write(&upstream.to_le_bytes());
+        hasher.write(sid.as_bytes());
+        let hash = hasher.finish128();
+        SidKey { high: hash.h1, low: hash.h2 }
+    }
+}
+
+impl fmt::Debug for SidHasher {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("SidHasher(secret)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sid(text: &str) -> Sid {
+        Sid::new(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn keys_depend_on_secret_upstream_and_sid() {
+        let hasher = SidHasher::new([1; 16]);
+        let key = hasher.key(1, &sid("a"));
+        assert_eq!(key, hasher.key(1, &sid("a")));
+        assert_ne!(key, hasher.key(1, &sid("b")));
+        assert_ne!(key, hasher.key(2, &sid("a")));
+        assert_ne!(key, SidHasher::new([2; 16]).key(1, &sid("a")));
+        assert_eq!(format!("{hasher:?}"), "SidHasher(secret)");
+    }
+
+    #[test]
+    fn shards_are_filled_evenly_and_none_is_beyond_the_last() {
+        let hasher = SidHasher::new([7; 16]);
+        for shard_count in [1, 2, 3, 7] {
+            let mut filled = vec![0_u32; shard_count];
+            for number in 0..7000 {
+                filled[hasher.key(0, &sid(&number.to_string())).shard(shard_count)] += 1;
+            }
+            let share = 7000 / u32::try_from(shard_count).unwrap();
+            assert!(filled.iter().all(|&count| count.abs_diff(share) < share / 5 + 1), "{filled:?}");
+        }
+        let last = SidKey { high: u64::MAX, low: 0 };
+        assert_eq!(last.shard(3), 2);
+        assert_eq!(last.shard(0), 0);
+    }
+}
