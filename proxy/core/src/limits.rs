@@ -50,3 +50,47 @@ pub const HOST_BYTES_MAX: usize = 253;
 
 const _: () = assert!(SID_BYTES_MAX <= u8::MAX as usize, "the length of a sid is one byte");
 const _: () = assert!(SID_BYTES_MAX < HANDSHAKE_BODY_BYTES_MAX);
+// ---- HTTP ----
+
+/// Longest request or response head by default. Browsers and Socket.IO clients stay below 8 KiB; 16 KiB
+/// heads must pass, and twice that leaves room for large cookies. A longer request head is answered
+/// 431, a longer response head makes the backend's answer a 502.
+pub const HEAD_BYTES_DEFAULT: usize = 32 * 1024;
+
+/// Longest request target. Engine.IO's are below 300 bytes; other services pass whole queries. A longer
+/// one is answered 414.
+pub const TARGET_BYTES_MAX: usize = 16 * 1024;
+
+/// Most field lines of one head, and the size of the array they are parsed into. More are answered 431.
+pub const FIELDS_MAX: usize = 128;
+
+/// Longest method. The longest registered one (`UPDATEREDIRECTREF`) has 17 bytes. A longer one is
+/// answered 501, as RFC 9112 section 3 asks.
+pub const METHOD_BYTES_MAX: usize = 32;
+
+/// Longest host name, the bound of DNS (RFC 1035 section 2.3.4). A longer one is malformed.
+pub const HOST_BYTES_MAX: usize = 255;
+
+/// Most options of one message's Connection fields. Each is compared with each field name, so this
+/// bounds the work one head can cause. More are answered 400, or 502 in a response.
+pub const CONNECTION_OPTIONS_MAX: usize = 32;
+
+/// Largest declared length of a message or chunk: what a signed 64-bit counter holds, so that no
+/// server behind us can see another number. A larger one is refused.
+pub const BODY_BYTES_MAX: u64 = i64::MAX as u64;
+
+/// Most hexadecimal digits of a chunk size, leading zeros included: those of a 64-bit number.
+pub const CHUNK_SIZE_DIGITS_MAX: usize = 16;
+
+/// Longest chunk extension. Nothing a browser or Socket.IO sends has one; signed uploads use 82 bytes.
+/// A longer one is refused like any malformed chunk line.
+pub const CHUNK_EXTENSION_BYTES_MAX: usize = 256;
+
+/// Most bytes of a trailer section, which is buffered to be judged as a whole. A longer one is refused.
+pub const TRAILER_BYTES_MAX: usize = 8 * 1024;
+
+/// Most lines of a trailer section. More are refused.
+pub const TRAILER_FIELDS_MAX: usize = 32;
+
+const _: () = assert!(TARGET_BYTES_MAX + METHOD_BYTES_MAX < HEAD_BYTES_DEFAULT);
+const _: () = assert!(TRAILER_FIELDS_MAX <= FIELDS_MAX);

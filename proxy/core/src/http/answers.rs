@@ -1,0 +1,153 @@
+//! Every answer the proxy gives by itself: status, words, fields.
+//!
+//! The words name the cause for whoever reads them in a terminal, a browser or a log of a proxy in front
+//! of us. They are plain ASCII without quotes or backslashes, because they also stand in JSON.
+
+use super::Version;
+use super::fields::{write_field, write_text};
+use super::framing::write_length;
+use super::refusal::{BadBody, BadResponse, Refusal};
+
+/// An answer: what happened, in a status and a sentence.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub reason: &'static str,
+}
+
+impl Answer {
+    const fn new(status: u16, reason: &'static str) -> Self {
+        Self { status, reason }
+    }
+
+    /// No route and no default upstream take this request.
+    pub const NO_ROUTE: Self = Self::new(404, "no route for this host and path");
+    /// The head or body of a request did not come in time.
+    pub const REQUEST_TIMEOUT: Self = Self::new(408, "request did not arrive in time");
+    /// The request's body is longer than the configuration allows.
+    pub const BODY_TOO_LARGE: Self = Self::new(413, "request body is too large");
+    /// A WebSocket handshake in HTTP/1.0, see [`super::Upgrade::RefusedHttp10`].
+    pub const UPGRADE_DOWNGRADED: Self = Self::new(
+        426,
+        "a hop before this proxy downgraded the WebSocket upgrade to HTTP/1.0; \
+         make it speak HTTP/1.1 to this proxy and pass on Upgrade and Connection \
+         (nginx: proxy_http_version 1.1)",
+    );
+    /// No backend accepted a connection.
+    pub const BACKEND_REFUSED: Self = Self::new(502, "backend refused the connection");
+    /// A backend closed before it had answered.
+    pub const BACKEND_CLOSED: Self = Self::new(502, "backend closed the connection before it answered");
+    /// No backend may take a new session or request: all are down or draining.
+    pub const NO_BACKEND: Self = Self::new(503, "no backend is available");
+    /// The sid table has reached its bound.
+    pub const SESSIONS_FULL: Self = Self::new(503, "session table is full");
+    /// The table of tunnels has reached its bound.
+    pub const TUNNELS_FULL: Self = Self::new(503, "tunnel table is full");
+    /// The proxy is drained and takes no new work.
+    pub const DRAINING: Self = Self::new(503, "proxy is shutting down");
+    /// Connecting to a backend took too long.
+    pub const BACKEND_TIMEOUT: Self = Self::new(504, "connecting to the backend timed out");
+    /// A backend took the request and did not answer in time.
+    pub const BACKEND_SILENT: Self = Self::new(504, "backend did not answer in time");
+}
+
+impl From<Refusal> for Answer {
+    fn from(refusal: Refusal) -> Self {
+        Self::new(refusal.status, refusal.reason)
+    }
+}
+
+impl From<BadResponse> for Answer {
+    fn from(bad: BadResponse) -> Self {
+        Self::new(502, bad.reason)
+    }
+}
+
+/// For the body of a request. A response body that breaks after its head was sent has no answer.
+impl From<BadBody> for Answer {
+    fn from(bad: BadBody) -> Self {
+        Self::new(400, bad.reason)
+    }
+}
+
+/// Appends `answer` to `out` as plain text. `head_only` leaves out the body, as an answer to HEAD must.
+pub fn write_answer(answer: &Answer, version: Version, head_only: bool, close: bool, out: &mut Vec<u8>) {
+    write_head(answer.status, version, close, out);
+    write_field(b"Content-Type", b"text/plain; charset=utf-8", out);
+    write_body(format_args!("{} {}\n", answer.status, answer.reason), head_only, out);
+}
+
+/// Appends `answer` to `out` as an Engine.IO client expects an error, readable across origins.
+///
+/// `origin` is the request's Origin field. The code in the body is Engine.IO's 3, bad request: its codes
+/// name faults of a request and have none for a server's, and clients show the message, not the code.
+pub fn write_engine_io_answer(
+    answer: &Answer,
+    origin: Option<&[u8]>,
+    version: Version,
+    head_only: bool,
+    close: bool,
+    out: &mut Vec<u8>,
+) {
+    write_head(answer.status, version, close, out);
+    write_field(b"Content-Type", b"application/json", out);
+    match origin {
+        Some(origin) => {
+            write_field(b"Access-Control-Allow-Origin", origin, out);
+            write_field(b"Access-Control-Allow-Credentials", b"true", out);
+            write_field(b"Vary", b"Origin", out);
+        }
+        None => write_field(b"Access-Control-Allow-Origin", b"*", out),
+    }
+    write_body(format_args!("{{\"code\":3,\"message\":\"{}\"}}", answer.reason), head_only, out);
+}
+
+fn write_head(status: u16, version: Version, close: bool, out: &mut Vec<u8>) {
+    write_text(format_args!("HTTP/1.1 {status} {}\r\n", phrase(status)), out);
+    write_field(b"Cache-Control", b"no-store", out);
+    match status {
+        // RFC 9110 sections 15.5.6, 15.5.22 and 10.2.3.
+        405 => write_field(b"Allow", b"GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH", out),
+        426 => write_field(b"Upgrade", b"websocket", out),
+        503 => write_field(b"Retry-After", b"1", out),
+        _ => {}
+    }
+    match (status, close, version) {
+        (426, true, _) => write_field(b"Connection", b"upgrade, close", out),
+        (426, false, _) => write_field(b"Connection", b"upgrade", out),
+        (_, true, _) => write_field(b"Connection", b"close", out),
+        (_, false, Version::Http10) => write_field(b"Connection", b"keep-alive", out),
+        (_, false, Version::Http11) => {}
+    }
+}
+
+fn write_body(body: std::fmt::Arguments<'_>, head_only: bool, out: &mut Vec<u8>) {
+    let mut content = Vec::new();
+    write_text(body, &mut content);
+    write_length(content.len() as u64, out);
+    out.extend_from_slice(b"\r\n");
+    if !head_only {
+        out.extend_from_slice(&content);
+    }
+}
+
+/// The reason phrase of RFC 9110 section 15 and RFC 6585 for the statuses we use.
+fn phrase(status: u16) -> &'static str {
+    match status {
+        400 => "Bad Request",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        408 => "Request Timeout",
+        413 => "Content Too Large",
+        414 => "URI Too Long",
+        417 => "Expectation Failed",
+        426 => "Upgrade Required",
+        431 => "Request Header Fields Too Large",
+        501 => "Not Implemented",
+        502 => "Bad Gateway",
+        503 => "Service Unavailable",
+        504 => "Gateway Timeout",
+        505 => "HTTP Version Not Supported",
+        _ => "",
+    }
+}

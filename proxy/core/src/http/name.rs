@@ -1,0 +1,144 @@
+//! The field names that mean something to a proxy.
+//!
+//! A name is looked up once, when its head is parsed; every later decision is a match on the result.
+//! What the decision is stands where it is taken, not here.
+
+/// What a field is to us.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Name {
+    AcceptEncoding,
+    Connection,
+    ContentLength,
+    Cookie,
+    Expect,
+    Forwarded,
+    ForwardedFor,
+    ForwardedHost,
+    ForwardedProto,
+    /// Any other `X-Forwarded-*`.
+    ForwardedOther,
+    Host,
+    /// Meant for the next hop only, and of no use to us.
+    HopByHop,
+    RealIp,
+    TransferEncoding,
+    Upgrade,
+    Via,
+    WebSocketAccept,
+    WebSocketKey,
+    /// A name of ours spelt with underscores. Servers that map both spellings to one variable (CGI,
+    /// WSGI) would take it for the real one.
+    Alias,
+    /// Nothing to us: passed on.
+    Other,
+}
+
+const FORWARDED_PREFIX: &[u8] = b"x-forwarded-";
+
+/// Longest name in the table below, and so the longest that can have an alias in it.
+const NAME_BYTES_MAX: usize = 24;
+
+impl Name {
+    /// What the field called `name`, in any case, is to us.
+    pub(super) fn of(name: &[u8]) -> Self {
+        match Self::exactly(name) {
+            Self::Other if name.contains(&b'_') => Self::of_underscored(name),
+            found => found,
+        }
+    }
+
+    fn of_underscored(name: &[u8]) -> Self {
+        let mut dashed = [0; NAME_BYTES_MAX];
+        let compared = name.len().min(NAME_BYTES_MAX);
+        for (to, from) in dashed.iter_mut().zip(name) {
+            *to = if *from == b'_' { b'-' } else { *from };
+        }
+        let dashed = &dashed[..compared];
+        let whole = compared == name.len();
+        match Self::exactly(dashed) {
+            Self::ForwardedOther => Self::Alias,
+            Self::Other => Self::Other,
+            _ if whole => Self::Alias,
+            _ => Self::Other,
+        }
+    }
+
+    fn exactly(name: &[u8]) -> Self {
+        let candidates: &[(&[u8], Self)] = match name.len() {
+            2 => &[(b"te", Self::HopByHop)],
+            3 => &[(b"via", Self::Via)],
+            4 => &[(b"host", Self::Host)],
+            6 => &[(b"cookie", Self::Cookie), (b"expect", Self::Expect)],
+            7 => &[(b"upgrade", Self::Upgrade)],
+            9 => &[(b"forwarded", Self::Forwarded), (b"x-real-ip", Self::RealIp)],
+            10 => &[(b"connection", Self::Connection), (b"keep-alive", Self::HopByHop)],
+            14 => &[(b"content-length", Self::ContentLength), (b"http2-settings", Self::HopByHop)],
+            15 => &[(b"accept-encoding", Self::AcceptEncoding), (b"x-forwarded-for", Self::ForwardedFor)],
+            16 => &[(b"x-forwarded-host", Self::ForwardedHost), (b"proxy-connection", Self::HopByHop)],
+            17 => &[
+                (b"transfer-encoding", Self::TransferEncoding),
+                (b"x-forwarded-proto", Self::ForwardedProto),
+                (b"sec-websocket-key", Self::WebSocketKey),
+            ],
+            18 => &[(b"proxy-authenticate", Self::HopByHop)],
+            19 => &[(b"proxy-authorization", Self::HopByHop)],
+            20 => &[(b"sec-websocket-accept", Self::WebSocketAccept)],
+            _ => &[],
+        };
+        let known = candidates.iter().find(|(known, _)| name.eq_ignore_ascii_case(known));
+        match known {
+            Some(&(_, found)) => found,
+            None if has_forwarded_prefix(name) => Self::ForwardedOther,
+            None => Self::Other,
+        }
+    }
+
+    /// A Connection option of this name must not remove the field: it is framing, routing, or what
+    /// we and trusted proxies say about the client.
+    pub(super) fn outlives_connection(self) -> bool {
+        matches!(
+            self,
+            Self::Host
+                | Self::ContentLength
+                | Self::Forwarded
+                | Self::ForwardedFor
+                | Self::ForwardedHost
+                | Self::ForwardedProto
+                | Self::ForwardedOther
+                | Self::RealIp
+                | Self::Via
+        )
+    }
+}
+
+fn has_forwarded_prefix(name: &[u8]) -> bool {
+    name.get(..FORWARDED_PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(FORWARDED_PREFIX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_found_in_any_case() {
+        assert_eq!(Name::of(b"HOST"), Name::Host);
+        assert_eq!(Name::of(b"Content-length"), Name::ContentLength);
+        assert_eq!(Name::of(b"X-Forwarded-Port"), Name::ForwardedOther);
+        assert_eq!(Name::of(b"X-Forwarded"), Name::Other);
+        assert_eq!(Name::of(b"hosts"), Name::Other);
+        assert_eq!(Name::of(b""), Name::Other);
+    }
+
+    #[test]
+    fn rule_09_underscore_spellings_are_aliases() {
+        for alias in
+            ["X_Forwarded_For", "x_forwarded-for", "X_REAL_IP", "Content_Length", "transfer_encoding"]
+        {
+            assert_eq!(Name::of(alias.as_bytes()), Name::Alias, "{alias}");
+        }
+        assert_eq!(Name::of(b"x_forwarded_anything_however_long_it_may_be"), Name::Alias);
+        for plain in ["_", "x_request_id", "sec_websocket_accept_and_more", "a_b_c_d_e_f_g_h_i_j_k_l_m_n_o"] {
+            assert_eq!(Name::of(plain.as_bytes()), Name::Other, "{plain}");
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! The rules of messages, each by its number, and their properties.
