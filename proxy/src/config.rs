@@ -1,0 +1,269 @@
+//! What an operator may configure, with every default applied.
+//!
+//! The file's text becomes a [`Config`] in one step, or a [`Refused`] that names each mistake with
+//! file, line, column and key. A `Config` is valid by construction: every upstream it names exists,
+//! every bound is met. Nothing here opens a socket or resolves a name.
+
+mod affinity;
+pub(crate) mod bounds;
+mod problem;
+mod read;
+mod section;
+mod value;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read as _;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::time::Duration;
+
+pub(crate) use self::affinity::Affinity;
+pub(crate) use self::problem::Refused;
+
+/// A complete configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Config {
+    pub(crate) workers: Workers,
+    /// `None` when switched off.
+    pub(crate) admin: Option<Admin>,
+    /// At least one. No two have the same address, unless the port is 0.
+    pub(crate) listeners: Vec<Listener>,
+    /// No two have the same host and path.
+    pub(crate) routes: Vec<Route>,
+    /// By name; at least one.
+    pub(crate) upstreams: BTreeMap<String, Upstream>,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) limits: Limits,
+    pub(crate) log: Log,
+}
+
+/// `[workers]`
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Workers {
+    /// Worker threads, at most [`bounds::WORKERS_MAX`]; `None`: one for each core the process may use.
+    pub(crate) count: Option<usize>,
+    pub(crate) engine: Engine,
+    /// Each worker stays on a core of its own.
+    pub(crate) pin: bool,
+}
+
+/// How workers learn that a socket is ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Engine {
+    /// io_uring, or epoll where the kernel refuses a ring.
+    Auto,
+    /// io_uring, or the start fails.
+    Uring,
+    /// epoll.
+    Epoll,
+}
+
+/// `[admin]`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Admin {
+    pub(crate) address: SocketAddr,
+}
+
+/// `[[listener]]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Listener {
+    pub(crate) address: SocketAddr,
+    /// Where requests go that no route matches; `None`: they are answered 404. A configuration with
+    /// one upstream and no route has that upstream here.
+    pub(crate) upstream: Option<String>,
+}
+
+/// `[[route]]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Route {
+    /// Lower case, without port; `None` matches every host.
+    pub(crate) host: Option<String>,
+    /// Prefix, begins with `/`. The longest that matches wins.
+    pub(crate) path: String,
+    pub(crate) upstream: String,
+    /// Instead of the upstream's.
+    pub(crate) affinity: Option<Affinity>,
+}
+
+/// `[upstream.NAME]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Upstream {
+    pub(crate) affinity: Affinity,
+    /// At least one, at most [`BACKENDS_MAX`] in all upstreams together. No two have the same name.
+    pub(crate) backends: Vec<Backend>,
+}
+
+/// One entry of `backends`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Backend {
+    /// What rendezvous hashing and the cookie know it by; by default its address.
+    pub(crate) name: String,
+    pub(crate) address: SocketAddr,
+    /// Share of new sessions relative to the others, at least 1.
+    pub(crate) weight: u32,
+    pub(crate) state: BackendState,
+}
+
+/// Whether a backend is given new sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BackendState {
+    Up,
+    /// Keeps the sessions it has, gets no new ones.
+    Drain,
+}
+
+/// `[timeouts]`. None of them ends a live tunnel unless `tunnel_idle` is set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Timeouts {
+    /// From a connection's first byte, or its acceptance, to the end of the request head.
+    pub(crate) request_head: Duration,
+    /// Between two pieces of a request body.
+    pub(crate) request_body_idle: Duration,
+    /// Between an answer and the client's next request.
+    pub(crate) keep_alive: Duration,
+    /// Until a backend has accepted a connection.
+    pub(crate) connect: Duration,
+    /// From the last byte of a request to the response head, and between two pieces of its body.
+    pub(crate) response: Duration,
+    /// Until the second end of a tunnel follows the first that closed.
+    pub(crate) tunnel_half_closed: Duration,
+    /// Silence after which a tunnel is closed; `None`: never.
+    pub(crate) tunnel_idle: Option<Duration>,
+    /// From SIGTERM to the end of the process, whatever is still open.
+    pub(crate) drain: Duration,
+    /// How long an idle upstream connection is kept for reuse.
+    pub(crate) upstream_keep_alive: Duration,
+}
+
+/// `[limits]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// Client connections of the whole process, tunnels included.
+    pub(crate) connections: u32,
+    /// Bytes of a request head; a longer one is answered 431.
+    pub(crate) request_head_bytes: usize,
+    /// Bytes of a request body; a longer one is answered 413. `None`: any length.
+    pub(crate) request_body_bytes: Option<u64>,
+    /// Entries of the sid table, over all shards.
+    pub(crate) sids: u32,
+}
+
+/// `[log]`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Log {
+    pub(crate) format: LogFormat,
+    pub(crate) level: LogLevel,
+}
+
+/// How a log line is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+/// The least important events that are logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+impl Default for Workers {
+    fn default() -> Self {
+        Self { count: None, engine: Engine::Auto, pin: true }
+    }
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self { address: SocketAddr::from((Ipv4Addr::LOCALHOST, 9180)) }
+    }
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            request_head: Duration::from_secs(10),
+            request_body_idle: Duration::from_secs(30),
+            keep_alive: Duration::from_secs(75),
+            connect: Duration::from_secs(2),
+            // Engine.IO holds a poll for up to pingInterval, 25 s by default; some services set minutes.
+            response: Duration::from_secs(120),
+            tunnel_half_closed: Duration::from_secs(30),
+            tunnel_idle: None,
+            drain: Duration::from_secs(30),
+            // node closes an idle connection after 5 s: reuse must end before that.
+            upstream_keep_alive: Duration::from_secs(4),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 1_000_000,
+            request_head_bytes: 32 * 1024,
+            request_body_bytes: None,
+            sids: 1_000_000,
+        }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { format: LogFormat::Text, level: LogLevel::Info }
+    }
+}
+
+impl Config {
+    /// The configuration of a start without a file: these listeners, one upstream, defaults else.
+    ///
+    /// # Errors
+    ///
+    /// The same rules as in a file; the message names the command line as its place.
+    pub(crate) fn without_file(
+        listeners: &[SocketAddr],
+        backends: &[SocketAddr],
+        affinity: Affinity,
+    ) -> Result<Self, Refused> {
+        read::without_file(listeners, backends, affinity)
+    }
+
+    /// Reads the configuration `text`. `file` is its name in messages.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with it, in the order of its lines.
+    pub(crate) fn parse(file: &str, text: &str) -> Result<Self, Refused> {
+        read::document(file, text)
+    }
+
+    /// Reads the configuration file at `path`.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read, is not UTF-8, is longer than [`bounds::FILE_BYTES_MAX`], or is
+    /// refused for what it says.
+    pub(crate) fn load(path: &Path) -> Result<Self, Refused> {
+        let file = path.display().to_string();
+        let mut bytes = Vec::new();
+        File::open(path)
+            .and_then(|opened| opened.take(bounds::FILE_BYTES_MAX + 1).read_to_end(&mut bytes))
+            .map_err(|error| Refused::whole(&file, &format!("cannot be read: {error}")))?;
+        if bytes.len() as u64 > bounds::FILE_BYTES_MAX {
+            return Err(Refused::whole(&file, "is longer than 4 MiB, which no configuration needs to be"));
+        }
+        match std::str::from_utf8(&bytes) {
+            Ok(text) => Self::parse(&file, text),
+            Err(error) => Err(Refused::not_utf8(&file, &bytes[..error.valid_up_to()])),
+        }
+    }
+}

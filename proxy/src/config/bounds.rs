@@ -1,0 +1,31 @@
+//! Bounds of configured values, each with its reason. Beyond one the configuration is refused.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+/// Bytes of a configuration file: [`BACKENDS_MAX`] backends written out take well under 1 MiB.
+pub(crate) const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+/// Problems shown for one file; the rest is counted. More than a screenful helps nobody.
+pub(crate) const PROBLEMS_SHOWN_MAX: usize = 25;
+
+/// Worker threads. More than any machine has cores; a typing error must not start 10,000 threads.
+pub(crate) const WORKERS_MAX: usize = 1024;
+
+/// Backends in one process over all upstreams; per-backend load counters are an array of this size.
+pub(crate) const BACKENDS_MAX: usize = 4096;
+
+/// A backend's weight. Ratios beyond 1,000 are better said with `state = "drain"`.
+pub(crate) const WEIGHT: RangeInclusive<u32> = 1..=1000;
+
+/// Bytes of an upstream's or backend's name: it stands in logs, metrics and cookies.
+pub(crate) const NAME_BYTES_MAX: usize = 128;
+
+/// The longest timeout, 30 days: beyond that "off" is meant, and every deadline fits the timer wheel.
+pub(crate) const TIMEOUT_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// Connections and sids: a table of more entries than this does not fit the memory of one machine.
+pub(crate) const TABLE_ENTRIES: RangeInclusive<u32> = 1..=100_000_000;
+
+/// Bytes of a request head: browsers with cookies need some KiB, each waiting connection may hold this.
+pub(crate) const REQUEST_HEAD_BYTES: RangeInclusive<u64> = 1024..=1024 * 1024;

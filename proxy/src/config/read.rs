@@ -1,0 +1,408 @@
+//! The meaning of each key, section by section, and the rules between sections.
+//!
+//! A mistake never ends the reading: it is noted, and the rest is read all the same.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+
+use toml::de::{DeTable, DeValue};
+
+use super::bounds::{BACKENDS_MAX, REQUEST_HEAD_BYTES, TABLE_ENTRIES, WEIGHT, WORKERS_MAX};
+use super::problem::{Problems, Refused};
+use super::section::{Field, Section, boolean, integer, or_off, suggest, text, wrong_type};
+use super::{
+    Admin, Affinity, Backend, BackendState, Config, Engine, Limits, Listener, Log, LogFormat, LogLevel,
+    Route, Timeouts, Upstream, Workers, value,
+};
+
+/// The values of `engine`, also on the command line.
+pub(crate) const ENGINES: &[(&str, Engine)] =
+    &[("auto", Engine::Auto), ("uring", Engine::Uring), ("epoll", Engine::Epoll)];
+
+/// The values of `format`, also on the command line.
+pub(crate) const LOG_FORMATS: &[(&str, LogFormat)] = &[("text", LogFormat::Text), ("json", LogFormat::Json)];
+
+/// The values of `level`, also on the command line.
+pub(crate) const LOG_LEVELS: &[(&str, LogLevel)] = &[
+    ("error", LogLevel::Error),
+    ("warn", LogLevel::Warn),
+    ("info", LogLevel::Info),
+    ("debug", LogLevel::Debug),
+    ("trace", LogLevel::Trace),
+];
+
+const BACKEND_STATES: &[(&str, BackendState)] = &[("up", BackendState::Up), ("drain", BackendState::Drain)];
+
+/// What `backends` may hold.
+const BACKENDS: &str = r#"a list such as ["10.0.0.1:3000", { name = "b", address = "10.0.0.2:3000" }]"#;
+
+/// Reads a whole file.
+pub(super) fn document(file: &str, source: &str) -> Result<Config, Refused> {
+    let problems = Problems::default();
+    let (table, errors) = DeTable::parse_recoverable(source);
+    for error in errors {
+        problems.add(error.span().unwrap_or(0..0), "syntax", error.message());
+    }
+    // What the parser made of a broken file would only add problems that are none.
+    if !problems.is_empty() {
+        return Err(problems.into_refused(file, source));
+    }
+    let mut document = Section::document(&problems, table.get_ref(), source.len());
+    let traffic = traffic(&problems, &mut document);
+    let config = Config {
+        workers: workers(document.section("workers")),
+        admin: admin(document.section("admin"), &traffic.listeners),
+        timeouts: timeouts(document.section("timeouts")),
+        limits: limits(document.section("limits")),
+        log: log(document.section("log")),
+        ..traffic
+    };
+    document.finish();
+    if problems.is_empty() { Ok(config) } else { Err(problems.into_refused(file, source)) }
+}
+
+/// Builds the configuration of a start without a file.
+pub(super) fn without_file(
+    listeners: &[SocketAddr],
+    backends: &[SocketAddr],
+    affinity: Affinity,
+) -> Result<Config, Refused> {
+    let refused = |problem: String| Refused::whole("command line", &problem);
+    let twice = |addresses: &[SocketAddr]| {
+        let mut seen = BTreeSet::new();
+        addresses.iter().copied().find(|address| address.port() != 0 && !seen.insert(*address))
+    };
+    if let Some(address) = twice(listeners) {
+        return Err(refused(format!("--listen {address} is given twice")));
+    }
+    if let Some(address) = twice(backends) {
+        return Err(refused(format!("--backend {address} is given twice")));
+    }
+    if backends.len() > BACKENDS_MAX {
+        return Err(refused(format!("more than {BACKENDS_MAX} backends")));
+    }
+    let upstream = "default".to_owned();
+    let listener = |&address: &SocketAddr| Listener { address, upstream: Some(upstream.clone()) };
+    let backend = |&address: &SocketAddr| Backend {
+        name: address.to_string(),
+        address,
+        weight: 1,
+        state: BackendState::Up,
+    };
+    Ok(Config {
+        listeners: listeners.iter().map(listener).collect(),
+        upstreams: BTreeMap::from([(
+            upstream.clone(),
+            Upstream { affinity, backends: backends.iter().map(backend).collect() },
+        )]),
+        ..Config::empty()
+    })
+}
+
+impl Config {
+    /// Defaults, and nothing to serve yet.
+    fn empty() -> Self {
+        Self {
+            workers: Workers::default(),
+            admin: Some(Admin::default()),
+            listeners: Vec::new(),
+            routes: Vec::new(),
+            upstreams: BTreeMap::new(),
+            timeouts: Timeouts::default(),
+            limits: Limits::default(),
+            log: Log::default(),
+        }
+    }
+}
+
+/// Listeners, routes and upstreams: the sections that refer to each other.
+fn traffic(problems: &Problems, document: &mut Section<'_>) -> Config {
+    let section = document.section("upstream");
+    let names: Vec<&str> = section.fields().into_iter().map(|(name, _)| name).collect();
+    let upstreams = upstreams(problems, &section);
+    if names.is_empty() {
+        document.problem("upstream", "there is none; write `[upstream.NAME]` with a list of `backends`");
+    }
+    let routes = routes(problems, document.list("route"), &names);
+    let has_listener = document
+        .field("listener")
+        .is_some_and(|field| field.entries().is_none_or(|entries| !entries.is_empty()));
+    if !has_listener {
+        document
+            .problem("listener", r#"there is none; write `[[listener]]` with `address = "0.0.0.0:8080"`"#);
+    }
+    let unrouted = if routes.is_empty() { Unrouted::of(&names) } else { Unrouted::Refused };
+    let listeners = listeners(document.list("listener"), &names, unrouted);
+    Config { listeners, routes, upstreams, ..Config::empty() }
+}
+
+/// Where the requests of a listener go that names no upstream and that no route matches.
+#[derive(Clone, Copy)]
+enum Unrouted<'t> {
+    /// To the only upstream there is.
+    Only(&'t str),
+    /// Nowhere by intention: there are routes for the others.
+    Refused,
+    /// Nowhere, and there is no route either: the listener could serve nothing.
+    Nowhere,
+}
+
+impl<'t> Unrouted<'t> {
+    /// Without any route.
+    fn of(upstreams: &[&'t str]) -> Self {
+        match upstreams {
+            [] => Self::Refused,
+            [only] => Self::Only(only),
+            _ => Self::Nowhere,
+        }
+    }
+}
+
+fn workers(mut section: Section<'_>) -> Workers {
+    let default = Workers::default();
+    let most = u32::try_from(WORKERS_MAX).unwrap_or(u32::MAX);
+    let workers = Workers {
+        count: section.read("count", integer(1..=most)).map(|count| count as usize),
+        engine: section
+            .read("engine", text("a string", |text| value::choice(text, ENGINES)))
+            .unwrap_or(default.engine),
+        pin: section.read("pin", boolean).unwrap_or(default.pin),
+    };
+    section.finish();
+    workers
+}
+
+fn admin(mut section: Section<'_>, listeners: &[Listener]) -> Option<Admin> {
+    let address = or_off(text(r#"an address such as "127.0.0.1:9180""#, value::listen_address));
+    let admin = match section.read("address", address) {
+        Some(address) => address.map(|address| Admin { address }),
+        None => Some(Admin::default()),
+    };
+    let address = admin.map(|admin| admin.address).filter(|address| address.port() != 0);
+    if let Some(address) = address
+        && listeners.iter().any(|listener| listener.address == address)
+    {
+        section.problem("address", format!("{address} is the address of a listener as well"));
+    }
+    section.finish();
+    admin
+}
+
+fn listeners(sections: Vec<Section<'_>>, upstreams: &[&str], unrouted: Unrouted<'_>) -> Vec<Listener> {
+    let mut listeners: Vec<Listener> = Vec::new();
+    for mut section in sections {
+        let address = section.require(
+            "address",
+            r#""0.0.0.0:8080""#,
+            text(r#"an address such as "0.0.0.0:8080""#, |text| {
+                let address = value::listen_address(text)?;
+                let taken = listeners.iter().any(|listener| listener.address == address);
+                if taken && address.port() != 0 {
+                    return Err(format!("{address} has a listener already"));
+                }
+                Ok(address)
+            }),
+        );
+        let upstream = match section.field("upstream") {
+            Some(_) => section.read("upstream", reference(upstreams)),
+            None => match unrouted {
+                Unrouted::Only(name) => Some(name.to_owned()),
+                Unrouted::Refused => None,
+                Unrouted::Nowhere => {
+                    let names = upstreams.join(", ");
+                    section.problem(
+                        "upstream",
+                        format!("is missing: there are several upstreams and no route; name one of: {names}"),
+                    );
+                    None
+                }
+            },
+        };
+        section.finish();
+        if let Some(address) = address {
+            listeners.push(Listener { address, upstream });
+        }
+    }
+    listeners
+}
+
+fn routes(problems: &Problems, sections: Vec<Section<'_>>, upstreams: &[&str]) -> Vec<Route> {
+    let mut routes: Vec<Route> = Vec::new();
+    for mut section in sections {
+        let at = section.at();
+        let host = section.read("host", text("a string", value::host));
+        let path = section.read("path", text("a string", value::path)).unwrap_or_else(|| "/".to_owned());
+        let upstream = section.require("upstream", r#""chat""#, reference(upstreams));
+        let affinity = section.read("affinity", text("a string", str::parse::<Affinity>));
+        if routes.iter().any(|route| route.host == host && route.path == path) {
+            let host = host.as_deref().unwrap_or("every host");
+            problems.add(
+                at,
+                section.key_of("path"),
+                format!("there is a route for {path} of {host} already"),
+            );
+        }
+        section.finish();
+        routes.push(Route { host, path, upstream: upstream.unwrap_or_default(), affinity });
+    }
+    routes
+}
+
+/// A reader of an upstream's name.
+fn reference(upstreams: &[&str]) -> impl Fn(&DeValue<'_>) -> Result<String, String> {
+    text("the name of an upstream", move |name| {
+        if upstreams.contains(&name) {
+            return Ok(name.to_owned());
+        }
+        let hint =
+            if upstreams.is_empty() { String::new() } else { suggest(name, upstreams, "the upstreams are") };
+        Err(format!(r#"there is no upstream "{name}"{hint}"#))
+    })
+}
+
+fn upstreams(problems: &Problems, section: &Section<'_>) -> BTreeMap<String, Upstream> {
+    let mut upstreams = BTreeMap::new();
+    let mut backends_left = BACKENDS_MAX;
+    for (name, field) in section.fields() {
+        if let Err(problem) = value::name(name) {
+            problems.add(field.at.clone(), field.key.clone(), problem);
+        }
+        let expected = "a table; an upstream has a name of its own: `[upstream.NAME]`";
+        let Some(mut section) = Section::of(problems, field, expected) else { continue };
+        let affinity = section.read("affinity", text("a string", str::parse::<Affinity>)).unwrap_or_default();
+        let backends = backends(problems, &mut section);
+        if backends.len() > backends_left {
+            section
+                .problem("backends", format!("more than {BACKENDS_MAX} backends in all upstreams together"));
+        }
+        backends_left = backends_left.saturating_sub(backends.len());
+        section.finish();
+        upstreams.insert(name.to_owned(), Upstream { affinity, backends });
+    }
+    upstreams
+}
+
+fn backends(problems: &Problems, section: &mut Section<'_>) -> Vec<Backend> {
+    let Some(field) = section.field("backends") else {
+        section.problem("backends", format!("is missing; write {BACKENDS}"));
+        return Vec::new();
+    };
+    let Some(entries) = field.entries() else {
+        problems.add(field.at, field.key, wrong_type(field.value, BACKENDS));
+        return Vec::new();
+    };
+    if entries.is_empty() {
+        problems.add(field.at, field.key, format!("is empty; write {BACKENDS}"));
+    }
+    let mut names = BTreeSet::new();
+    let mut backends = Vec::new();
+    for entry in entries {
+        let (at, key) = (entry.at.clone(), entry.key.clone());
+        let Some(backend) = backend(problems, entry) else { continue };
+        if !names.insert(backend.name.clone()) {
+            problems.add(
+                at,
+                key,
+                format!(r#"there is a backend "{}" in this upstream already"#, backend.name),
+            );
+        }
+        backends.push(backend);
+    }
+    backends
+}
+
+/// One entry of `backends`: an address alone or a table.
+fn backend(problems: &Problems, entry: Field<'_>) -> Option<Backend> {
+    let address = text(r#"an address such as "10.0.0.1:3000""#, value::backend_address);
+    if entry.value.is_str() {
+        let address =
+            address(entry.value).map_err(|problem| problems.add(entry.at, entry.key, problem)).ok()?;
+        return Some(Backend { name: address.to_string(), address, weight: 1, state: BackendState::Up });
+    }
+    let expected =
+        r#"an address such as "10.0.0.1:3000" or a table such as { address = "10.0.0.1:3000", weight = 2 }"#;
+    let mut section = Section::of(problems, entry, expected)?;
+    let address = section.require("address", r#""10.0.0.1:3000""#, address);
+    let name = section.read("name", text("a string", value::name));
+    let weight = section.read("weight", weight);
+    let state = section.read("state", text("a string", |text| value::choice(text, BACKEND_STATES)));
+    section.finish();
+    let address = address?;
+    Some(Backend {
+        name: name.unwrap_or_else(|| address.to_string()),
+        address,
+        weight: weight.unwrap_or(1),
+        state: state.unwrap_or(BackendState::Up),
+    })
+}
+
+fn weight(value: &DeValue<'_>) -> Result<u32, String> {
+    if value.as_integer().is_some_and(|number| number.as_str() == "0") {
+        return Err(r#"is 0; write `state = "drain"` for a backend that gets no new sessions"#.to_owned());
+    }
+    integer(WEIGHT)(value)
+}
+
+fn timeouts(mut section: Section<'_>) -> Timeouts {
+    let default = Timeouts::default();
+    let duration = || text(r#"a duration such as "10s""#, value::duration);
+    let or_zero = text(r#"a duration such as "10s""#, value::duration_or_zero);
+    let mut read = |name, default| section.read(name, duration()).unwrap_or(default);
+    let timeouts = Timeouts {
+        request_head: read("request_head", default.request_head),
+        request_body_idle: read("request_body_idle", default.request_body_idle),
+        keep_alive: read("keep_alive", default.keep_alive),
+        connect: read("connect", default.connect),
+        response: read("response", default.response),
+        tunnel_half_closed: read("tunnel_half_closed", default.tunnel_half_closed),
+        upstream_keep_alive: read("upstream_keep_alive", default.upstream_keep_alive),
+        tunnel_idle: section.read("tunnel_idle", or_off(duration())).unwrap_or(default.tunnel_idle),
+        drain: section.read("drain", or_zero).unwrap_or(default.drain),
+    };
+    section.finish();
+    timeouts
+}
+
+fn limits(mut section: Section<'_>) -> Limits {
+    let default = Limits::default();
+    let request_head_bytes = section.read("request_head_bytes", |value| {
+        let size = bytes(value)?;
+        usize::try_from(size)
+            .ok()
+            .filter(|_| REQUEST_HEAD_BYTES.contains(&size))
+            .ok_or_else(|| format!("{size} bytes is out of range, expected a size from \"1KiB\" to \"1MiB\""))
+    });
+    let limits = Limits {
+        connections: section.read("connections", integer(TABLE_ENTRIES)).unwrap_or(default.connections),
+        request_head_bytes: request_head_bytes.unwrap_or(default.request_head_bytes),
+        request_body_bytes: section
+            .read("request_body_bytes", or_off(bytes))
+            .unwrap_or(default.request_body_bytes),
+        sids: section.read("sids", integer(TABLE_ENTRIES)).unwrap_or(default.sids),
+    };
+    section.finish();
+    limits
+}
+
+/// A size with a unit, or a bare number of bytes.
+fn bytes(value: &DeValue<'_>) -> Result<u64, String> {
+    if let Some(number) = value.as_integer() {
+        return u64::from_str_radix(number.as_str(), number.radix())
+            .map_err(|_| format!("{number} is out of range, expected a number of bytes from 0"));
+    }
+    text(r#"a size such as "32KiB" or a number of bytes"#, value::bytes)(value)
+}
+
+fn log(mut section: Section<'_>) -> Log {
+    let default = Log::default();
+    let log = Log {
+        format: section
+            .read("format", text("a string", |text| value::choice(text, LOG_FORMATS)))
+            .unwrap_or(default.format),
+        level: section
+            .read("level", text("a string", |text| value::choice(text, LOG_LEVELS)))
+            .unwrap_or(default.level),
+    };
+    section.finish();
+    log
+}

@@ -1,0 +1,214 @@
+//! A configuration that is refused says where and why, and a valid one is complete.
+//!
+//! Fails when a message loses its place, its key or its hint: operators copy these from a console.
+
+use std::fs;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::golden;
+
+const SMALLEST: &str = r#"
+[[listener]]
+address = "0.0.0.0:8080"
+[upstream.chat]
+backends = ["10.0.0.1:3000", "10.0.0.2:3000"]
+"#;
+
+fn parsed(text: &str) -> Config {
+    Config::parse("ringbolt.toml", text).unwrap_or_else(|refused| panic!("{refused}"))
+}
+
+fn refused(text: &str) -> String {
+    Config::parse("ringbolt.toml", text).expect_err("must be refused").to_string()
+}
+
+#[test]
+fn every_refusal_reads_as_agreed() {
+    let mut cases: Vec<_> = fs::read_dir(golden::path("src/config/snapshots"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
+        .collect();
+    cases.sort();
+    assert!(!cases.is_empty());
+    for case in cases {
+        let file = case.file_name().unwrap().to_str().unwrap();
+        let told = Config::parse(file, &fs::read_to_string(&case).unwrap())
+            .expect_err(&format!("{file} must be refused"));
+        golden::assert_same(&case.with_extension("txt"), &format!("{told}\n"));
+    }
+}
+
+#[test]
+fn four_lines_are_a_complete_configuration() {
+    let config = parsed(SMALLEST);
+    assert_eq!(config.listeners.len(), 1);
+    assert_eq!(config.listeners[0].upstream.as_deref(), Some("chat"));
+    let chat = &config.upstreams["chat"];
+    assert_eq!(chat.affinity, Affinity::EngineIo);
+    assert_eq!(chat.backends[1].name, "10.0.0.2:3000");
+    assert_eq!(chat.backends[1].weight, 1);
+    assert_eq!(config.admin, Some(Admin::default()));
+    assert_eq!(config.timeouts, Timeouts::default());
+    assert_eq!(config.limits, Limits::default());
+}
+
+#[test]
+fn every_documented_key_is_read() {
+    let config = parsed(include_str!("complete.toml"));
+    let workers = Workers { count: Some(2), engine: Engine::Epoll, pin: false };
+    assert_eq!(config.workers, workers);
+    assert_eq!(config.admin, None);
+    assert_eq!(config.listeners[1].upstream.as_deref(), Some("raw"));
+    let route = &config.routes[0];
+    assert_eq!(route.host.as_deref(), Some("chat.example.com"));
+    assert_eq!((route.path.as_str(), route.upstream.as_str()), ("/socket.io/", "chat"));
+    assert_eq!(route.affinity, Some(Affinity::Header("x-room".to_owned())));
+    let chat = &config.upstreams["chat"];
+    assert_eq!(chat.affinity, Affinity::Cookie("Place".to_owned()));
+    let drained = Backend {
+        name: "b".to_owned(),
+        address: "10.0.0.2:3000".parse().unwrap(),
+        weight: 2,
+        state: BackendState::Drain,
+    };
+    assert_eq!(chat.backends[1], drained);
+    let timeouts = Timeouts {
+        request_head: Duration::from_secs(1),
+        request_body_idle: Duration::from_secs(2),
+        keep_alive: Duration::from_secs(3),
+        connect: Duration::from_millis(4),
+        response: Duration::from_secs(5 * 60),
+        tunnel_half_closed: Duration::from_secs(6),
+        tunnel_idle: Some(Duration::from_secs(7 * 3600)),
+        drain: Duration::ZERO,
+        upstream_keep_alive: Duration::from_secs(9),
+    };
+    assert_eq!(config.timeouts, timeouts);
+    let limits = Limits {
+        connections: 10,
+        request_head_bytes: 16 * 1024,
+        request_body_bytes: Some(1024 * 1024),
+        sids: 20,
+    };
+    assert_eq!(config.limits, limits);
+    assert_eq!(config.log, Log { format: LogFormat::Json, level: LogLevel::Debug });
+}
+
+#[test]
+fn a_listener_serves_only_routes_when_there_are_routes_and_it_names_no_upstream() {
+    let config = parsed(&format!("{SMALLEST}\n[[route]]\npath = \"/a\"\nupstream = \"chat\""));
+    assert_eq!(config.listeners[0].upstream, None);
+}
+
+#[test]
+fn port_zero_may_be_listened_on_twice() {
+    let config = parsed(
+        r#"
+        listener = [{ address = "127.0.0.1:0" }, { address = "127.0.0.1:0" }]
+        upstream.a.backends = ["localhost:3000"]
+        "#,
+    );
+    assert_eq!(config.listeners.len(), 2);
+    assert_eq!(config.upstreams["a"].backends[0].name, "127.0.0.1:3000");
+}
+
+#[test]
+fn problems_beyond_a_screenful_are_counted() {
+    let lines: String = (0..100).map(|number| format!("unknown{number} = 1\n")).collect();
+    let told = refused(&format!("{lines}{SMALLEST}"));
+    assert!(told.ends_with("and 75 more"), "{told}");
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("absent.toml");
+    let told = Config::load(&path).expect_err("is absent").to_string();
+    assert!(told.contains("absent.toml: cannot be read: No such file"), "{told}");
+
+    let latin1 = folder.path().join("latin1.toml");
+    fs::write(&latin1, b"# good\n# caf\xe9\n").unwrap();
+    let told = Config::load(&latin1).expect_err("is no UTF-8").to_string();
+    assert!(told.contains("latin1.toml:2:6: syntax: a byte that is not UTF-8"), "{told}");
+
+    let huge = folder.path().join("huge.toml");
+    fs::write(&huge, vec![b'\n'; usize::try_from(bounds::FILE_BYTES_MAX).unwrap() + 1]).unwrap();
+    assert!(Config::load(&huge).expect_err("is too long").to_string().contains("longer than 4 MiB"));
+}
+
+#[test]
+fn a_start_without_file_obeys_the_same_rules() {
+    let [a, b] = ["127.0.0.1:0".parse().unwrap(), "127.0.0.1:3000".parse().unwrap()];
+    let config = Config::without_file(&[a, a], &[b], Affinity::None).unwrap();
+    assert_eq!(config.upstreams["default"].affinity, Affinity::None);
+    assert_eq!(config.listeners[1].upstream.as_deref(), Some("default"));
+    let told = Config::without_file(&[a], &[b, b], Affinity::None).expect_err("b is there twice");
+    assert_eq!(told.to_string(), "command line: --backend 127.0.0.1:3000 is given twice");
+}
+
+#[test]
+fn durations_and_sizes_have_units() {
+    assert_eq!(value::duration("250ms"), Ok(Duration::from_millis(250)));
+    assert_eq!(value::duration("5 m"), Ok(Duration::from_secs(300)));
+    assert_eq!(value::duration("720h"), Ok(bounds::TIMEOUT_MAX));
+    assert_eq!(value::bytes("32KiB"), Ok(32 * 1024));
+    assert_eq!(value::bytes("0"), Ok(0));
+    for text in ["", "s", "10", "-1s", "1.5s", "1m30s", "0s", "721h", "99999999999999999999h", "10S"] {
+        assert!(value::duration(text).is_err(), "{text}");
+    }
+    for text in ["", "KiB", "-1", "1kb", "1KB", "99999999999999999999", "18014398509481984KiB", "1 TiB"] {
+        assert!(value::bytes(text).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn affinities_have_names() {
+    for text in ["engine-io", "client-ip", "none", "header:x-room", "cookie:Place"] {
+        assert_eq!(text.parse::<Affinity>().unwrap().to_string(), text);
+    }
+    for text in ["", "header", "header:", "header:a b", "cookie:a=b", "Engine-IO", "ip:x"] {
+        assert!(text.parse::<Affinity>().is_err(), "{text}");
+    }
+}
+
+/// Pieces that make valid and nearly valid files likely.
+fn fragment() -> impl Strategy<Value = String> {
+    prop_oneof![
+        Just("[[listener]]\n".to_owned()),
+        Just("[upstream.chat]\n".to_owned()),
+        Just("[[route]]\n".to_owned()),
+        Just("[timeouts]\n".to_owned()),
+        Just("[limits]\n".to_owned()),
+        ("[a-z_.]{1,12}", "[-0-9a-zA-Z\"\\[\\]{}=:,. ]{0,24}")
+            .prop_map(|(key, value)| format!("{key} = {value}\n")),
+        ("(address|backends|upstream|path|host|affinity|connect|sids)", "[ -~é\t]{0,24}")
+            .prop_map(|(key, value)| format!("{key} = \"{value}\"\n")),
+        "\\PC{0,20}",
+        "[\\x00-\\x7f]{0,10}",
+    ]
+}
+
+proptest! {
+    #[test]
+    fn no_text_panics(fragments in prop::collection::vec(fragment(), 0..12)) {
+        if let Err(refused) = Config::parse("f", &fragments.concat()) {
+            prop_assert!(!refused.to_string().is_empty());
+        }
+    }
+
+    #[test]
+    fn no_value_panics(text in "\\PC{0,40}") {
+        let _ = (value::duration(&text), value::bytes(&text), value::host(&text), value::path(&text));
+        let _ = (value::listen_address(&text), value::backend_address(&text), text.parse::<Affinity>());
+    }
+
+    #[test]
+    fn an_address_reads_back(address: std::net::SocketAddrV6) {
+        let address = SocketAddr::V6(std::net::SocketAddrV6::new(*address.ip(), address.port(), 0, 0));
+        prop_assert_eq!(value::listen_address(&address.to_string()), Ok(address));
+    }
+}
