@@ -5,5 +5,6 @@
 mod config;
 #[cfg(test)]
 mod golden;
+mod metrics;
 
 fn main() {}

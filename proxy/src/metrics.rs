@@ -1,0 +1,107 @@
+//! What the daemon counts, and how a scrape gets to see it.
+//!
+//! Each worker counts in its own [`WorkerCounters`]; a scrape sums them up on the housekeeping
+//! thread. No worker ever waits for a scrape or writes memory that another one writes.
+
+pub(crate) mod cell;
+pub(crate) mod label;
+pub(crate) mod names;
+mod page;
+mod process;
+
+use std::sync::Arc;
+
+use self::cell::{Cell, Counter, Gauge, PerLabel, See};
+use self::label::{
+    AnswerStatus, Connect, Direction, EngineInUse, EngineIo, Evidence, Method, RefusedConnection,
+    StatusClass, TunnelEnd, Upgrade,
+};
+
+pub(crate) use self::page::Page;
+
+/// Defines the struct and shows every field of it to a scrape, so that none can be forgotten.
+macro_rules! worker_counters {
+    ($( $(#[$doc:meta])* $field:ident: $cell:ty => $metric:ident, )+) => {
+        /// What one worker has counted. Only that worker writes it.
+        ///
+        /// Aligned to two cache lines: processors fetch lines in pairs, and the next worker's
+        /// counters must not be in the pair.
+        #[derive(Debug, Default)]
+        #[repr(align(128))]
+        pub(crate) struct WorkerCounters { $( $(#[$doc])* pub(crate) $field: $cell, )+ }
+
+        impl WorkerCounters {
+            fn show(&self, see: &mut See<'_>) {
+                $( self.$field.show(&names::$metric, see); )+
+            }
+        }
+    };
+}
+
+worker_counters! {
+    /// Connections accepted.
+    connections_accepted: Counter => CONNECTIONS_ACCEPTED,
+    /// Connections open now, tunnels included.
+    connections_active: Gauge => CONNECTIONS_ACTIVE,
+    /// Connections closed before they were served.
+    connections_refused: PerLabel<RefusedConnection> => CONNECTIONS_REFUSED,
+    /// Requests whose head was read in full.
+    requests: PerLabel<Method> => REQUESTS,
+    /// Response heads sent to clients, own answers included.
+    responses: PerLabel<StatusClass> => RESPONSES,
+    /// Own answers; count them in `responses` too.
+    answers: PerLabel<AnswerStatus> => ANSWERS,
+    /// Requests to upgrade, when it is known what became of them.
+    upgrades: PerLabel<Upgrade> => UPGRADES,
+    /// Tunnels open now.
+    tunnels_active: Gauge => TUNNELS_ACTIVE,
+    /// Tunnels opened.
+    tunnels: Counter => TUNNELS,
+    /// Tunnels that ended.
+    tunnels_closed: PerLabel<TunnelEnd> => TUNNELS_CLOSED,
+    /// Bytes carried through tunnels, counted when they were sent on.
+    tunnel_bytes: PerLabel<Direction> => TUNNEL_BYTES,
+    /// Engine.IO handshakes whose sid was learned.
+    sessions: PerLabel<EngineIo> => SESSIONS,
+    /// Engine.IO sessions known now; one worker may add what another takes away.
+    sessions_active: Gauge => SESSIONS_ACTIVE,
+    /// Choices of a backend.
+    affinity_decisions: PerLabel<Evidence> => AFFINITY_DECISIONS,
+    /// Requests with an unknown sid.
+    sids_unknown: Counter => SIDS_UNKNOWN,
+    /// Entries of the sid table; one worker may add what another takes away.
+    sid_table_entries: Gauge => SID_TABLE_ENTRIES,
+    /// Sids not stored because the table was full.
+    sid_table_full: Counter => SID_TABLE_FULL,
+    /// Attempts to connect to a backend.
+    upstream_connects: PerLabel<Connect> => UPSTREAM_CONNECTS,
+    /// Requests sent over a pooled connection.
+    upstream_reuses: Counter => UPSTREAM_REUSES,
+    /// 1 for the engine this worker runs on; added once, at its start.
+    engine_info: PerLabel<EngineInUse> => ENGINE_INFO,
+    /// 1 if this worker wanted a ring and got epoll; added once, at its start.
+    ring_fallbacks: Counter => RING_FALLBACKS,
+}
+
+/// The counters of all workers.
+#[derive(Clone, Debug)]
+pub(crate) struct Counters(Arc<[WorkerCounters]>);
+
+impl Counters {
+    /// Counters for this many workers, all 0.
+    pub(crate) fn new(workers: usize) -> Self {
+        Self((0..workers).map(|_| WorkerCounters::default()).collect())
+    }
+
+    /// The counters of one worker, numbered from 0.
+    ///
+    /// # Panics
+    ///
+    /// There are not that many workers: a mistake of ours at the start of the process.
+    pub(crate) fn worker(&self, index: usize) -> &WorkerCounters {
+        &self.0[index]
+    }
+}
+
+#[cfg(test)]
+mod tests;

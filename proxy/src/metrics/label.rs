@@ -1,0 +1,224 @@
+//! Every label of every metric, with all its values.
+//!
+//! A label has few values, known when the program is built: never a sid, a path or an address.
+
+use super::cell::{Counter, Label};
+
+/// Defines labels: their name, their values and the index of each.
+macro_rules! labels {
+    ($(
+        $(#[$doc:meta])*
+        $label:ident $key:literal { $( $(#[$value_doc:meta])* $variant:ident = $value:literal, )+ }
+    )+) => { $(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum $label { $( $(#[$value_doc])* $variant, )+ }
+
+        impl Label for $label {
+            type Counters = [Counter; Self::VALUES.len()];
+            const KEY: &'static str = $key;
+            const VALUES: &'static [&'static str] = &[$($value),+];
+
+            fn index(self) -> usize {
+                self as usize
+            }
+        }
+    )+ };
+}
+
+labels! {
+    /// How a request was made, as far as it matters to a proxy.
+    Method "method" {
+        Get = "get",
+        Head = "head",
+        Post = "post",
+        /// CORS preflights, mostly.
+        Options = "options",
+        Other = "other",
+    }
+
+    /// First digit of a response's status, whoever gave it.
+    StatusClass "status" {
+        Informational = "1xx",
+        Success = "2xx",
+        Redirection = "3xx",
+        ClientError = "4xx",
+        ServerError = "5xx",
+    }
+
+    /// Status of an answer that the proxy gave itself.
+    AnswerStatus "status" {
+        BadRequest = "400",
+        NotFound = "404",
+        MethodNotAllowed = "405",
+        RequestTimeout = "408",
+        ContentTooLarge = "413",
+        UriTooLong = "414",
+        ExpectationFailed = "417",
+        UpgradeRequired = "426",
+        HeadTooLarge = "431",
+        NotImplemented = "501",
+        BadGateway = "502",
+        ServiceUnavailable = "503",
+        GatewayTimeout = "504",
+        VersionNotSupported = "505",
+        Other = "other",
+    }
+
+    /// Why a connection was closed before it was served.
+    RefusedConnection "reason" {
+        /// `limits.connections` was reached.
+        Limit = "limit",
+        /// The process had no descriptor left.
+        Descriptors = "descriptors",
+    }
+
+    /// Which way the bytes of a tunnel went.
+    Direction "direction" {
+        ClientToUpstream = "client_to_upstream",
+        UpstreamToClient = "upstream_to_client",
+    }
+
+    /// Why a tunnel ended.
+    TunnelEnd "reason" {
+        /// Both ends closed in order, the client first.
+        ClientClosed = "client_closed",
+        /// Both ends closed in order, the upstream first.
+        UpstreamClosed = "upstream_closed",
+        /// The client's connection was reset or timed out.
+        ClientReset = "client_reset",
+        /// The upstream's connection was reset or timed out.
+        UpstreamReset = "upstream_reset",
+        /// One end had closed and the other did not follow in time.
+        HalfClosedTimeout = "half_closed_timeout",
+        /// Silent for longer than `timeouts.tunnel_idle`.
+        IdleTimeout = "idle_timeout",
+        /// The drain deadline passed.
+        Drained = "drained",
+    }
+
+    /// What became of a request to upgrade.
+    Upgrade "result" {
+        /// The backend answered 101.
+        Accepted = "accepted",
+        /// The backend answered something else, which was forwarded.
+        Declined = "declined",
+        /// Something before the proxy had made HTTP/1.0 of it; answered with the cause.
+        Downgraded = "downgraded",
+        /// Malformed in another way; answered 400 or 426.
+        Invalid = "invalid",
+    }
+
+    /// Protocol revision of an Engine.IO session.
+    EngineIo "protocol" {
+        /// `EIO=3`: Socket.IO 1.x and 2.x.
+        V3 = "3",
+        /// `EIO=4`: Socket.IO 3.x and 4.x.
+        V4 = "4",
+    }
+
+    /// What a request's backend was chosen by.
+    Evidence "evidence" {
+        /// Its sid stood in the sid table.
+        Table = "table",
+        Cookie = "cookie",
+        Header = "header",
+        ClientIp = "client_ip",
+        /// Its sid was unknown: the first backend in the sid's rendezvous order.
+        Rendezvous = "rendezvous",
+        /// A new session: weighted rendezvous with bounded load.
+        Placement = "placement",
+        /// Nothing bound it: the backend with the least load.
+        Least = "least",
+    }
+
+    /// What became of an attempt to connect to a backend.
+    Connect "result" {
+        Ok = "ok",
+        /// Nothing listens there.
+        Refused = "refused",
+        /// No answer within `timeouts.connect`.
+        Timeout = "timeout",
+        /// Any other error: no route, no descriptor.
+        Error = "error",
+    }
+
+    /// What tells a worker that a socket is ready.
+    EngineInUse "engine" {
+        Uring = "uring",
+        Epoll = "epoll",
+    }
+}
+
+impl Method {
+    /// The class of a request's method. Methods are case-sensitive (RFC 9110 section 9.1).
+    pub(crate) fn of(method: &[u8]) -> Self {
+        match method {
+            b"GET" => Self::Get,
+            b"HEAD" => Self::Head,
+            b"POST" => Self::Post,
+            b"OPTIONS" => Self::Options,
+            _ => Self::Other,
+        }
+    }
+}
+
+impl StatusClass {
+    /// The class of a status; anything above 499 counts as a server's error.
+    pub(crate) fn of(status: u16) -> Self {
+        match status {
+            0..=199 => Self::Informational,
+            200..=299 => Self::Success,
+            300..=399 => Self::Redirection,
+            400..=499 => Self::ClientError,
+            _ => Self::ServerError,
+        }
+    }
+}
+
+impl AnswerStatus {
+    /// The value for a status.
+    pub(crate) fn of(status: u16) -> Self {
+        match status {
+            400 => Self::BadRequest,
+            404 => Self::NotFound,
+            405 => Self::MethodNotAllowed,
+            408 => Self::RequestTimeout,
+            413 => Self::ContentTooLarge,
+            414 => Self::UriTooLong,
+            417 => Self::ExpectationFailed,
+            426 => Self::UpgradeRequired,
+            431 => Self::HeadTooLarge,
+            501 => Self::NotImplemented,
+            502 => Self::BadGateway,
+            503 => Self::ServiceUnavailable,
+            504 => Self::GatewayTimeout,
+            505 => Self::VersionNotSupported,
+            _ => Self::Other,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_is_counted_under_its_own_number() {
+        for status in 0..=999 {
+            let label = AnswerStatus::VALUES[AnswerStatus::of(status).index()];
+            let own = status.to_string();
+            assert_eq!(label == own, AnswerStatus::VALUES.contains(&own.as_str()), "{status}");
+        }
+    }
+
+    #[test]
+    fn classes_hold_what_their_names_say() {
+        for status in [101, 200, 304, 404, 502] {
+            let class = StatusClass::VALUES[StatusClass::of(status).index()];
+            assert_eq!(class.as_bytes()[0], status.to_string().as_bytes()[0]);
+        }
+        assert_eq!(Method::of(b"GET"), Method::Get);
+        assert_eq!(Method::of(b"get"), Method::Other);
+    }
+}

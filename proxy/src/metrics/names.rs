@@ -1,0 +1,124 @@
+//! The name, type, unit, labels and meaning of every metric.
+//!
+//! This is the only file where a metric's name is written. `docs/metrics.md` is made from it.
+
+use metrics::Unit;
+
+use super::cell::Label;
+use super::label;
+
+/// How a metric's value moves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Only grows, from 0 at the start of the process.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+}
+
+/// A label and the values it may have; no values listed: one, fixed for the life of the process.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LabelKey {
+    pub(crate) key: &'static str,
+    pub(crate) values: &'static [&'static str],
+}
+
+impl LabelKey {
+    const fn of<L: Label>() -> Self {
+        Self { key: L::KEY, values: L::VALUES }
+    }
+
+    const fn fixed(key: &'static str) -> Self {
+        Self { key, values: &[] }
+    }
+}
+
+/// One metric.
+#[derive(Debug)]
+pub(crate) struct Metric {
+    pub(crate) name: &'static str,
+    pub(crate) kind: Kind,
+    pub(crate) unit: Unit,
+    pub(crate) labels: &'static [LabelKey],
+    pub(crate) help: &'static str,
+}
+
+/// Defines the constants and the list of all of them.
+macro_rules! metrics {
+    ($( $constant:ident = $kind:ident $unit:ident $name:literal [$($label:expr),*] $help:literal; )+) => {
+        $(
+            #[doc = $help]
+            pub(crate) const $constant: Metric = Metric {
+                name: $name,
+                kind: Kind::$kind,
+                unit: Unit::$unit,
+                labels: &[$($label),*],
+                help: $help,
+            };
+        )+
+
+        /// Every metric, in the order of this file.
+        pub(crate) const ALL: &[&Metric] = &[$(&$constant),+];
+    };
+}
+
+metrics! {
+    CONNECTIONS_ACCEPTED = Counter Count "ringbolt_connections_accepted_total" []
+        "Client connections accepted.";
+    CONNECTIONS_ACTIVE = Gauge Count "ringbolt_connections_active" []
+        "Client connections open now, tunnels included.";
+    CONNECTIONS_REFUSED = Counter Count "ringbolt_connections_refused_total"
+        [LabelKey::of::<label::RefusedConnection>()]
+        "Client connections closed before they were served.";
+    REQUESTS = Counter Count "ringbolt_requests_total" [LabelKey::of::<label::Method>()]
+        "Requests whose head was read in full.";
+    RESPONSES = Counter Count "ringbolt_responses_total" [LabelKey::of::<label::StatusClass>()]
+        "Response heads sent to clients, from backends and by the proxy itself.";
+    ANSWERS = Counter Count "ringbolt_answers_total" [LabelKey::of::<label::AnswerStatus>()]
+        "Responses the proxy gave itself, without or instead of a backend.";
+
+    UPGRADES = Counter Count "ringbolt_upgrades_total" [LabelKey::of::<label::Upgrade>()]
+        "Requests to upgrade, by what became of them.";
+    TUNNELS_ACTIVE = Gauge Count "ringbolt_tunnels_active" [] "Tunnels open now.";
+    TUNNELS = Counter Count "ringbolt_tunnels_total" [] "Tunnels opened.";
+    TUNNELS_CLOSED = Counter Count "ringbolt_tunnels_closed_total" [LabelKey::of::<label::TunnelEnd>()]
+        "Tunnels that ended, by the cause.";
+    TUNNEL_BYTES = Counter Bytes "ringbolt_tunnel_bytes_total" [LabelKey::of::<label::Direction>()]
+        "Bytes carried through tunnels.";
+
+    SESSIONS = Counter Count "ringbolt_engine_io_sessions_total" [LabelKey::of::<label::EngineIo>()]
+        "Engine.IO sessions whose handshake answer passed through.";
+    SESSIONS_ACTIVE = Gauge Count "ringbolt_engine_io_sessions_active" []
+        "Engine.IO sessions known now, polling or in a tunnel.";
+    AFFINITY_DECISIONS = Counter Count "ringbolt_affinity_decisions_total" [LabelKey::of::<label::Evidence>()]
+        "Choices of a backend for a request, by what decided.";
+    SIDS_UNKNOWN = Counter Count "ringbolt_sids_unknown_total" []
+        "Requests with a sid that the sid table does not hold.";
+    SID_TABLE_ENTRIES = Gauge Count "ringbolt_sid_table_entries" [] "Sids in the sid table.";
+    SID_TABLE_CAPACITY = Gauge Count "ringbolt_sid_table_capacity" []
+        "Sids the sid table may hold (limits.sids).";
+    SID_TABLE_FULL = Counter Count "ringbolt_sid_table_full_total" []
+        "Sids not stored because the table was full; such a session is found by rendezvous only.";
+
+    UPSTREAM_CONNECTS = Counter Count "ringbolt_upstream_connects_total" [LabelKey::of::<label::Connect>()]
+        "Attempts to connect to a backend.";
+    UPSTREAM_REUSES = Counter Count "ringbolt_upstream_reuses_total" []
+        "Requests sent over a pooled upstream connection.";
+
+    ENGINE_INFO = Gauge Count "ringbolt_engine_info" [LabelKey::of::<label::EngineInUse>()]
+        "Workers that run on this engine.";
+    RING_FALLBACKS = Counter Count "ringbolt_ring_fallbacks_total" []
+        "Workers that wanted io_uring and got epoll, because the kernel refused a ring.";
+    BUILD_INFO = Gauge Count "ringbolt_build_info" [LabelKey::fixed("version"), LabelKey::fixed("arch")]
+        "Always 1; the labels name the build.";
+
+    PROCESS_CPU = Counter Seconds "process_cpu_seconds_total" []
+        "Processor time the process has used, user and system.";
+    PROCESS_RESIDENT = Gauge Bytes "process_resident_memory_bytes" [] "Memory the process has resident.";
+    PROCESS_OPEN_FDS = Gauge Count "process_open_fds" [] "Open file descriptors.";
+    PROCESS_MAX_FDS = Gauge Count "process_max_fds" [] "File descriptors the process may open.";
+    PROCESS_THREADS = Gauge Count "process_threads" []
+        "Threads of the process: the workers and the housekeeping thread.";
+    PROCESS_START = Gauge Seconds "process_start_time_seconds" []
+        "When the process started, in seconds since 1970-01-01 UTC.";
+}
