@@ -1,0 +1,220 @@
+//! The command line: `run`, `check`, `version`, and `-t` as in nginx.
+//!
+//! Decides what was asked for and turns flags into a [`Config`]; does none of it. Values are read by
+//! the same rules as in the file.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::LazyLock;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{self, Admin, Affinity, Config, Engine, LogFormat, LogLevel, Refused};
+
+/// Exit code for a configuration that is refused: EX_CONFIG of sysexits.h.
+///
+/// Not 1, so that a service manager can be told not to try again
+/// (`RestartPreventExitStatus=78` in a systemd unit).
+pub(crate) const EXIT_CONFIG: u8 = 78;
+
+/// `ringbolt --version` and `ringbolt version`.
+pub(crate) static VERSION: LazyLock<String> = LazyLock::new(|| {
+    let (version, arch) = (env!("CARGO_PKG_VERSION"), std::env::consts::ARCH);
+    format!("{version} ({arch}-linux, engines: uring, epoll)")
+});
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    done; after SIGTERM or SIGINT: drained
+  1    the start or the run failed
+  2    the command line is not understood
+  78   the configuration is refused
+  130  a second SIGINT ended the process at once
+  143  a second SIGTERM ended the process at once";
+
+const RUN_USAGE: &str = "\
+ringbolt run -c <FILE> [OPTIONS]
+       ringbolt run --listen <ADDRESS>... --backend <ADDRESS>... [OPTIONS]";
+
+const WITHOUT_FILE: &str = "Without a file";
+
+const OVER_FILE: &str = "Instead of what the file says";
+
+const RUN_EXAMPLES: &str = "\
+Signals:
+  SIGTERM, SIGINT  drain: no new connections, finish what is under way until timeouts.drain, then exit
+  a second one     exit at once
+
+Examples:
+  ringbolt run -c /etc/ringbolt.toml
+  ringbolt run --listen 0.0.0.0:8080 --backend 10.0.0.1:3000 --backend 10.0.0.2:3000";
+
+/// Edge proxy for Socket.IO and WebSocket services: every session stays with its backend.
+#[derive(Parser, Debug)]
+#[command(
+    name = "ringbolt",
+    version = VERSION.as_str(),
+    after_help = EXIT_CODES,
+    args_conflicts_with_subcommands = true,
+    arg_required_else_help = true,
+    disable_help_subcommand = true
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    test: Test,
+}
+
+/// `ringbolt -t -c FILE`
+#[derive(Args, Debug)]
+struct Test {
+    /// Check the configuration and exit, as `ringbolt check` does
+    #[arg(short = 't', long = "test", requires = "config")]
+    test: bool,
+
+    /// The configuration file for -t
+    #[arg(short, long, value_name = "FILE", requires = "test")]
+    config: Option<PathBuf>,
+}
+
+/// What to do.
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// Serve, with a configuration file or with the addresses given here
+    #[command(override_usage = RUN_USAGE, after_help = RUN_EXAMPLES)]
+    Run(Box<Run>),
+    /// Read a configuration file, report everything that is wrong with it, and exit
+    Check {
+        /// The configuration file
+        #[arg(short, long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Print version, architecture and engines
+    Version,
+}
+
+/// Flags of `ringbolt run`.
+#[derive(Args, Debug)]
+pub(crate) struct Run {
+    /// The configuration file
+    #[arg(
+        short,
+        long,
+        value_name = "FILE",
+        required_unless_present = "listen",
+        conflicts_with_all = ["listen", "backend", "affinity"]
+    )]
+    config: Option<PathBuf>,
+
+    /// Listen here; may be repeated; port 0: any free port
+    #[arg(long, value_name = "ADDRESS", help_heading = WITHOUT_FILE)]
+    #[arg(value_parser = config::listen_address, requires = "backend")]
+    listen: Vec<SocketAddr>,
+
+    /// Send requests here; may be repeated
+    #[arg(long, value_name = "ADDRESS", help_heading = WITHOUT_FILE)]
+    #[arg(value_parser = config::backend_address, requires = "listen")]
+    backend: Vec<SocketAddr>,
+
+    /// What binds a session to its backend:
+    /// engine-io (default), client-ip, header:NAME, cookie:NAME, none
+    #[arg(long, value_name = "AFFINITY", help_heading = WITHOUT_FILE, verbatim_doc_comment)]
+    #[arg(value_parser = config::affinity, requires = "listen")]
+    affinity: Option<Affinity>,
+
+    /// How workers learn that a socket is ready: uring, epoll,
+    /// or auto (default): io_uring, or epoll where the kernel refuses it
+    #[arg(long, value_name = "ENGINE", help_heading = OVER_FILE, verbatim_doc_comment)]
+    #[arg(value_parser = config::engine)]
+    engine: Option<Engine>,
+
+    /// Worker threads (default: one for each core)
+    #[arg(long, value_name = "COUNT", help_heading = OVER_FILE, value_parser = worker_count)]
+    workers: Option<usize>,
+
+    /// Address of metrics and health, or off (default: 127.0.0.1:9180)
+    #[arg(long, value_name = "ADDRESS", help_heading = OVER_FILE, value_parser = admin)]
+    admin: Option<AdminFlag>,
+
+    /// Form of log lines: text (default), json
+    #[arg(long, value_name = "FORMAT", help_heading = OVER_FILE, value_parser = config::log_format)]
+    log_format: Option<LogFormat>,
+
+    /// Least important events to log: error, warn, info (default), debug, trace
+    #[arg(long, value_name = "LEVEL", help_heading = OVER_FILE, value_parser = config::log_level)]
+    log_level: Option<LogLevel>,
+}
+
+/// An address or `off`. Of its own because an `Option` would mean an absent flag to clap.
+#[derive(Clone, Copy, Debug)]
+enum AdminFlag {
+    Off,
+    At(SocketAddr),
+}
+
+impl Cli {
+    /// What was asked for. `-t` is `check`.
+    pub(crate) fn into_command(self) -> Command {
+        match (self.command, self.test.config) {
+            (Some(command), _) => command,
+            (None, Some(config)) => Command::Check { config },
+            // Without arguments clap has shown the help and left already.
+            (None, None) => Command::Version,
+        }
+    }
+}
+
+impl Run {
+    /// The configuration: the file's or the flags', with the other flags applied to it.
+    ///
+    /// # Errors
+    ///
+    /// The configuration is refused.
+    pub(crate) fn config(&self) -> Result<Config, Refused> {
+        let mut config = match &self.config {
+            Some(file) => Config::load(file)?,
+            None => {
+                Config::without_file(&self.listen, &self.backend, self.affinity.clone().unwrap_or_default())?
+            }
+        };
+        if let Some(engine) = self.engine {
+            config.workers.engine = engine;
+        }
+        if let Some(workers) = self.workers {
+            config.workers.count = Some(workers);
+        }
+        match self.admin {
+            Some(AdminFlag::Off) => config.admin = None,
+            Some(AdminFlag::At(address)) => config.admin = Some(Admin { address }),
+            None => {}
+        }
+        if let Some(format) = self.log_format {
+            config.log.format = format;
+        }
+        if let Some(level) = self.log_level {
+            config.log.level = level;
+        }
+        Ok(config)
+    }
+}
+
+fn worker_count(text: &str) -> Result<usize, String> {
+    let most = config::bounds::WORKERS_MAX;
+    text.parse()
+        .ok()
+        .filter(|count| (1..=most).contains(count))
+        .ok_or_else(|| format!("expected a whole number from 1 to {most}"))
+}
+
+fn admin(text: &str) -> Result<AdminFlag, String> {
+    match text {
+        "off" => Ok(AdminFlag::Off),
+        _ => config::listen_address(text)
+            .map(AdminFlag::At)
+            .map_err(|problem| format!(r#"{problem}, or "off""#)),
+    }
+}
+
+#[cfg(test)]
+mod tests;

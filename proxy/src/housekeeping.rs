@@ -1,0 +1,208 @@
+//! The housekeeping thread: signals, and the admin address.
+//!
+//! Ordinary tokio, on one thread (decision D7). It never touches a client's connection; it tells the
+//! workers to drain and learns when they have ended.
+
+use std::io;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
+
+use crate::admin::{self, View};
+use crate::lifecycle::{Lifecycle, Phase};
+use crate::signals::{Signals, Stop};
+
+/// Past the drain deadline workers still close what is open. This long, then something is wrong.
+const CLOSING: Duration = Duration::from_secs(2);
+
+/// The housekeeping thread before it runs: signals are taken over, nothing is answered yet.
+#[derive(Debug)]
+pub(crate) struct Housekeeping {
+    runtime: Runtime,
+    signals: Signals,
+}
+
+/// What the housekeeping thread looks after.
+#[derive(Debug)]
+pub(crate) struct Duties {
+    /// The admin address, bound; `None` when switched off.
+    pub(crate) admin: Option<TcpListener>,
+    pub(crate) view: Arc<View>,
+    /// How long workers may go on after the first signal (`timeouts.drain`).
+    pub(crate) drain_timeout: Duration,
+}
+
+/// Why the process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Every worker has drained.
+    Drained,
+    /// A second signal: at once, whatever is open.
+    Forced(Stop),
+    /// Workers did not end although the drain deadline has passed: a mistake of ours.
+    Stuck,
+    /// The workers ended without being told to: a mistake of ours.
+    Deserted,
+}
+
+impl End {
+    /// The exit code, as `ringbolt --help` documents it.
+    pub(crate) fn exit_code(self) -> u8 {
+        match self {
+            Self::Drained => 0,
+            Self::Forced(stop) => stop.exit_code(),
+            Self::Stuck | Self::Deserted => 1,
+        }
+    }
+}
+
+impl Housekeeping {
+    /// Takes the signals over, before the first worker starts: from here on none is lost, and none
+    /// ends the process by itself.
+    ///
+    /// # Errors
+    ///
+    /// No descriptor is left for the runtime's event queue.
+    pub(crate) fn new() -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+        let signals = runtime.block_on(async { Signals::new() })?;
+        Ok(Self { runtime, signals })
+    }
+
+    /// Runs on the calling thread until the process is to end.
+    ///
+    /// `drain` is called once, at the first signal, and must return at once: it only passes the word
+    /// on. `workers_ended` resolves when the last worker has ended: send to it or drop its sender.
+    ///
+    /// # Errors
+    ///
+    /// The admin address fails as a whole.
+    pub(crate) fn run(
+        self,
+        duties: Duties,
+        drain: impl FnOnce(),
+        workers_ended: oneshot::Receiver<()>,
+    ) -> io::Result<End> {
+        let Self { runtime, mut signals } = self;
+        let Duties { admin, view, drain_timeout } = duties;
+        runtime.block_on(async {
+            let next_stop = async || signals.next().await;
+            let watch = watch(next_stop, &view.lifecycle, drain_timeout, drain, workers_ended);
+            match admin {
+                None => Ok(watch.await),
+                Some(listener) => tokio::select! {
+                    end = watch => Ok(end),
+                    served = admin::serve(listener, Arc::clone(&view)) => {
+                        served.and(Err(io::Error::other("the admin address has closed")))
+                    }
+                },
+            }
+        })
+    }
+}
+
+/// Waits for the signals and the workers.
+async fn watch(
+    mut next_stop: impl AsyncFnMut() -> Stop,
+    lifecycle: &Lifecycle,
+    drain_timeout: Duration,
+    drain: impl FnOnce(),
+    mut workers_ended: oneshot::Receiver<()>,
+) -> End {
+    let first = tokio::select! {
+        stop = next_stop() => stop,
+        _ = &mut workers_ended => {
+            tracing::error!("the workers have ended without being told to");
+            return End::Deserted;
+        }
+    };
+    let timeout_seconds = drain_timeout.as_secs_f64();
+    tracing::info!(signal = first.name(), timeout_seconds, "draining; a second signal exits at once");
+    lifecycle.enter(Phase::Draining);
+    drain();
+    tokio::select! {
+        _ = &mut workers_ended => {
+            tracing::info!("drained");
+            End::Drained
+        }
+        second = next_stop() => {
+            tracing::warn!(signal = second.name(), "second signal: exiting with connections open");
+            End::Forced(second)
+        }
+        () = tokio::time::sleep(drain_timeout + CLOSING) => {
+            tracing::error!("workers go on after the drain deadline; exiting all the same");
+            End::Stuck
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    /// How the process ends after these signals when workers need `drain_takes` to drain.
+    fn end(stops: &[Stop], drain_takes: Option<Duration>) -> (End, Lifecycle) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let lifecycle = Lifecycle::default();
+        let drained = Cell::new(0);
+        let mut stops = stops.iter();
+        let next_stop = async || match stops.next() {
+            Some(stop) => *stop,
+            None => std::future::pending().await,
+        };
+        let (workers_end, workers_ended) = oneshot::channel();
+        let end = runtime.block_on(async {
+            let drain = || {
+                drained.set(drained.get() + 1);
+                if let Some(takes) = drain_takes {
+                    tokio::spawn(async move {
+                        tokio::time::sleep(takes).await;
+                        drop(workers_end);
+                    });
+                } else {
+                    std::mem::forget(workers_end);
+                }
+            };
+            watch(next_stop, &lifecycle, Duration::ZERO, drain, workers_ended).await
+        });
+        assert_eq!(drained.get(), 1);
+        (end, lifecycle)
+    }
+
+    #[test]
+    fn the_first_signal_drains() {
+        let (end, lifecycle) = end(&[Stop::Terminate], Some(Duration::from_millis(1)));
+        assert_eq!((end, end.exit_code()), (End::Drained, 0));
+        assert_eq!(lifecycle.phase(), Phase::Draining);
+    }
+
+    #[test]
+    fn the_second_signal_ends_at_once() {
+        let (ended, _) = end(&[Stop::Terminate, Stop::Interrupt], None);
+        assert_eq!((ended, ended.exit_code()), (End::Forced(Stop::Interrupt), 130));
+        assert_eq!(Stop::Terminate.exit_code(), 143);
+    }
+
+    #[test]
+    fn workers_that_go_on_do_not_keep_the_process_alive() {
+        let (ended, _) = end(&[Stop::Interrupt], None);
+        assert_eq!((ended, ended.exit_code()), (End::Stuck, 1));
+    }
+
+    #[test]
+    fn workers_that_end_by_themselves_end_the_process() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let (workers_end, workers_ended) = oneshot::channel::<()>();
+        drop(workers_end);
+        let never = async || std::future::pending().await;
+        let drain = || panic!("there is nothing to drain");
+        let ended =
+            runtime.block_on(watch(never, &Lifecycle::default(), Duration::ZERO, drain, workers_ended));
+        assert_eq!((ended, ended.exit_code()), (End::Deserted, 1));
+    }
+}
