@@ -4,7 +4,6 @@
 //! file, line, column and key. A `Config` is valid by construction: every upstream it names exists,
 //! every bound is met. Nothing here opens a socket or resolves a name.
 
-mod affinity;
 pub(crate) mod bounds;
 mod problem;
 mod read;
@@ -21,8 +20,10 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
-pub(crate) use self::affinity::Affinity;
+pub(crate) use ringbolt_core::affinity::Affinity;
+pub(crate) use self::bounds::BACKENDS_MAX;
 pub(crate) use self::problem::Refused;
+pub(crate) use self::value::{backend_address, listen_address};
 
 /// A complete configuration.
 #[derive(Clone, Debug, PartialEq)]
@@ -221,6 +222,33 @@ impl Default for Log {
     fn default() -> Self {
         Self { format: LogFormat::Text, level: LogLevel::Info }
     }
+}
+
+/// Reads the value of an `affinity` key.
+pub(crate) fn affinity(text: &str) -> Result<Affinity, String> {
+    text.parse().map_err(|error: ringbolt_core::affinity::AffinityError| error.to_string())
+}
+
+/// Reads the value of an `engine` key.
+pub(crate) fn engine(text: &str) -> Result<Engine, String> {
+    value::choice(text, &[("auto", Engine::Auto), ("uring", Engine::Uring), ("epoll", Engine::Epoll)])
+}
+
+/// Reads the value of `log.format`.
+pub(crate) fn log_format(text: &str) -> Result<LogFormat, String> {
+    value::choice(text, &[("text", LogFormat::Text), ("json", LogFormat::Json)])
+}
+
+/// Reads the value of `log.level`.
+pub(crate) fn log_level(text: &str) -> Result<LogLevel, String> {
+    let levels = [
+        ("error", LogLevel::Error),
+        ("warn", LogLevel::Warn),
+        ("info", LogLevel::Info),
+        ("debug", LogLevel::Debug),
+        ("trace", LogLevel::Trace),
+    ];
+    value::choice(text, &levels)
 }
 
 impl Config {

@@ -1,10 +1,142 @@
-//! The daemon `ringbolt`.
+//! The daemon `ringbolt`: from the command line to the exit code.
 #![forbid(unsafe_code)]
-#![allow(dead_code, reason = "the data path, which reads these types, is written in another branch")]
 
+mod accept;
+mod admin;
+mod affinity;
+mod answer;
+mod cli;
+mod client;
 mod config;
+mod connect;
+mod connection;
+mod descriptors;
+mod error;
+mod forward;
 #[cfg(test)]
 mod golden;
+mod hot_buffer;
+mod housekeeping;
+mod lifecycle;
+mod limits;
+mod load;
+mod log;
 mod metrics;
+mod pool;
+mod relay;
+mod request;
+mod response;
+mod route;
+mod server;
+mod sids;
+mod signals;
+mod snapshot;
+mod spare;
+mod start;
+mod stream;
+mod tunnel;
+mod worker;
 
-fn main() {}
+use std::io;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Instant;
+
+use clap::Parser as _;
+use tokio::sync::oneshot;
+
+use crate::admin::View;
+use crate::cli::{Cli, Command, EXIT_CONFIG, VERSION};
+use crate::config::Config;
+use crate::housekeeping::{Duties, End, Housekeeping};
+use crate::lifecycle::{Lifecycle, Phase};
+use crate::log::Started;
+use crate::metrics::{Counters, Page};
+use crate::start::StartError;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    match Cli::parse().into_command() {
+        Command::Version => {
+            tell(io::stdout(), &format!("ringbolt {}", *VERSION));
+            ExitCode::SUCCESS
+        }
+        Command::Check { config } => check(&config),
+        Command::Run(run) => match run.config() {
+            Ok(config) => serve(config),
+            Err(refused) => refuse(&refused),
+        },
+    }
+}
+
+fn check(file: &Path) -> ExitCode {
+    match Config::load(file) {
+        Ok(config) => {
+            let backends: usize = config.upstreams.values().map(|upstream| upstream.backends.len()).sum();
+            let (listeners, routes, upstreams) =
+                (config.listeners.len(), config.routes.len(), config.upstreams.len());
+            tell(
+                io::stdout(),
+                &format!(
+                    "{}: valid; listeners: {listeners}, routes: {routes}, upstreams: {upstreams}, backends: {backends}",
+                    file.display()
+                ),
+            );
+            ExitCode::SUCCESS
+        }
+        Err(refused) => refuse(&refused),
+    }
+}
+
+fn refuse(refused: &config::Refused) -> ExitCode {
+    tell(io::stderr(), &refused.to_string());
+    ExitCode::from(EXIT_CONFIG)
+}
+
+/// Writes a line, if anybody still reads.
+fn tell(mut to: impl io::Write, line: &str) {
+    let _ = writeln!(to, "{line}");
+}
+
+fn serve(config: Config) -> ExitCode {
+    log::init(config.log);
+    match run(&Arc::new(config)) {
+        Ok(end) => ExitCode::from(end.exit_code()),
+        Err(error) => {
+            tracing::error!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Starts everything, in the order in which it may fail, and stays until the end.
+fn run(config: &Arc<Config>) -> Result<End, StartError> {
+    let failed = |error| StartError::new(format!("the housekeeping thread failed: {error}"));
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let workers = config.workers.count.unwrap_or(cores);
+    let reserve = descriptors::reserve(workers, config.listeners.len());
+    let connections = descriptors::prepare(config.limits.connections, reserve);
+    let admin = config.admin.map(|admin| admin::bind(admin.address)).transpose()?;
+    let admin_address = admin.as_ref().and_then(|listener| listener.local_addr().ok());
+    let housekeeping = Housekeeping::new().map_err(failed)?;
+
+    let counters = Counters::new(workers);
+    let lifecycle = Arc::new(Lifecycle::default());
+    let page = Page::new(counters.clone(), config.limits.sids);
+    let view = Arc::new(View { page, lifecycle: Arc::clone(&lifecycle) });
+
+    let (end, workers_ended) = oneshot::channel();
+    let server = server::start(config, connections, &counters, end)?;
+    if let Some(refusal) = &server.refusal {
+        tracing::warn!("io_uring is refused, epoll serves instead: {refusal}");
+    }
+    lifecycle.enter(Phase::Ready);
+    let (listen, engine) = (&server.addresses, server.engine);
+    log::ready(config, Started { listen, admin: admin_address, workers, engine });
+    let drain_timeout = config.timeouts.drain;
+    let duties = Duties { admin, view, drain_timeout };
+    housekeeping.run(duties, || server.drain(Instant::now() + drain_timeout), workers_ended).map_err(failed)
+}

@@ -17,7 +17,7 @@ use self::label::{
     StatusClass, TunnelEnd, Upgrade,
 };
 
-pub(crate) use self::page::Page;
+pub(crate) use self::page::{CONTENT_TYPE, Page};
 
 /// Defines the struct and shows every field of it to a scrape, so that none can be forgotten.
 macro_rules! worker_counters {
@@ -91,6 +91,11 @@ impl Counters {
     /// Counters for this many workers, all 0.
     pub(crate) fn new(workers: usize) -> Self {
         Self((0..workers).map(|_| WorkerCounters::default()).collect())
+    }
+
+    /// How many workers they are for.
+    pub(crate) fn workers(&self) -> usize {
+        self.0.len()
     }
 
     /// The counters of one worker, numbered from 0.

@@ -68,9 +68,6 @@ pub const FIELDS_MAX: usize = 128;
 /// answered 501, as RFC 9112 section 3 asks.
 pub const METHOD_BYTES_MAX: usize = 32;
 
-/// Longest host name, the bound of DNS (RFC 1035 section 2.3.4). A longer one is malformed.
-pub const HOST_BYTES_MAX: usize = 255;
-
 /// Most options of one message's Connection fields. Each is compared with each field name, so this
 /// bounds the work one head can cause. More are answered 400, or 502 in a response.
 pub const CONNECTION_OPTIONS_MAX: usize = 32;

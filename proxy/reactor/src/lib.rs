@@ -36,6 +36,7 @@ pub use reactor::{NoSink, Reactor, Sink, Stats};
 pub use readiness::{Engine, EngineChoice, Ready, UnknownEngine};
 pub use refusal::RingRefusal;
 pub use select::{Either, Select, join, select, yield_now};
+pub use slab::{Key, Slab};
 pub use socket::{
     Keepalive, Socket, SocketOptions, recv, send, send_vectored, set_incoming_cpu, shutdown_write,
 };

@@ -348,6 +348,12 @@ impl Reactor {
         }
     }
 
+    /// Tells the sink in the next turn that `source` is readable: it had its share of this turn, and the
+    /// kernel raises no second edge for what is still unread.
+    pub fn again(&self, source: SourceId) {
+        self.0.for_sink.borrow_mut().push((source, Ready::READABLE));
+    }
+
     /// Ends the watch on a source and closes its descriptor.
     ///
     /// The ring's watch holds the socket open until it is removed, which is done with this turn's submission:

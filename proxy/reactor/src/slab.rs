@@ -8,9 +8,11 @@ const END: u16 = u16::MAX;
 
 /// Names one entry of a slab for as long as it lives.
 #[derive(Copy, Clone, Debug, Eq, PartialEq, Hash)]
-pub(crate) struct Key {
-    pub(crate) index: u32,
-    pub(crate) generation: u32,
+pub struct Key {
+    /// Its place, which a later entry may take over.
+    pub index: u32,
+    /// Tells it from the other entries of its place.
+    pub generation: u32,
 }
 
 #[derive(Debug)]
@@ -46,7 +48,7 @@ impl<T> Chunk<T> {
 
 /// See the file's head.
 #[derive(Debug)]
-pub(crate) struct Slab<T> {
+pub struct Slab<T> {
     chunks: Vec<Option<Chunk<T>>>,
     /// One bit for each chunk: it has a free slot, or is not allocated.
     room: Vec<u64>,
@@ -62,7 +64,7 @@ pub(crate) struct Slab<T> {
 
 impl<T> Slab<T> {
     /// An empty slab. Generations run from 1 to `generation_max`, then start again.
-    pub(crate) fn new(generation_max: u32) -> Self {
+    pub fn new(generation_max: u32) -> Self {
         Self {
             chunks: Vec::new(),
             room: Vec::new(),
@@ -74,12 +76,12 @@ impl<T> Slab<T> {
         }
     }
 
-    pub(crate) fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.len
     }
 
     /// Stores `value` in the lowest chunk with room.
-    pub(crate) fn insert(&mut self, value: T) -> Key {
+    pub fn insert(&mut self, value: T) -> Key {
         let position = self.find_room();
         let chunk = self.chunks[position].get_or_insert_with(Chunk::new);
         let offset = usize::from(chunk.free);
@@ -104,7 +106,7 @@ impl<T> Slab<T> {
     }
 
     /// The entry, if it still is the one `key` was made for.
-    pub(crate) fn get(&self, key: Key) -> Option<&T> {
+    pub fn get(&self, key: Key) -> Option<&T> {
         let (position, offset) = split(key.index);
         let slot = &self.chunks.get(position)?.as_ref()?.slots[offset];
         match &slot.content {
@@ -114,7 +116,7 @@ impl<T> Slab<T> {
     }
 
     /// The entry, if it still is the one `key` was made for.
-    pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut T> {
+    pub fn get_mut(&mut self, key: Key) -> Option<&mut T> {
         let (position, offset) = split(key.index);
         let slot = &mut self.chunks.get_mut(position)?.as_mut()?.slots[offset];
         match &mut slot.content {
@@ -124,7 +126,7 @@ impl<T> Slab<T> {
     }
 
     /// The entry at `index`, for lists that run through the slab and hold live indexes only.
-    pub(crate) fn at(&mut self, index: u32) -> Option<&mut T> {
+    pub fn at(&mut self, index: u32) -> Option<&mut T> {
         let (position, offset) = split(index);
         match &mut self.chunks.get_mut(position)?.as_mut()?.slots[offset].content {
             Content::Occupied(value) => Some(value),
@@ -133,14 +135,14 @@ impl<T> Slab<T> {
     }
 
     /// The full key of the entry at `index`.
-    pub(crate) fn key_at(&self, index: u32) -> Option<Key> {
+    pub fn key_at(&self, index: u32) -> Option<Key> {
         let (position, offset) = split(index);
         let slot = &self.chunks.get(position)?.as_ref()?.slots[offset];
         matches!(slot.content, Content::Occupied(_)).then_some(Key { index, generation: slot.generation })
     }
 
     /// Takes the entry out, if it still is the one `key` was made for.
-    pub(crate) fn remove(&mut self, key: Key) -> Option<T> {
+    pub fn remove(&mut self, key: Key) -> Option<T> {
         self.get(key)?;
         let (position, offset) = split(key.index);
         let chunk = self.chunks[position].as_mut()?;
@@ -161,7 +163,7 @@ impl<T> Slab<T> {
     }
 
     /// Keys of all entries.
-    pub(crate) fn keys(&self) -> Vec<Key> {
+    pub fn keys(&self) -> Vec<Key> {
         let last =
             u32::try_from(self.chunks.len() * SLAB_CHUNK_SLOTS).expect("a slab has below 2^32 entries");
         (0..last).filter_map(|index| self.key_at(index)).collect()

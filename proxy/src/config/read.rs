@@ -11,25 +11,9 @@ use super::bounds::{BACKENDS_MAX, REQUEST_HEAD_BYTES, TABLE_ENTRIES, WEIGHT, WOR
 use super::problem::{Problems, Refused};
 use super::section::{Field, Section, boolean, integer, or_off, suggest, text, wrong_type};
 use super::{
-    Admin, Affinity, Backend, BackendState, Config, Engine, Limits, Listener, Log, LogFormat, LogLevel,
-    Route, Timeouts, Upstream, Workers, value,
+    Admin, Affinity, Backend, BackendState, Config, Limits, Listener, Log, Route, Timeouts, Upstream,
+    Workers, value,
 };
-
-/// The values of `engine`, also on the command line.
-pub(crate) const ENGINES: &[(&str, Engine)] =
-    &[("auto", Engine::Auto), ("uring", Engine::Uring), ("epoll", Engine::Epoll)];
-
-/// The values of `format`, also on the command line.
-pub(crate) const LOG_FORMATS: &[(&str, LogFormat)] = &[("text", LogFormat::Text), ("json", LogFormat::Json)];
-
-/// The values of `level`, also on the command line.
-pub(crate) const LOG_LEVELS: &[(&str, LogLevel)] = &[
-    ("error", LogLevel::Error),
-    ("warn", LogLevel::Warn),
-    ("info", LogLevel::Info),
-    ("debug", LogLevel::Debug),
-    ("trace", LogLevel::Trace),
-];
 
 const BACKEND_STATES: &[(&str, BackendState)] = &[("up", BackendState::Up), ("drain", BackendState::Drain)];
 
@@ -163,9 +147,7 @@ fn workers(mut section: Section<'_>) -> Workers {
     let most = u32::try_from(WORKERS_MAX).unwrap_or(u32::MAX);
     let workers = Workers {
         count: section.read("count", integer(1..=most)).map(|count| count as usize),
-        engine: section
-            .read("engine", text("a string", |text| value::choice(text, ENGINES)))
-            .unwrap_or(default.engine),
+        engine: section.read("engine", text("a string", super::engine)).unwrap_or(default.engine),
         pin: section.read("pin", boolean).unwrap_or(default.pin),
     };
     section.finish();
@@ -233,7 +215,7 @@ fn routes(problems: &Problems, sections: Vec<Section<'_>>, upstreams: &[&str]) -
         let host = section.read("host", text("a string", value::host));
         let path = section.read("path", text("a string", value::path)).unwrap_or_else(|| "/".to_owned());
         let upstream = section.require("upstream", r#""chat""#, reference(upstreams));
-        let affinity = section.read("affinity", text("a string", str::parse::<Affinity>));
+        let affinity = section.read("affinity", text("a string", super::affinity));
         if routes.iter().any(|route| route.host == host && route.path == path) {
             let host = host.as_deref().unwrap_or("every host");
             problems.add(
@@ -269,7 +251,7 @@ fn upstreams(problems: &Problems, section: &Section<'_>) -> BTreeMap<String, Ups
         }
         let expected = "a table; an upstream has a name of its own: `[upstream.NAME]`";
         let Some(mut section) = Section::of(problems, field, expected) else { continue };
-        let affinity = section.read("affinity", text("a string", str::parse::<Affinity>)).unwrap_or_default();
+        let affinity = section.read("affinity", text("a string", super::affinity)).unwrap_or_default();
         let backends = backends(problems, &mut section);
         if backends.len() > backends_left {
             section
@@ -396,12 +378,8 @@ fn bytes(value: &DeValue<'_>) -> Result<u64, String> {
 fn log(mut section: Section<'_>) -> Log {
     let default = Log::default();
     let log = Log {
-        format: section
-            .read("format", text("a string", |text| value::choice(text, LOG_FORMATS)))
-            .unwrap_or(default.format),
-        level: section
-            .read("level", text("a string", |text| value::choice(text, LOG_LEVELS)))
-            .unwrap_or(default.level),
+        format: section.read("format", text("a string", super::log_format)).unwrap_or(default.format),
+        level: section.read("level", text("a string", super::log_level)).unwrap_or(default.level),
     };
     section.finish();
     log

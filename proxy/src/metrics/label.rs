@@ -2,6 +2,9 @@
 //!
 //! A label has few values, known when the program is built: never a sid, a path or an address.
 
+use ringbolt_core::affinity;
+use ringbolt_reactor::Engine;
+
 use super::cell::{Counter, Label};
 
 /// Defines labels: their name, their values and the index of each.
@@ -124,7 +127,7 @@ labels! {
         Cookie = "cookie",
         Header = "header",
         ClientIp = "client_ip",
-        /// Its sid was unknown: the first backend in the sid's rendezvous order.
+        /// Its sid was unknown: the first backend in the client address' rendezvous order.
         Rendezvous = "rendezvous",
         /// A new session: weighted rendezvous with bounded load.
         Placement = "placement",
@@ -147,6 +150,41 @@ labels! {
     EngineInUse "engine" {
         Uring = "uring",
         Epoll = "epoll",
+    }
+}
+
+impl Evidence {
+    /// The value for what decided.
+    pub(crate) fn of(evidence: affinity::Evidence) -> Self {
+        match evidence {
+            affinity::Evidence::Table => Self::Table,
+            affinity::Evidence::Cookie => Self::Cookie,
+            affinity::Evidence::Header => Self::Header,
+            affinity::Evidence::ClientIp => Self::ClientIp,
+            affinity::Evidence::Rendezvous => Self::Rendezvous,
+            affinity::Evidence::Placement => Self::Placement,
+            affinity::Evidence::Least => Self::Least,
+        }
+    }
+}
+
+impl EngineIo {
+    /// The value for a protocol revision; those before 3 are framed like it.
+    pub(crate) fn of(protocol: affinity::Protocol) -> Self {
+        match protocol {
+            affinity::Protocol::V4 => Self::V4,
+            affinity::Protocol::V3 | affinity::Protocol::Other => Self::V3,
+        }
+    }
+}
+
+impl EngineInUse {
+    /// The value for an engine.
+    pub(crate) fn of(engine: Engine) -> Self {
+        match engine {
+            Engine::Uring => Self::Uring,
+            Engine::Epoll => Self::Epoll,
+        }
     }
 }
 

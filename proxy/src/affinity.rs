@@ -1,0 +1,204 @@
+//! Which backend a request goes to: gathers what it shows, asks `ringbolt_core` and keeps the result.
+
+use ringbolt_core::affinity::{
+    self, Affinity, Candidate, Evidence, Handshake, Protocol, Role, Seen, choose_bounded, cookie_value,
+    is_close, key_of_address,
+};
+use ringbolt_core::http::Answer;
+
+use crate::client::Client;
+use crate::error::Error;
+use crate::metrics::label;
+use crate::request::Request;
+use crate::route::Route;
+use crate::sids::Session;
+use crate::snapshot::Backend;
+use crate::worker::Worker;
+
+/// The backend chosen for a request, and what follows from the choice.
+#[derive(Debug)]
+pub(crate) struct Choice<'a> {
+    worker: &'a Worker,
+    route: &'a Route,
+    index: usize,
+    evidence: Evidence,
+    /// Of an Engine.IO request.
+    protocol: Option<Protocol>,
+    /// The answer opens a session.
+    learns: bool,
+    /// The known session the request belongs to.
+    session: Option<Session<'a>>,
+    /// The request carries a sid, known or not: it must never be sent twice.
+    has_sid: bool,
+    /// The client's place in rendezvous hashing.
+    key: u64,
+    /// Backends that could not be connected to, by index.
+    failed: Vec<usize>,
+    pooled: bool,
+}
+
+/// Chooses the backend of `request`.
+///
+/// # Errors
+/// 503 when no backend takes it.
+pub(crate) fn choose<'a>(
+    worker: &'a Worker,
+    route: &'a Route,
+    client: &Client,
+    request: &Request<'_>,
+) -> Result<Choice<'a>, Error> {
+    let affinity = route.affinity();
+    let query = request.engine_io.as_ref().filter(|_| *affinity == Affinity::EngineIo);
+    let role = query.map(|query| query.role(request.head.method_bytes()));
+    let known = match &role {
+        Some(Role::Session(sid)) => worker.shared.sids.begin(worker, route.upstream_index(), sid),
+        _ => None,
+    };
+    let value = match affinity {
+        Affinity::Header(name) => request.head.field(name),
+        Affinity::Cookie(name) => request.head.cookie(name),
+        Affinity::EngineIo | Affinity::ClientIp | Affinity::None => None,
+    };
+    let seen = Seen {
+        role: role.as_ref(),
+        table: known.as_ref().map(|(owner, _)| *owner),
+        value,
+        client: client.address.ip(),
+        rotation: worker.next_rotation(),
+    };
+    let choice = with_candidates(worker, route, &[], |candidates| affinity::decide(affinity, &seen, candidates))
+        .ok_or(Answer::NO_BACKEND)?;
+    worker.counters().affinity_decisions.of(label::Evidence::of(choice.reason)).add(1);
+    let has_sid = matches!(role, Some(Role::Session(_) | Role::SessionTooLong));
+    if has_sid && choice.reason != Evidence::Table {
+        worker.counters().sids_unknown.add(1);
+    }
+    Ok(Choice {
+        worker,
+        route,
+        index: choice.index,
+        evidence: choice.reason,
+        protocol: query.map(|query| query.protocol),
+        learns: matches!(role, Some(Role::Handshake)),
+        session: known.map(|(_, session)| session),
+        has_sid,
+        key: key_of_address(seen.client),
+        failed: Vec::new(),
+        pooled: true,
+    })
+}
+
+/// Shows `decide` the backends of the route's upstream as they are now, without the failed ones.
+fn with_candidates<T>(
+    worker: &Worker,
+    route: &Route,
+    failed: &[usize],
+    decide: impl FnOnce(&[Candidate]) -> T,
+) -> T {
+    let mut candidates = worker.candidates.borrow_mut();
+    candidates.clear();
+    candidates.extend(route.upstream().backends.iter().enumerate().map(|(index, backend)| Candidate {
+        id: backend.id,
+        seed: backend.seed,
+        weight: backend.weight,
+        accepts_new: backend.accepts_new && !failed.contains(&index),
+        // Requests in flight count too: of a burst of handshakes none has a session yet.
+        load: worker.shared.loads.get(backend.id).saturating_add(worker.in_flight.get(backend.id)),
+    }));
+    decide(&candidates)
+}
+
+impl Choice<'_> {
+    fn backend(&self) -> &Backend {
+        &self.route.upstream().backends[self.index]
+    }
+
+    /// Index of the backend in its upstream.
+    pub(crate) fn index(&self) -> usize {
+        self.index
+    }
+
+    /// Whether a pooled connection may be used.
+    pub(crate) fn may_use_pool(&self) -> bool {
+        self.pooled
+    }
+
+    /// A pooled connection was found closed, so its neighbours may be: connect anew.
+    pub(crate) fn avoid_pool(&mut self) {
+        self.pooled = false;
+    }
+
+    pub(crate) fn has_sid(&self) -> bool {
+        self.has_sid
+    }
+
+    /// The answer opens a session whose sid is to be stored before it leaves.
+    pub(crate) fn learns(&self) -> bool {
+        self.learns
+    }
+
+    /// The chosen backend cannot be connected to: takes the client's next one. `false`: the request is
+    /// bound to its backend, or there is no other.
+    pub(crate) fn move_on(&mut self) -> bool {
+        if self.has_sid {
+            return false;
+        }
+        self.failed.push(self.index);
+        let next = with_candidates(self.worker, self.route, &self.failed, |candidates| {
+            choose_bounded(self.key, candidates)
+        });
+        let Some(next) = next else { return false };
+        self.index = next;
+        self.evidence = Evidence::Placement;
+        true
+    }
+
+    /// The cookie that binds this client, where one is to be set.
+    pub(crate) fn cookie(&self) -> Option<Vec<u8>> {
+        let Affinity::Cookie(name) = self.route.affinity() else { return None };
+        (self.evidence == Evidence::Placement).then(|| {
+            let value = cookie_value(self.backend().seed);
+            [name, &b"="[..], &value, b"; Path=/; HttpOnly; SameSite=Lax"].concat()
+        })
+    }
+
+    /// The protocol of an answer that may hold an Engine.IO handshake.
+    pub(crate) fn protocol(&self) -> Protocol {
+        self.protocol.unwrap_or(Protocol::Other)
+    }
+
+    /// Stores the session that the answer opens.
+    ///
+    /// # Errors
+    /// 503 if the sid table has no room.
+    pub(crate) fn bind(&self, handshake: &Handshake) -> Result<(), Error> {
+        let (worker, backend) = (self.worker, self.backend().id);
+        let counters = worker.counters();
+        match worker.shared.sids.insert(worker, self.route.upstream_index(), handshake, backend) {
+            Ok(()) => {
+                counters.sessions.of(label::EngineIo::of(self.protocol())).add(1);
+                Ok(())
+            }
+            Err(_) => {
+                counters.sid_table_full.add(1);
+                Err(Answer::SESSIONS_FULL.into())
+            }
+        }
+    }
+
+    /// The upgrade was answered 101.
+    pub(crate) fn upgraded(&self) {
+        if let Some(session) = &self.session {
+            session.upgraded();
+        }
+    }
+
+    /// Sees the payload of a request or an answer if it is a short one: it may end the session.
+    pub(crate) fn see_payload(&self, payload: Option<&[u8]>) {
+        if let Some(session) = &self.session
+            && payload.is_some_and(|payload| is_close(payload, self.protocol()))
+        {
+            session.closed();
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Answers the proxy gives by itself, and the end of a connection that got one.
+
+use std::io;
+
+use ringbolt_core::affinity::Protocol;
+use ringbolt_core::http::{Answer, Method, RequestHead, Version, WebSocketKey, write_answer, write_engine_io_answer};
+
+use crate::client::Client;
+use crate::error::Error;
+use crate::limits::{LINGER, LINGER_BYTES_MAX};
+use crate::metrics::label;
+use crate::worker::Worker;
+
+/// What is known of a request after its head is gone: how its answer must look.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Asked {
+    pub(crate) method: Method,
+    pub(crate) version: Version,
+    pub(crate) keep_alive: bool,
+    /// Of a WebSocket upgrade.
+    pub(crate) websocket_key: Option<WebSocketKey>,
+    /// The client speaks Engine.IO, and expects errors in its form.
+    engine_io: Option<Protocol>,
+    origin: Option<Box<[u8]>>,
+}
+
+impl Asked {
+    pub(crate) fn of(head: &RequestHead, engine_io: Option<Protocol>) -> Self {
+        Self {
+            method: head.method(),
+            version: head.version(),
+            keep_alive: head.keep_alive(),
+            websocket_key: head.websocket_key(),
+            engine_io,
+            origin: engine_io.and_then(|_| head.field(b"origin")).map(Box::from),
+        }
+    }
+}
+
+/// Tells the client why its request failed, if it can still be told, and ends its connection.
+pub(crate) async fn refuse(worker: &Worker, client: &mut Client, error: Error) {
+    let answer = match error {
+        Error::Answer(answer) => answer,
+        Error::Stale => Answer::BACKEND_CLOSED,
+        Error::Broken => {
+            // Without the reset a close-delimited answer would look complete.
+            client.stream.socket.set_linger_zero();
+            return;
+        }
+        Error::ClientGone => return,
+    };
+    let counters = worker.counters();
+    counters.responses.of(label::StatusClass::of(answer.status)).add(1);
+    counters.answers.of(label::AnswerStatus::of(answer.status)).add(1);
+    let asked = &client.asked;
+    let mut bytes = Vec::new();
+    let head_only = asked.method == Method::Head;
+    match asked.engine_io {
+        Some(_) => {
+            write_engine_io_answer(&answer, asked.origin.as_deref(), asked.version, head_only, true, &mut bytes);
+        },
+        None => write_answer(&answer, asked.version, head_only, true, &mut bytes),
+    }
+    let deadline = worker.reactor.now() + LINGER;
+    let telling = async {
+        client.stream.socket.send_all(&bytes).await?;
+        client.stream.socket.shutdown_write()?;
+        read_away(worker, client).await
+    };
+    // Whether the client read its answer or not, this is the end.
+    let _ = worker.reactor.timeout_at(Some(deadline), telling).await;
+}
+
+/// Throws away what the client still sends: closing on unread bytes would reset the connection, and
+/// the client might lose the answer (RFC 9112 section 9.6).
+async fn read_away(worker: &Worker, client: &mut Client) -> io::Result<()> {
+    let mut left = LINGER_BYTES_MAX;
+    while left > 0 {
+        client.stream.socket.readable().await;
+        match worker.hot.with(|buffer| client.stream.socket.try_recv(buffer)) {
+            Ok(0) => break,
+            Ok(length) => left = left.saturating_sub(length),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}

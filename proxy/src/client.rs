@@ -1,0 +1,28 @@
+//! The client's side of one connection.
+
+use std::net::SocketAddr;
+
+use ringbolt_reactor::Socket;
+
+use crate::answer::Asked;
+use crate::snapshot::ListenerId;
+use crate::stream::Stream;
+
+/// A client's connection and what is known of it.
+#[derive(Debug)]
+pub(crate) struct Client {
+    pub(crate) stream: Stream,
+    pub(crate) address: SocketAddr,
+    /// The listener that accepted it.
+    pub(crate) listener: ListenerId,
+    /// What it asked for last, for as long as that is not answered.
+    pub(crate) asked: Asked,
+    /// Requests read so far.
+    pub(crate) requests: u32,
+}
+
+impl Client {
+    pub(crate) fn new(socket: Socket, address: SocketAddr, listener: ListenerId) -> Self {
+        Self { stream: Stream::new(socket), address, listener, asked: Asked::default(), requests: 0 }
+    }
+}

@@ -1,0 +1,102 @@
+//! An upstream connection for a request: a pooled one, else a new one, else the next backend's.
+
+use std::io;
+use std::time::Instant;
+
+use ringbolt_core::http::Answer;
+use ringbolt_reactor::connect;
+
+use crate::affinity::Choice;
+use crate::error::Error;
+use crate::limits::{CONNECT_ATTEMPTS_MAX, SOCKET_OPTIONS};
+use crate::load::InFlightGuard;
+use crate::metrics::label;
+use crate::route::Route;
+use crate::snapshot::Backend;
+use crate::stream::Stream;
+use crate::worker::Worker;
+
+/// A connection to the backend a request was bound to.
+#[derive(Debug)]
+pub(crate) struct Connection<'a> {
+    pub(crate) stream: Stream,
+    pub(crate) backend: &'a Backend,
+    /// It has carried a request before, so it may turn out to be closed.
+    pub(crate) reused: bool,
+    pub(crate) in_flight: InFlightGuard<'a>,
+}
+
+/// Why one backend could not be connected to.
+enum Failure {
+    Refused,
+    TimedOut,
+}
+
+/// Connects to the chosen backend; where that fails and no session binds the request to it, to the next.
+///
+/// All attempts together take at most twice the connect timeout.
+///
+/// # Errors
+/// 502 when the last attempt was refused, 504 when it timed out.
+pub(crate) async fn open<'a>(
+    worker: &'a Worker,
+    route: &'a Route,
+    choice: &mut Choice<'_>,
+) -> Result<Connection<'a>, Error> {
+    let timeout = route.snapshot().timeouts.connect;
+    let last_deadline = worker.reactor.now() + timeout * 2;
+    let mut attempts = 1;
+    loop {
+        let deadline = (worker.reactor.now() + timeout).min(last_deadline);
+        let backend = &route.upstream().backends[choice.index()];
+        let failure = match attempt(worker, backend, choice.may_use_pool(), deadline).await {
+            Ok(connection) => return Ok(connection),
+            Err(failure) => failure,
+        };
+        let may_go_on = attempts < CONNECT_ATTEMPTS_MAX && worker.reactor.now() < last_deadline;
+        if !(may_go_on && choice.move_on()) {
+            return Err(failure.into());
+        }
+        attempts += 1;
+    }
+}
+
+async fn attempt<'a>(
+    worker: &'a Worker,
+    backend: &'a Backend,
+    pooled: bool,
+    deadline: Instant,
+) -> Result<Connection<'a>, Failure> {
+    let in_flight = worker.in_flight.begin(backend.id);
+    if pooled && let Some(stream) = worker.pool.take(backend.id, worker.reactor.now()) {
+        worker.counters().upstream_reuses.add(1);
+        return Ok(Connection { stream, backend, reused: true, in_flight });
+    }
+    let connecting = connect(&worker.reactor, backend.address, &SOCKET_OPTIONS);
+    let (label, outcome) = match worker.reactor.timeout_at(Some(deadline), connecting).await {
+        Ok(Ok(socket)) => {
+            let stream = Stream::new(socket);
+            (label::Connect::Ok, Ok(Connection { stream, backend, reused: false, in_flight }))
+        }
+        Ok(Err(error)) => {
+            tracing::debug!(backend = %backend.name, address = %backend.address, %error, "connecting failed");
+            let refused = error.kind() == io::ErrorKind::ConnectionRefused;
+            (if refused { label::Connect::Refused } else { label::Connect::Error }, Err(Failure::Refused))
+        }
+        Err(_) => {
+            tracing::debug!(backend = %backend.name, address = %backend.address, "connecting timed out");
+            (label::Connect::Timeout, Err(Failure::TimedOut))
+        }
+    };
+    worker.counters().upstream_connects.of(label).add(1);
+    outcome
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        Self::Answer(match failure {
+            Failure::Refused => Answer::BACKEND_REFUSED,
+            Failure::TimedOut => Answer::BACKEND_TIMEOUT,
+        })
+    }
+}

@@ -1,0 +1,156 @@
+//! One exchange: the request to the upstream, its answer to the client, both streaming.
+//!
+//! The two directions run at once, so an early answer is passed on while the request body is still
+//! coming. A client that closes or resets while the backend works ends the exchange at once: the
+//! backend must hear of an abandoned long poll before the client's next poll overlaps it.
+
+use std::cell::Cell;
+use std::pin::pin;
+
+use ringbolt_core::affinity::BackendId;
+use ringbolt_core::http::{Answer, ForwardContext, write_request};
+use ringbolt_reactor::{Either, Socket, select};
+
+use crate::affinity::Choice;
+use crate::answer::Asked;
+use crate::client::Client;
+use crate::config::Timeouts;
+use crate::connect::Connection;
+use crate::error::Error;
+use crate::relay::{Relay, RelayError};
+use crate::request::Request;
+use crate::response::{self, Received};
+use crate::route::Route;
+use crate::stream::{Reader, Stream};
+use crate::worker::Worker;
+
+/// What happens to the client's connection after an exchange.
+#[derive(Debug)]
+pub(crate) enum Next {
+    /// It may send another request.
+    Request,
+    /// It is closed.
+    Close,
+    /// Both connections become a tunnel.
+    Tunnel(Stream, BackendId),
+}
+
+/// What both directions of one exchange refer to.
+#[derive(Debug)]
+pub(crate) struct Exchange<'a> {
+    pub(crate) worker: &'a Worker,
+    pub(crate) route: &'a Route,
+    pub(crate) choice: &'a Choice<'a>,
+    pub(crate) asked: &'a Asked,
+    /// A byte of the answer has left: what goes wrong now can only break it.
+    pub(crate) answered: Cell<bool>,
+    /// The whole request has been sent.
+    pub(crate) uploaded: Cell<bool>,
+}
+
+impl Exchange<'_> {
+    pub(crate) fn timeouts(&self) -> &Timeouts {
+        &self.route.snapshot().timeouts
+    }
+}
+
+/// Forwards `request` over `connection` and its answer to `client`.
+///
+/// # Errors
+/// [`Error::Answer`] while no byte of an answer has left, [`Error::Broken`] after that; [`Error::Stale`]
+/// when a reused connection turned out closed before anything of an answer came.
+pub(crate) async fn exchange(
+    worker: &Worker,
+    client: &mut Client,
+    route: &Route,
+    choice: &Choice<'_>,
+    connection: Connection<'_>,
+    request: &mut Option<Request<'_>>,
+) -> Result<Next, Error> {
+    let Connection { mut stream, backend, reused, in_flight } = connection;
+    let upload = upload_of(client, route, choice, request);
+    let Client { stream: client_stream, asked, .. } = client;
+    let (answered, uploaded) = (Cell::new(false), Cell::new(false));
+    let exchange = Exchange { worker, route, choice, asked, answered, uploaded };
+    let (mut from_client, to_client) = client_stream.split();
+    let (mut from_upstream, to_upstream) = stream.split();
+    let received = {
+        let sending = pin!(send_request(upload, &mut from_client, to_upstream, to_client, &exchange));
+        let receiving = pin!(response::receive(&mut from_upstream, to_client, &exchange));
+        match select(receiving, sending).await {
+            Either::Left(received) => received,
+            Either::Right(error) => Err(error),
+        }
+    };
+    drop(in_flight);
+    match received {
+        Ok(Received::Switching) => Ok(Next::Tunnel(stream, backend.id)),
+        Ok(Received::Final { upstream_keep_alive, client_keep_alive }) => {
+            let uploaded = exchange.uploaded.get();
+            if upstream_keep_alive && uploaded {
+                worker.pool.give_back(backend.id, stream, worker.reactor.now());
+            }
+            Ok(if client_keep_alive && uploaded { Next::Request } else { Next::Close })
+        }
+        Err(Error::Stale) if !reused => Err(Answer::BACKEND_CLOSED.into()),
+        Err(error) => Err(error),
+    }
+}
+
+/// The request in the form it is sent: head serialised, body about to stream.
+///
+/// The parsed head is let go, unless the request may have to be sent a second time: a held poll must
+/// not keep it.
+fn upload_of(client: &Client, route: &Route, choice: &Choice<'_>, request: &mut Option<Request<'_>>) -> Relay {
+    let Some(sent) = request else { unreachable!("a request is kept as long as it may be sent again") };
+    let context = ForwardContext {
+        client: client.address.ip(),
+        scheme: "http",
+        trust_forwarded: false,
+        drop_accept_encoding: choice.learns(),
+    };
+    let mut head = Vec::with_capacity(sent.head.bytes_len() + ADDED_BYTES_USUAL);
+    write_request(&sent.head, &context, &mut head);
+    let framing = sent.head.framing();
+    if !sent.may_be_sent_again(choice) {
+        *request = None;
+    }
+    Relay::new(framing, framing, head, route.snapshot().body_bytes_max)
+}
+
+/// What forwarding usually adds to a head; more costs one reallocation.
+const ADDED_BYTES_USUAL: usize = 192;
+
+/// Sends the request, then watches for the client to go away. Ends only with an error.
+async fn send_request(
+    mut upload: Relay,
+    client: &mut Reader<'_>,
+    upstream: &Socket,
+    client_socket: &Socket,
+    exchange: &Exchange<'_>,
+) -> Error {
+    let timeout = exchange.timeouts().request_body_idle;
+    match upload.run(exchange.worker, client, upstream, timeout).await {
+        Ok(()) => {
+            exchange.uploaded.set(true);
+            exchange.choice.see_payload(upload.short_payload());
+        }
+        // The backend may have answered and closed without reading the body: its answer decides.
+        Err(RelayError::Target) => {}
+        Err(error) => return upload_error(error, exchange),
+    }
+    drop(upload);
+    client_socket.read_closed().await;
+    Error::ClientGone
+}
+
+/// What a request body that could not be relayed means for the client.
+fn upload_error(error: RelayError, exchange: &Exchange<'_>) -> Error {
+    match error {
+        RelayError::Source | RelayError::Target => Error::ClientGone,
+        _ if exchange.answered.get() => Error::Broken,
+        RelayError::Malformed(bad) => Answer::from(bad).into(),
+        RelayError::TooLarge => Answer::BODY_TOO_LARGE.into(),
+        RelayError::Timeout => Answer::REQUEST_TIMEOUT.into(),
+    }
+}

@@ -1,0 +1,65 @@
+//! Every bound of the data plane that is not configured, in one place, with its reason.
+//!
+//! What peers can make grow and operators may want to change is in the configuration; bounds of pure
+//! decisions stand in `ringbolt_core::limits`.
+
+use std::time::Duration;
+
+use ringbolt_reactor::{Keepalive, SocketOptions};
+
+/// Bytes a worker reads at once. 64 KiB is the most a loopback or 10 GbE receive usually holds; more
+/// does not lower the cost per byte, and the buffer falls out of the second-level cache.
+pub(crate) const HOT_BUFFER_BYTES: usize = 64 * 1024;
+
+/// Bytes a tunnel direction moves before other connections have their turn. It then goes on in the
+/// next turn of the loop.
+pub(crate) const TUNNEL_BYTES_PER_TURN: usize = 4 * HOT_BUFFER_BYTES;
+
+/// Tunnels of one worker: a token holds 31 bits of slot index. At the limit the upgrade is answered 503.
+pub(crate) const TUNNELS_PER_WORKER_MAX: usize = 1 << 24;
+
+/// Idle upstream connections kept for one backend by one worker. The oldest is closed at the limit.
+pub(crate) const POOL_PER_BACKEND_MAX: usize = 128;
+
+/// Backends a request is offered to when connecting fails. Each further one would find the same
+/// outage and make the client wait longer.
+pub(crate) const CONNECT_ATTEMPTS_MAX: usize = 3;
+
+/// Requests a worker may have parsed and serialised at once without allocating; more allocate.
+pub(crate) const SPARE_HEADS_MAX: usize = 64;
+
+/// Sid entries looked at in one sweep of a shard: about 50 µs of work under its lock.
+pub(crate) const SID_SWEEP_ENTRIES: usize = 4096;
+
+/// Sweeps in which a whole shard is looked at, however large it is: an expired session weighs on its
+/// backend's load for at most this many seconds.
+pub(crate) const SID_SWEEP_TURNS: usize = 16;
+
+/// Between two sweeps of the sid shard and the pool.
+pub(crate) const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Pause of a listener after the process ran out of descriptors, so that it does not spin.
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// After a refusal the client's remaining bytes are read and thrown away this long, because closing
+/// a socket with unread bytes resets it and the client would never see the answer.
+pub(crate) const LINGER: Duration = Duration::from_secs(2);
+
+/// And at most this many of them.
+pub(crate) const LINGER_BYTES_MAX: usize = 256 * 1024;
+
+/// Commands waiting for a worker. They are a handful in a process' life.
+pub(crate) const COMMANDS_MAX: usize = 16;
+
+/// Backlog of a listener: connections the kernel completes while the worker is busy. It is cut to
+/// `net.core.somaxconn` by the kernel.
+pub(crate) const LISTEN_BACKLOG: u32 = 65_535;
+
+/// Options of every connection, to clients and backends. A silent tunnel is normal, so the only thing
+/// that tells a dead peer is the kernel: it asks after 5 minutes of silence and gives up after three
+/// unanswered probes, or when sent bytes stay unacknowledged for 90 s.
+pub(crate) const SOCKET_OPTIONS: SocketOptions = SocketOptions {
+    nodelay: true,
+    keepalive: Some(Keepalive { idle: Duration::from_secs(300), interval: Duration::from_secs(30), count: 3 }),
+    user_timeout: Some(Duration::from_secs(90)),
+};

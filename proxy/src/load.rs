@@ -1,0 +1,67 @@
+//! How much each backend carries, over all workers.
+//!
+//! Sessions and tunnels change a shared counter when they begin and end, a few times in minutes, so
+//! that placement sees the whole process. Requests in flight are counted by each worker for itself:
+//! a shared counter would cost every request a cache line travelling between cores.
+
+use std::cell::RefCell;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+use ringbolt_core::affinity::BackendId;
+
+use crate::config::BACKENDS_MAX;
+
+/// Sessions and tunnels by backend, shared by all workers.
+#[derive(Debug)]
+pub(crate) struct Loads(Box<[AtomicU32]>);
+
+impl Loads {
+    pub(crate) fn new() -> Self {
+        Self((0..BACKENDS_MAX).map(|_| AtomicU32::new(0)).collect())
+    }
+
+    pub(crate) fn add(&self, backend: BackendId) {
+        self.0[backend.index()].fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn sub(&self, backend: BackendId) {
+        self.0[backend.index()].fetch_sub(1, Relaxed);
+    }
+
+    pub(crate) fn get(&self, backend: BackendId) -> u32 {
+        self.0[backend.index()].load(Relaxed)
+    }
+}
+
+/// Requests this worker has in flight, by backend.
+#[derive(Debug, Default)]
+pub(crate) struct InFlight(RefCell<Vec<u32>>);
+
+impl InFlight {
+    /// Counts a request until the guard is dropped.
+    pub(crate) fn begin(&self, backend: BackendId) -> InFlightGuard<'_> {
+        let mut counts = self.0.borrow_mut();
+        if counts.len() <= backend.index() {
+            counts.resize(backend.index() + 1, 0);
+        }
+        counts[backend.index()] += 1;
+        InFlightGuard { counts: self, backend }
+    }
+
+    pub(crate) fn get(&self, backend: BackendId) -> u32 {
+        self.0.borrow().get(backend.index()).copied().unwrap_or(0)
+    }
+}
+
+/// One request in flight.
+#[derive(Debug)]
+pub(crate) struct InFlightGuard<'a> {
+    counts: &'a InFlight,
+    backend: BackendId,
+}
+
+impl Drop for InFlightGuard<'_> {
+    fn drop(&mut self) {
+        self.counts.0.borrow_mut()[self.backend.index()] -= 1;
+    }
+}

@@ -1,0 +1,215 @@
+//! One message body on its way: decoded as its sender framed it, framed anew for its receiver.
+//!
+//! The payload is sent straight from the hot buffer, with the head or chunk framing around it in the
+//! same system call. Only what the receiver does not take at once is copied, and reading stops until
+//! it is gone: memory per body is bounded by one hot buffer. Knows nothing of who the two ends are.
+
+use std::io::{self, IoSlice};
+use std::time::Duration;
+
+use ringbolt_core::http::{BadBody, BodyReader, BodyWriter, ChunkPrefix, Framing};
+use ringbolt_reactor::Socket;
+
+use crate::stream::{Consumed, Reader};
+use crate::worker::Worker;
+
+/// Why a body was not relayed to its end.
+#[derive(Debug)]
+pub(crate) enum RelayError {
+    /// The sender's connection failed or ended before the body did.
+    Source,
+    /// The receiver's connection failed.
+    Target,
+    /// The sender broke the rules of its framing.
+    Malformed(BadBody),
+    /// More payload than allowed.
+    TooLarge,
+    /// No byte moved for too long.
+    Timeout,
+}
+
+impl From<io::Error> for RelayError {
+    fn from(_: io::Error) -> Self {
+        Self::Source
+    }
+}
+
+/// The state of one body in transit.
+#[derive(Debug)]
+pub(crate) struct Relay {
+    reader: BodyReader,
+    writer: BodyWriter,
+    /// To be sent before anything else: the head, later whatever the receiver did not take.
+    pending: Vec<u8>,
+    /// Payload kept back until [`Relay::release`].
+    held: Vec<u8>,
+    payload_bytes_left: u64,
+    whole: Whole,
+}
+
+/// The payload as long as it is so short that it may be an Engine.IO close packet.
+#[derive(Debug, Default)]
+struct Whole {
+    bytes: [u8; Whole::BYTES_MAX],
+    length: usize,
+}
+
+impl Whole {
+    /// One more than the longest close packet, so that a longer payload is told from it.
+    const BYTES_MAX: usize = 8;
+
+    fn add(&mut self, payload: &[u8]) {
+        let room = &mut self.bytes[self.length..];
+        let taken = payload.len().min(room.len());
+        room[..taken].copy_from_slice(&payload[..taken]);
+        self.length += taken;
+    }
+}
+
+impl Relay {
+    /// A relay that sends `head`, then the body. `payload_bytes_max` of `None` sets no bound.
+    pub(crate) fn new(received: Framing, sent: Framing, head: Vec<u8>, payload_bytes_max: Option<u64>) -> Self {
+        Self {
+            reader: BodyReader::new(received),
+            writer: BodyWriter::new(sent),
+            pending: head,
+            held: Vec::new(),
+            payload_bytes_left: payload_bytes_max.unwrap_or(u64::MAX),
+            whole: Whole::default(),
+        }
+    }
+
+    /// The body has been read to its end.
+    pub(crate) fn is_done(&self) -> bool {
+        self.reader.is_done()
+    }
+
+    /// The whole payload if it is at most a few bytes long.
+    pub(crate) fn short_payload(&self) -> Option<&[u8]> {
+        (self.whole.length < Whole::BYTES_MAX).then(|| &self.whole.bytes[..self.whole.length])
+    }
+
+    /// Decodes `input` and sends its payload, and returns how many bytes of it belonged to the body.
+    pub(crate) fn step(&mut self, input: &mut [u8], target: &Socket) -> Result<usize, RelayError> {
+        let decoded = self.decode(input)?;
+        self.send(&input[..decoded.payload], decoded.done, target)?;
+        Ok(decoded.consumed)
+    }
+
+    /// Decodes `input` and keeps its payload back, and returns how many bytes of it belonged to the body.
+    pub(crate) fn hold(&mut self, input: &mut [u8]) -> Result<usize, RelayError> {
+        let decoded = self.decode(input)?;
+        self.held.extend_from_slice(&input[..decoded.payload]);
+        Ok(decoded.consumed)
+    }
+
+    /// The payload kept back so far.
+    pub(crate) fn held(&self) -> &[u8] {
+        &self.held
+    }
+
+    /// Sends the head and the payload that was kept back.
+    pub(crate) fn release(&mut self, target: &Socket) -> Result<(), RelayError> {
+        let held = std::mem::take(&mut self.held);
+        self.send(&held, self.reader.is_done(), target)
+    }
+
+    /// The sender closed: right only for a body that ends with its connection.
+    pub(crate) fn end_of_stream(&mut self, target: &Socket) -> Result<(), RelayError> {
+        self.reader.finish_at_eof().map_err(|_| RelayError::Source)?;
+        self.send(&[], true, target)
+    }
+
+    fn decode(&mut self, input: &mut [u8]) -> Result<ringbolt_core::http::Decoded, RelayError> {
+        let decoded = self.reader.decode(input).map_err(RelayError::Malformed)?;
+        self.payload_bytes_left =
+            self.payload_bytes_left.checked_sub(decoded.payload as u64).ok_or(RelayError::TooLarge)?;
+        self.whole.add(&input[..decoded.payload]);
+        Ok(decoded)
+    }
+
+    /// Sends what is pending and `payload` in its framing; keeps what the target does not take.
+    fn send(&mut self, payload: &[u8], last: bool, target: &Socket) -> Result<(), RelayError> {
+        let mut prefix = ChunkPrefix::default();
+        let (before, after) = match payload {
+            [] => (&[][..], &[][..]),
+            _ => (self.writer.prefix(payload.len(), &mut prefix), self.writer.suffix()),
+        };
+        let mut end = Vec::new();
+        if last {
+            self.writer.end(self.reader.trailers(), &mut end);
+        }
+        let parts = [&self.pending[..], before, payload, after, &end];
+        let sent = match target.try_send_vectored(&parts.map(IoSlice::new)) {
+            Ok(sent) => sent,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+            Err(_) => return Err(RelayError::Target),
+        };
+        self.pending = rest(&parts, sent);
+        Ok(())
+    }
+
+    /// Waits until everything pending is sent.
+    pub(crate) async fn flush(
+        &mut self,
+        worker: &Worker,
+        target: &Socket,
+        timeout: Duration,
+    ) -> Result<(), RelayError> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        let pending = std::mem::take(&mut self.pending);
+        let mut unsent = &pending[..];
+        while !unsent.is_empty() {
+            match target.try_send(unsent) {
+                Ok(sent) => unsent = &unsent[sent..],
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let deadline = worker.reactor.now() + timeout;
+                    let writable = worker.reactor.timeout_at(Some(deadline), target.writable());
+                    writable.await.map_err(|_| RelayError::Timeout)?;
+                }
+                Err(_) => return Err(RelayError::Target),
+            }
+        }
+        Ok(())
+    }
+
+    /// Relays until the body has ended and its last byte is sent. `timeout` bounds each wait for
+    /// either end.
+    pub(crate) async fn run(
+        &mut self,
+        worker: &Worker,
+        source: &mut Reader<'_>,
+        target: &Socket,
+        timeout: Duration,
+    ) -> Result<(), RelayError> {
+        self.flush(worker, target, timeout).await?;
+        while !self.is_done() {
+            let deadline = worker.reactor.now() + timeout;
+            let read = source.read(&worker.hot, |input| -> Result<_, RelayError> {
+                Ok(Consumed::Done(self.step(input, target)?, ()))
+            });
+            match worker.reactor.timeout_at(Some(deadline), read).await {
+                Ok(Ok(Some(()))) => {}
+                Ok(Ok(None)) => self.end_of_stream(target)?,
+                Ok(Err(error)) => return Err(error),
+                Err(_) => return Err(RelayError::Timeout),
+            }
+            self.flush(worker, target, timeout).await?;
+        }
+        Ok(())
+    }
+}
+
+/// The bytes of `parts` behind the first `sent`.
+fn rest(parts: &[&[u8]], mut sent: usize) -> Vec<u8> {
+    let total: usize = parts.iter().map(|part| part.len()).sum();
+    let mut rest = Vec::with_capacity(total - sent);
+    for part in parts {
+        let skipped = sent.min(part.len());
+        rest.extend_from_slice(&part[skipped..]);
+        sent -= skipped;
+    }
+    rest
+}

@@ -1,0 +1,219 @@
+//! The answer of a backend: its head, the session it may open, its body.
+
+use std::io;
+
+use ringbolt_core::affinity::{HandshakeReading, read_handshake};
+use ringbolt_core::http::{self, Answer, ReplyContext, ResponseHead, ResponseKind, Version, write_response};
+use ringbolt_core::limits::HANDSHAKE_BODY_BYTES_MAX;
+use ringbolt_reactor::Socket;
+
+use crate::error::Error;
+use crate::forward::Exchange;
+use crate::metrics::label;
+use crate::relay::{Relay, RelayError};
+use crate::spare::Spare;
+use crate::stream::{Consumed, Reader};
+
+/// How an answer ended.
+#[derive(Debug)]
+pub(crate) enum Received {
+    /// An asked-for 101 has been forwarded.
+    Switching,
+    /// An answer has been forwarded to its last byte.
+    Final { upstream_keep_alive: bool, client_keep_alive: bool },
+}
+
+/// What the head that was just read begins.
+enum Head<'a> {
+    Informational(Spare<'a, ResponseHead>),
+    Switching(Spare<'a, ResponseHead>),
+    Final(Final),
+}
+
+/// A final head, serialised for the client, and the body behind it.
+struct Final {
+    relay: Relay,
+    /// The payload is kept back until the session it opens is known.
+    holds: bool,
+    upstream_keep_alive: bool,
+    client_keep_alive: bool,
+}
+
+/// Why no head could be read.
+enum HeadError {
+    /// The connection failed before the head was complete.
+    Upstream,
+    /// The head breaks a rule.
+    Bad(http::BadResponse),
+    /// The body behind it, in the same arrival, could not be relayed.
+    Body(RelayError),
+}
+
+impl From<io::Error> for HeadError {
+    fn from(_: io::Error) -> Self {
+        Self::Upstream
+    }
+}
+
+/// Receives an answer from `upstream` and forwards it to `client`.
+///
+/// # Errors
+/// [`Error::Stale`] if the connection ended before the first byte of an answer, [`Error::Answer`] for
+/// what else goes wrong before the first byte has left, [`Error::Broken`] after it.
+pub(crate) async fn receive(
+    upstream: &mut Reader<'_>,
+    client: &Socket,
+    exchange: &Exchange<'_>,
+) -> Result<Received, Error> {
+    let mut last = loop {
+        match read_head(upstream, client, exchange).await? {
+            Head::Informational(head) => pass_on(&head, client, exchange).await?,
+            Head::Switching(head) => {
+                exchange.worker.counters().upgrades.of(label::Upgrade::Accepted).add(1);
+                exchange.choice.upgraded();
+                pass_on(&head, client, exchange).await?;
+                return Ok(Received::Switching);
+            }
+            Head::Final(last) => break last,
+        }
+    };
+    if last.holds {
+        learn(upstream, client, &mut last.relay, exchange).await?;
+    }
+    let timeout = exchange.timeouts().response;
+    last.relay.run(exchange.worker, upstream, client, timeout).await.map_err(|error| body_error(&error))?;
+    exchange.choice.see_payload(last.relay.short_payload());
+    let Final { upstream_keep_alive, client_keep_alive, .. } = last;
+    Ok(Received::Final { upstream_keep_alive, client_keep_alive })
+}
+
+/// Reads the next head of the answer. What follows a final one in the same arrival is sent along with
+/// it, unless the answer is held back to learn a session from it.
+async fn read_head<'a>(
+    upstream: &mut Reader<'_>,
+    client: &Socket,
+    exchange: &Exchange<'a>,
+) -> Result<Head<'a>, Error> {
+    let worker = exchange.worker;
+    let limits = &exchange.route.snapshot().head_limits;
+    let asked = http::Asked {
+        method: exchange.asked.method,
+        upgrade: exchange.asked.websocket_key,
+        verify_accept: true,
+    };
+    let mut silent = true;
+    let reading = upstream.read(&worker.hot, |input| {
+        silent = false;
+        // Taken only now: an answer that is waited for holds no memory.
+        let mut head = worker.response_heads.take();
+        let Some(length) = head.parse(input, &asked, limits).map_err(HeadError::Bad)? else {
+            return Ok(Consumed::More(0));
+        };
+        match head.kind() {
+            ResponseKind::Informational => Ok(Consumed::Done(length, Head::Informational(head))),
+            ResponseKind::Switching => Ok(Consumed::Done(length, Head::Switching(head))),
+            ResponseKind::Final => {
+                let mut last = begin(&head, exchange);
+                let mut used = length;
+                if !last.holds {
+                    exchange.answered.set(true);
+                    used += last.relay.step(&mut input[length..], client).map_err(HeadError::Body)?;
+                }
+                Ok(Consumed::Done(used, Head::Final(last)))
+            }
+        }
+    });
+    let deadline = worker.reactor.now() + exchange.timeouts().response;
+    match worker.reactor.timeout_at(Some(deadline), reading).await {
+        Ok(Ok(Some(found))) => Ok(found),
+        Ok(Ok(None) | Err(HeadError::Upstream)) if silent => Err(Error::Stale),
+        Ok(Ok(None) | Err(HeadError::Upstream)) => Err(Answer::BACKEND_CLOSED.into()),
+        Ok(Err(HeadError::Bad(bad))) => Err(Answer::from(bad).into()),
+        Ok(Err(HeadError::Body(error))) => Err(body_error(&error)),
+        Err(_) => Err(Answer::BACKEND_SILENT.into()),
+    }
+}
+
+/// Forwards a head without a body. One that HTTP/1.0 does not know is dropped for its clients.
+async fn pass_on(head: &ResponseHead, client: &Socket, exchange: &Exchange<'_>) -> Result<(), Error> {
+    if exchange.asked.version == Version::Http10 {
+        return Ok(());
+    }
+    let context = ReplyContext { client_version: exchange.asked.version, close: false, set_cookie: None };
+    let mut bytes = Vec::new();
+    write_response(head, &context, &mut bytes);
+    client.send_all(&bytes).await?;
+    Ok(())
+}
+
+/// The final answer in the form the client gets it, and what follows it.
+fn begin(head: &ResponseHead, exchange: &Exchange<'_>) -> Final {
+    let counters = exchange.worker.counters();
+    counters.responses.of(label::StatusClass::of(head.status())).add(1);
+    if exchange.asked.websocket_key.is_some() {
+        counters.upgrades.of(label::Upgrade::Declined).add(1);
+    }
+    let keep_alive = exchange.asked.keep_alive && !exchange.worker.is_draining();
+    let cookie = exchange.choice.cookie();
+    let context = ReplyContext {
+        client_version: exchange.asked.version,
+        close: !keep_alive,
+        set_cookie: cookie.as_deref(),
+    };
+    let mut bytes = Vec::with_capacity(head.bytes_len() + ADDED_BYTES_USUAL);
+    let framing = write_response(head, &context, &mut bytes);
+    Final {
+        relay: Relay::new(head.framing(), framing, bytes, None),
+        holds: exchange.choice.learns() && head.status() == 200,
+        upstream_keep_alive: head.keep_alive(),
+        client_keep_alive: keep_alive && framing != http::Framing::UntilClose,
+    }
+}
+
+/// What forwarding usually adds to a head; more costs one reallocation.
+const ADDED_BYTES_USUAL: usize = 64;
+
+/// Holds the answer to an Engine.IO handshake back until its sid is stored: the client's next request
+/// follows its first byte at once, on any connection, so at any worker.
+///
+/// # Errors
+/// 503 if the sid table has no room, because a session that cannot be found again must not begin.
+async fn learn(
+    upstream: &mut Reader<'_>,
+    client: &Socket,
+    relay: &mut Relay,
+    exchange: &Exchange<'_>,
+) -> Result<(), Error> {
+    let worker = exchange.worker;
+    let deadline = worker.reactor.now() + exchange.timeouts().response;
+    loop {
+        match read_handshake(relay.held(), exchange.choice.protocol()) {
+            HandshakeReading::Found(handshake) => {
+                exchange.choice.bind(&handshake)?;
+                break;
+            }
+            HandshakeReading::NotAHandshake => break,
+            HandshakeReading::Incomplete if relay.is_done() || relay.held().len() >= HANDSHAKE_BODY_BYTES_MAX => break,
+            HandshakeReading::Incomplete => {}
+        }
+        let reading = upstream.read(&worker.hot, |input| -> Result<_, RelayError> {
+            Ok(Consumed::Done(relay.hold(input)?, ()))
+        });
+        match worker.reactor.timeout_at(Some(deadline), reading).await {
+            Ok(Ok(Some(()))) => {}
+            // The rest of the way finds the same end or fault again and deals with it.
+            Ok(Ok(None) | Err(_)) => break,
+            Err(_) => return Err(Answer::BACKEND_SILENT.into()),
+        }
+    }
+    exchange.answered.set(true);
+    relay.release(client).map_err(|error| body_error(&error))
+}
+
+/// What a body that could not be relayed means for a client that has its head.
+fn body_error(error: &RelayError) -> Error {
+    match error {
+        RelayError::Target => Error::ClientGone,
+        RelayError::Source | RelayError::Malformed(_) | RelayError::TooLarge | RelayError::Timeout => Error::Broken,
+    }
+}

@@ -1,0 +1,49 @@
+//! Where a request goes: its upstream and what binds it there.
+
+use std::rc::Rc;
+
+use ringbolt_core::affinity::Affinity;
+use ringbolt_core::http::Answer;
+
+use crate::client::Client;
+use crate::error::Error;
+use crate::request::Request;
+use crate::snapshot::{Snapshot, Upstream};
+use crate::worker::Worker;
+
+/// The route of one request, with the snapshot it was found in.
+#[derive(Debug)]
+pub(crate) struct Route {
+    snapshot: Rc<Snapshot>,
+    target: usize,
+}
+
+impl Route {
+    pub(crate) fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// Index of the upstream.
+    pub(crate) fn upstream_index(&self) -> usize {
+        self.snapshot.targets[self.target].upstream
+    }
+
+    pub(crate) fn upstream(&self) -> &Upstream {
+        &self.snapshot.upstreams[self.upstream_index()]
+    }
+
+    /// What binds the route's requests to a backend.
+    pub(crate) fn affinity(&self) -> &Affinity {
+        &self.snapshot.targets[self.target].affinity
+    }
+}
+
+/// Finds the route by host and longest path prefix, else the listener's default.
+///
+/// # Errors
+/// 404 when there is neither.
+pub(crate) fn find(worker: &Worker, client: &Client, request: &Request<'_>) -> Result<Route, Error> {
+    let snapshot = worker.snapshot();
+    let target = snapshot.find(client.listener, request.head.host(), request.head.path()).ok_or(Answer::NO_ROUTE)?;
+    Ok(Route { snapshot, target })
+}

@@ -1,0 +1,134 @@
+//! The sid table: which backend issued each Engine.IO session, known to all workers.
+//!
+//! It is cut into one shard per worker by the sid's hash. A worker sweeps its own shard; any worker may
+//! look into any shard under the shard's lock, which is held for a few hundred nanoseconds and never
+//! across I/O (decision 3): asking the owning worker by message would cost two wake-ups. What a shard
+//! does with an entry is decided in `ringbolt_core::affinity`.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use parking_lot::Mutex;
+use ringbolt_core::affinity::{BackendId, Full, Handshake, Shard, Sid, SidHasher, SidKey, Tick};
+
+use crate::limits::{SID_SWEEP_ENTRIES, SID_SWEEP_TURNS};
+use crate::load::Loads;
+use crate::worker::Worker;
+
+/// A shard on cache lines of its own, so that two workers' locks do not share one.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Aligned(Mutex<Shard>);
+
+/// Sid to backend, over all workers.
+#[derive(Debug)]
+pub(crate) struct SidTable {
+    shards: Box<[Aligned]>,
+    hasher: SidHasher,
+    started: Instant,
+    loads: Arc<Loads>,
+}
+
+impl SidTable {
+    /// A table of `entries_max` sids over `shard_count` shards. `hash_key` is random, so that nobody
+    /// outside can choose sids that collide.
+    pub(crate) fn new(shard_count: usize, entries_max: u32, hash_key: [u8; 16], loads: Arc<Loads>) -> Self {
+        let divisor = u32::try_from(shard_count).unwrap_or(u32::MAX).max(1);
+        let share = entries_max.div_ceil(divisor);
+        let shards = (0..shard_count).map(|_| Aligned(Mutex::new(Shard::with_capacity_max(share)))).collect();
+        Self { shards, hasher: SidHasher::new(hash_key), started: Instant::now(), loads }
+    }
+
+    /// Binds a new session of `upstream` to the backend that issued it.
+    ///
+    /// # Errors
+    /// [`Full`] when its shard has no room: the handshake must then fail, because forwarding its
+    /// answer would hand out a session whose next request cannot be routed.
+    pub(crate) fn insert(
+        &self,
+        worker: &Worker,
+        upstream: usize,
+        handshake: &Handshake,
+        backend: BackendId,
+    ) -> Result<(), Full> {
+        let key = self.key(upstream, &handshake.sid);
+        let now = self.tick(worker);
+        let released = self.shard(key).lock().insert(key, backend, handshake.time_to_live(), now)?;
+        self.loads.add(backend);
+        worker.counters().sid_table_entries.add(1);
+        if let Some(released) = released {
+            self.release(worker, released);
+        }
+        Ok(())
+    }
+
+    /// Finds the session's backend and counts one more request in progress, until the guard is dropped.
+    pub(crate) fn begin<'a>(&self, worker: &'a Worker, upstream: usize, sid: &Sid) -> Option<(BackendId, Session<'a>)> {
+        let key = self.key(upstream, sid);
+        let backend = self.shard(key).lock().begin(key, self.tick(worker))?;
+        Some((backend, Session { worker, key }))
+    }
+
+    /// Removes expired entries of the worker's own shard: a sixteenth of it at a time, in portions short
+    /// enough for the lock.
+    pub(crate) fn sweep(&self, worker: &Worker) {
+        let shard = &self.shards[worker.id].0;
+        let portions = shard.lock().len() / SID_SWEEP_TURNS / SID_SWEEP_ENTRIES + 1;
+        for _ in 0..portions {
+            shard.lock().sweep(self.tick(worker), SID_SWEEP_ENTRIES, |backend| self.release(worker, backend));
+        }
+    }
+
+    fn release(&self, worker: &Worker, backend: BackendId) {
+        self.loads.sub(backend);
+        worker.counters().sid_table_entries.sub(1);
+    }
+
+    /// Two upstreams may issue the same sid, so it is a key only together with its upstream.
+    fn key(&self, upstream: usize, sid: &Sid) -> SidKey {
+        self.hasher.key(u32::try_from(upstream).unwrap_or(u32::MAX), sid)
+    }
+
+    fn shard(&self, key: SidKey) -> &Mutex<Shard> {
+        &self.shards[key.shard(self.shards.len())].0
+    }
+
+    fn tick(&self, worker: &Worker) -> Tick {
+        Tick::from_duration(worker.reactor.now().saturating_duration_since(self.started))
+    }
+}
+
+/// One request in progress of a known session, which cannot expire while this lives.
+#[derive(Debug)]
+pub(crate) struct Session<'a> {
+    worker: &'a Worker,
+    key: SidKey,
+}
+
+impl Session<'_> {
+    /// The upgrade to WebSocket was answered 101: polling is about to end.
+    pub(crate) fn upgraded(&self) {
+        let table = self.table();
+        table.shard(self.key).lock().upgraded(self.key, table.tick(self.worker));
+    }
+
+    /// An Engine.IO close packet went through: the sid is dead.
+    pub(crate) fn closed(&self) {
+        let table = self.table();
+        let removed = table.shard(self.key).lock().remove(self.key);
+        if let Some(backend) = removed {
+            table.release(self.worker, backend);
+        }
+    }
+
+    fn table(&self) -> &SidTable {
+        &self.worker.shared.sids
+    }
+}
+
+impl Drop for Session<'_> {
+    fn drop(&mut self) {
+        let table = self.table();
+        table.shard(self.key).lock().end(self.key, table.tick(self.worker));
+    }
+}

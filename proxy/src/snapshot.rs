@@ -1,0 +1,118 @@
+//! The configuration in the form the data plane reads: ids instead of names, routes ready to search.
+//!
+//! Every worker builds its own from the same [`Config`], so that reading it touches no memory another
+//! core writes. A snapshot never changes; a request keeps the one it began with.
+
+use std::net::SocketAddr;
+
+use ringbolt_core::affinity::{Affinity, BackendId, seed_of_name};
+use ringbolt_core::http::HeadLimits;
+use ringbolt_core::limits::{FIELDS_MAX, TARGET_BYTES_MAX};
+use ringbolt_core::route::{RouteError, Routes, Rule, UpstreamId};
+
+use crate::config::{self, BackendState, Config};
+
+/// A listener's place in the configuration.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct ListenerId(pub(crate) usize);
+
+/// One address requests may be sent to.
+#[derive(Debug)]
+pub(crate) struct Backend {
+    pub(crate) id: BackendId,
+    pub(crate) name: Box<str>,
+    /// Its place in rendezvous hashing: from the name, so that neither order nor address matters.
+    pub(crate) seed: u64,
+    pub(crate) address: SocketAddr,
+    pub(crate) weight: u32,
+    /// Takes new sessions; a draining backend only keeps its own.
+    pub(crate) accepts_new: bool,
+}
+
+/// A named group of backends.
+#[derive(Debug)]
+pub(crate) struct Upstream {
+    pub(crate) backends: Vec<Backend>,
+}
+
+/// Where a request goes and what binds it there.
+#[derive(Debug)]
+pub(crate) struct Target {
+    /// Index of the upstream, in order of names.
+    pub(crate) upstream: usize,
+    pub(crate) affinity: Affinity,
+}
+
+/// What one worker serves.
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    routes: Routes,
+    pub(crate) upstreams: Vec<Upstream>,
+    /// By route, and behind them the listeners' defaults.
+    pub(crate) targets: Vec<Target>,
+    /// By listener: where requests go that no route matches.
+    defaults: Vec<Option<UpstreamId>>,
+    pub(crate) head_limits: HeadLimits,
+    pub(crate) body_bytes_max: Option<u64>,
+    pub(crate) timeouts: config::Timeouts,
+}
+
+impl Snapshot {
+    /// Builds the snapshot of a validated configuration: every name it refers to exists.
+    ///
+    /// # Errors
+    /// A route whose host or path cannot be, or that says again what an earlier one says.
+    pub(crate) fn new(config: &Config) -> Result<Self, RouteError> {
+        let mut targets = Vec::new();
+        let mut add = |name: &str, affinity: Option<&Affinity>| {
+            let upstream = config.upstreams.keys().position(|known| known == name)?;
+            let affinity = affinity.unwrap_or(&config.upstreams[name].affinity).clone();
+            targets.push(Target { upstream, affinity });
+            u32::try_from(targets.len() - 1).ok().map(UpstreamId)
+        };
+        let mut rules = Vec::new();
+        for route in &config.routes {
+            let Some(upstream) = add(&route.upstream, route.affinity.as_ref()) else { continue };
+            rules.push(Rule { host: route.host.clone(), path: route.path.clone(), engine_io: true, upstream });
+        }
+        let defaults = config.listeners.iter().map(|listener| add(listener.upstream.as_deref()?, None)).collect();
+        Ok(Self {
+            routes: Routes::new(&rules)?,
+            upstreams: upstreams(config),
+            targets,
+            defaults,
+            head_limits: HeadLimits {
+                head_bytes_max: config.limits.request_head_bytes,
+                target_bytes_max: TARGET_BYTES_MAX.min(config.limits.request_head_bytes),
+                fields_max: FIELDS_MAX,
+            },
+            body_bytes_max: config.limits.request_body_bytes,
+            timeouts: config.timeouts.clone(),
+        })
+    }
+
+    /// Index of the target of a request of this host and path; `None`: it has none.
+    pub(crate) fn find(&self, listener: ListenerId, host: &[u8], path: &[u8]) -> Option<usize> {
+        Some(self.routes.find(host, path, self.defaults[listener.0])?.upstream.index())
+    }
+}
+
+/// The upstreams in order of their names, their backends numbered through.
+fn upstreams(config: &Config) -> Vec<Upstream> {
+    let mut ids = (0..).map(BackendId);
+    let backend = |(backend, id): (&config::Backend, BackendId)| Backend {
+        id,
+        name: backend.name.as_str().into(),
+        seed: seed_of_name(&backend.name),
+        address: backend.address,
+        weight: backend.weight,
+        accepts_new: backend.state == BackendState::Up,
+    };
+    config
+        .upstreams
+        .values()
+        .map(|upstream| Upstream {
+            backends: upstream.backends.iter().zip(&mut ids).map(backend).collect(),
+        })
+        .collect()
+}

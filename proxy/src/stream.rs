@@ -1,0 +1,118 @@
+//! One connection's socket and the bytes read from it that nobody has consumed yet.
+//!
+//! Reading goes through the worker's hot buffer: the consumer sees the bytes there, takes what it
+//! understands, and only what is left over is copied into memory of the connection's own. An idle
+//! connection therefore owns no buffer. Knows nothing of HTTP.
+
+use std::io;
+
+use ringbolt_reactor::Socket;
+
+use crate::hot_buffer::HotBuffer;
+
+/// A socket with its unread bytes.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    pub(crate) socket: Socket,
+    /// Received and not consumed; empty, and without memory, nearly always.
+    pub(crate) unread: Vec<u8>,
+}
+
+impl Stream {
+    pub(crate) fn new(socket: Socket) -> Self {
+        Self { socket, unread: Vec::new() }
+    }
+
+    /// The reading half and the socket to write to, for two directions at work at once.
+    pub(crate) fn split(&mut self) -> (Reader<'_>, &Socket) {
+        (Reader { socket: &self.socket, unread: &mut self.unread }, &self.socket)
+    }
+
+    pub(crate) fn reader(&mut self) -> Reader<'_> {
+        self.split().0
+    }
+}
+
+/// What a consumer made of the bytes it was shown.
+pub(crate) enum Consumed<T> {
+    /// Used this many bytes and is done.
+    Done(usize, T),
+    /// Used this many bytes and needs more than there are.
+    More(usize),
+}
+
+/// The reading half of a [`Stream`].
+#[derive(Debug)]
+pub(crate) struct Reader<'a> {
+    socket: &'a Socket,
+    unread: &'a mut Vec<u8>,
+}
+
+impl Reader<'_> {
+    pub(crate) fn has_unread(&self) -> bool {
+        !self.unread.is_empty()
+    }
+
+    /// Shows the bytes at hand, then every further arrival, to `consume` until it is done.
+    ///
+    /// `Ok(None)` is the end of the stream. Cancel-safe: dropping the future loses no byte, for bytes
+    /// leave the socket only on the way into `consume` or `unread`. Unread bytes are bounded by what
+    /// `consume` lets pile up with [`Consumed::More`] plus one hot buffer.
+    pub(crate) async fn read<T, E: From<io::Error>>(
+        &mut self,
+        hot: &HotBuffer,
+        mut consume: impl FnMut(&mut [u8]) -> Result<Consumed<T>, E>,
+    ) -> Result<Option<T>, E> {
+        if self.has_unread()
+            && let Some(value) = self.consume_unread(&mut consume)?
+        {
+            return Ok(Some(value));
+        }
+        loop {
+            self.socket.readable().await;
+            let received = hot.with(|buffer| match self.socket.try_recv(buffer) {
+                Ok(0) => Ok(Some(None)),
+                Ok(length) => self.consume_fresh(&mut buffer[..length], &mut consume).map(|value| value.map(Some)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+                Err(error) => Err(error.into()),
+            })?;
+            if let Some(end) = received {
+                return Ok(end);
+            }
+        }
+    }
+
+    /// Shows bytes fresh from the socket to `consume`, behind any it has refused so far.
+    fn consume_fresh<T, E>(
+        &mut self,
+        fresh: &mut [u8],
+        consume: &mut impl FnMut(&mut [u8]) -> Result<Consumed<T>, E>,
+    ) -> Result<Option<T>, E> {
+        if self.has_unread() {
+            self.unread.extend_from_slice(fresh);
+            return self.consume_unread(consume);
+        }
+        let (used, value) = match consume(fresh)? {
+            Consumed::Done(used, value) => (used, Some(value)),
+            Consumed::More(used) => (used, None),
+        };
+        self.unread.extend_from_slice(&fresh[used..]);
+        Ok(value)
+    }
+
+    fn consume_unread<T, E>(
+        &mut self,
+        consume: &mut impl FnMut(&mut [u8]) -> Result<Consumed<T>, E>,
+    ) -> Result<Option<T>, E> {
+        let (used, value) = match consume(self.unread)? {
+            Consumed::Done(used, value) => (used, Some(value)),
+            Consumed::More(used) => (used, None),
+        };
+        if used == self.unread.len() {
+            *self.unread = Vec::new();
+        } else {
+            self.unread.drain(..used);
+        }
+        Ok(value)
+    }
+}

@@ -1,0 +1,352 @@
+//! Tunnels: bytes both ways after a 101, until both ends have closed.
+//!
+//! A tunnel is not a task (decision D2): it is one small slot in its worker's table, holding two
+//! descriptors, counters and flags. An idle one owns no buffer, no future and no timer. Bytes move by
+//! recv(2) and send(2) through the worker's hot buffer; what the far end does not take at once is
+//! spilled into memory of the tunnel, and reading stops until it is gone, so a stuck reader stops
+//! its sender and a tunnel never holds more than one hot buffer a direction.
+
+use std::cell::RefCell;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use ringbolt_core::affinity::BackendId;
+use ringbolt_reactor::{self as net, Ready, SinkToken, Slab, SourceId, TimerId};
+
+use crate::config::Timeouts;
+use crate::limits::{HOT_BUFFER_BYTES, TUNNEL_BYTES_PER_TURN, TUNNELS_PER_WORKER_MAX};
+use crate::metrics::label::{Direction, TunnelEnd};
+use crate::stream::Stream;
+use crate::worker::Worker;
+
+/// The end a byte comes from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Side {
+    Client,
+    Upstream,
+}
+
+impl Side {
+    const BOTH: [Self; 2] = [Self::Client, Self::Upstream];
+
+    /// The way of bytes from this end.
+    fn direction(self) -> Direction {
+        match self {
+            Self::Client => Direction::ClientToUpstream,
+            Self::Upstream => Direction::UpstreamToClient,
+        }
+    }
+
+    fn other(self) -> Self {
+        match self {
+            Self::Client => Self::Upstream,
+            Self::Upstream => Self::Client,
+        }
+    }
+}
+
+/// What became of a direction that was asked to move bytes.
+enum Flow {
+    /// Nothing left to read, or the far end takes no more: the next event goes on.
+    Waiting,
+    /// The direction had its share of this turn and has more to move.
+    Again,
+}
+
+#[derive(Debug)]
+struct End {
+    fd: OwnedFd,
+    source: SourceId,
+    /// Its peer has sent FIN and all bytes before it have been read.
+    finished: bool,
+    /// RDHUP or HUP was seen: no further event announces the FIN, so read until it is found.
+    closing: bool,
+    /// Bytes read from this end that the other has not taken.
+    spill: Option<Box<Spill>>,
+}
+
+#[derive(Debug)]
+struct Spill {
+    bytes: Box<[u8]>,
+    sent: usize,
+}
+
+#[derive(Debug)]
+struct Tunnel {
+    client: End,
+    upstream: End,
+    backend: BackendId,
+    first_closed: Option<Side>,
+    timer: Option<TimerId>,
+    /// The worker's uptime in seconds when bytes last moved.
+    active_at: u32,
+}
+
+/// The tunnels of one worker.
+#[derive(Debug)]
+pub(crate) struct TunnelTable {
+    slots: RefCell<Slab<Tunnel>>,
+    half_closed: Duration,
+    idle: Option<Duration>,
+}
+
+impl TunnelTable {
+    pub(crate) fn new(timeouts: &Timeouts) -> Self {
+        Self {
+            slots: RefCell::new(Slab::new(u32::MAX)),
+            half_closed: timeouts.tunnel_half_closed,
+            idle: timeouts.tunnel_idle,
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.slots.borrow().len()
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.len() >= TUNNELS_PER_WORKER_MAX
+    }
+}
+
+impl Tunnel {
+    fn end(&mut self, side: Side) -> &mut End {
+        match side {
+            Side::Client => &mut self.client,
+            Side::Upstream => &mut self.upstream,
+        }
+    }
+
+    /// The end `from` reads and the end it writes to.
+    fn ends(&mut self, from: Side) -> (&mut End, &mut End) {
+        match from {
+            Side::Client => (&mut self.client, &mut self.upstream),
+            Side::Upstream => (&mut self.upstream, &mut self.client),
+        }
+    }
+
+    /// Moves bytes that `from` has sent to the other end, as many as both allow.
+    fn pump(&mut self, worker: &Worker, from: Side) -> Result<Flow, TunnelEnd> {
+        let (source, target) = self.ends(from);
+        if source.finished || !flush(worker, source, target, from)? {
+            return Ok(Flow::Waiting);
+        }
+        let mut moved = 0;
+        loop {
+            let received = worker.hot.with(|buffer| -> Result<Option<usize>, TunnelEnd> {
+                let length = match net::recv(source.fd.as_fd(), buffer) {
+                    Ok(length) => length,
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                    Err(_) => return Err(reset(from)),
+                };
+                let sent = send(target, &buffer[..length], from)?;
+                worker.counters().tunnel_bytes.of(from.direction()).add(sent as u64);
+                if sent < length {
+                    source.spill = Some(Box::new(Spill { bytes: buffer[sent..length].into(), sent: 0 }));
+                }
+                Ok(Some(length))
+            })?;
+            match received {
+                None => return Ok(Flow::Waiting),
+                Some(0) => return self.finish(from).map(|()| Flow::Waiting),
+                Some(_) if source.spill.is_some() => return Ok(Flow::Waiting),
+                // A short read emptied the socket, and the next byte raises an event of its own.
+                Some(length) if length < HOT_BUFFER_BYTES && !source.closing => {
+                    return Ok(Flow::Waiting);
+                }
+                Some(length) => moved += length,
+            }
+            if moved >= TUNNEL_BYTES_PER_TURN {
+                return Ok(Flow::Again);
+            }
+        }
+    }
+
+    /// `from` has sent its last byte: passes the FIN on. The other direction goes on.
+    fn finish(&mut self, from: Side) -> Result<(), TunnelEnd> {
+        let (source, target) = self.ends(from);
+        source.finished = true;
+        // Fails only when the far end is gone already, which its own event tells.
+        let _ = net::shutdown_write(target.fd.as_fd());
+        let both = target.finished;
+        let first = *self.first_closed.get_or_insert(from);
+        match (both, first) {
+            (false, _) => Ok(()),
+            (true, Side::Client) => Err(TunnelEnd::ClientClosed),
+            (true, Side::Upstream) => Err(TunnelEnd::UpstreamClosed),
+        }
+    }
+}
+
+/// Sends what `source` spilled earlier. `false` when the target still does not take all of it.
+fn flush(worker: &Worker, source: &mut End, target: &End, from: Side) -> Result<bool, TunnelEnd> {
+    let Some(spill) = &mut source.spill else { return Ok(true) };
+    let sent = send(target, &spill.bytes[spill.sent..], from)?;
+    worker.counters().tunnel_bytes.of(from.direction()).add(sent as u64);
+    spill.sent += sent;
+    if spill.sent < spill.bytes.len() {
+        return Ok(false);
+    }
+    source.spill = None;
+    Ok(true)
+}
+
+/// Sends to `target` what came from `from`; `Ok(0)` when it takes nothing now.
+fn send(target: &End, bytes: &[u8], from: Side) -> Result<usize, TunnelEnd> {
+    match net::send(target.fd.as_fd(), bytes) {
+        Ok(sent) => Ok(sent),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
+        Err(_) => Err(reset(from.other())),
+    }
+}
+
+fn reset(side: Side) -> TunnelEnd {
+    match side {
+        Side::Client => TunnelEnd::ClientReset,
+        Side::Upstream => TunnelEnd::UpstreamReset,
+    }
+}
+
+/// Makes a tunnel of two connections whose 101 has been forwarded.
+///
+/// Bytes already read from either end go through first, in order.
+pub(crate) fn open(worker: &Worker, client: Stream, upstream: Stream, backend: BackendId) {
+    let table = &worker.tunnels;
+    let (client, upstream) = (end_of(client), end_of(upstream));
+    let sources = [client.source, upstream.source];
+    let tunnel = Tunnel { client, upstream, backend, first_closed: None, timer: None, active_at: worker.uptime_seconds() };
+    let index = table.slots.borrow_mut().insert(tunnel).index;
+    worker.shared.loads.add(backend);
+    worker.connection_began();
+    worker.counters().tunnels.add(1);
+    worker.counters().tunnels_active.add(1);
+    for (side, source) in Side::BOTH.into_iter().zip(sources) {
+        worker.reactor.assign(source, token(index, side));
+    }
+    if let Some(idle) = table.idle {
+        arm(worker, index, idle);
+    }
+    drive(worker, index, &Side::BOTH);
+}
+
+fn end_of(stream: Stream) -> End {
+    let Stream { socket, unread } = stream;
+    let closing = socket.is_read_closed();
+    let (fd, source) = socket.into_parts();
+    let spill = (!unread.is_empty()).then(|| Box::new(Spill { bytes: unread.into_boxed_slice(), sent: 0 }));
+    End { fd, source, finished: false, closing, spill }
+}
+
+/// An event of one of the tunnel's descriptors.
+pub(crate) fn ready(worker: &Worker, token: SinkToken, ready: Ready) {
+    let (index, side) = place(token);
+    let unblocks = {
+        let mut slots = worker.tunnels.slots.borrow_mut();
+        let Some(tunnel) = slots.at(index) else { return };
+        tunnel.end(side).closing |= ready.read_closed() || ready.closed() || ready.error();
+        ready.writable() && tunnel.end(side.other()).spill.is_some()
+    };
+    // A socket is nearly always writable, so that alone is no reason to read from the other end.
+    match (ready.readable(), unblocks) {
+        (true, true) => drive(worker, index, &[side, side.other()]),
+        (true, false) => drive(worker, index, &[side]),
+        (false, true) => drive(worker, index, &[side.other()]),
+        (false, false) => {}
+    }
+}
+
+/// The tunnel's timer has fired: closes it if it is half closed or idle, else waits on.
+pub(crate) fn expired(worker: &Worker, token: SinkToken) {
+    let (index, _) = place(token);
+    let now = worker.uptime_seconds();
+    let verdict = {
+        let mut slots = worker.tunnels.slots.borrow_mut();
+        let Some(tunnel) = slots.at(index) else { return };
+        tunnel.timer = None;
+        match worker.tunnels.idle {
+            _ if tunnel.first_closed.is_some() => Err(TunnelEnd::HalfClosedTimeout),
+            Some(idle) => {
+                let silent = Duration::from_secs(u64::from(now - tunnel.active_at));
+                if silent >= idle { Err(TunnelEnd::IdleTimeout) } else { Ok(idle.saturating_sub(silent)) }
+            }
+            None => return,
+        }
+    };
+    match verdict {
+        Ok(wait) => arm(worker, index, wait),
+        Err(reason) => close(worker, index, reason),
+    }
+}
+
+/// Closes every tunnel of the worker: the drain deadline has passed.
+pub(crate) fn close_all(worker: &Worker) {
+    let open = worker.tunnels.slots.borrow().keys();
+    for key in open {
+        close(worker, key.index, TunnelEnd::Drained);
+    }
+}
+
+/// Moves what can be moved in the given directions and closes the tunnel if that ended it.
+fn drive(worker: &Worker, index: u32, from: &[Side]) {
+    let mut ended = None;
+    {
+        let mut slots = worker.tunnels.slots.borrow_mut();
+        let Some(tunnel) = slots.at(index) else { return };
+        let was_half_closed = tunnel.first_closed.is_some();
+        tunnel.active_at = worker.uptime_seconds();
+        for &side in from {
+            match tunnel.pump(worker, side) {
+                Ok(Flow::Waiting) => {}
+                Ok(Flow::Again) => worker.reactor.again(tunnel.end(side).source),
+                Err(reason) => {
+                    ended = Some(reason);
+                    break;
+                }
+            }
+        }
+        if ended.is_none() && !was_half_closed && tunnel.first_closed.is_some() {
+            if let Some(idle_timer) = tunnel.timer.take() {
+                worker.reactor.cancel_timer(idle_timer);
+            }
+            let deadline = worker.reactor.now() + worker.tunnels.half_closed;
+            tunnel.timer = Some(worker.reactor.set_timer(deadline, token(index, Side::Client)));
+        }
+    }
+    if let Some(reason) = ended {
+        close(worker, index, reason);
+    }
+}
+
+fn arm(worker: &Worker, index: u32, wait: Duration) {
+    let timer = worker.reactor.set_timer(worker.reactor.now() + wait, token(index, Side::Client));
+    if let Some(tunnel) = worker.tunnels.slots.borrow_mut().at(index) {
+        tunnel.timer = Some(timer);
+    }
+}
+
+fn close(worker: &Worker, index: u32, reason: TunnelEnd) {
+    let removed = {
+        let mut slots = worker.tunnels.slots.borrow_mut();
+        slots.key_at(index).and_then(|key| slots.remove(key))
+    };
+    let Some(Tunnel { client, upstream, backend, timer, .. }) = removed else { return };
+    if let Some(timer) = timer {
+        worker.reactor.cancel_timer(timer);
+    }
+    worker.reactor.close(client.fd, client.source);
+    worker.reactor.close(upstream.fd, upstream.source);
+    worker.shared.loads.sub(backend);
+    worker.counters().tunnels_active.sub(1);
+    worker.counters().tunnels_closed.of(reason).add(1);
+    worker.connection_ended();
+}
+
+/// A token is the slot's index and, in the lowest bit, the side.
+fn token(index: u32, side: Side) -> SinkToken {
+    SinkToken(index << 1 | u32::from(side == Side::Upstream))
+}
+
+fn place(token: SinkToken) -> (u32, Side) {
+    let side = if token.0 & 1 == 1 { Side::Upstream } else { Side::Client };
+    (token.0 >> 1, side)
+}

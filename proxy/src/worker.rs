@@ -1,0 +1,203 @@
+//! One worker: a thread on a core of its own, with its listeners, connections, tunnels and shard.
+//!
+//! Workers share the sid table, the load counters and nothing else (decision D4). Everything here is
+//! used by one thread only.
+
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::task::{Poll, Waker};
+use std::time::Instant;
+
+use ringbolt_core::affinity::Candidate;
+use ringbolt_core::http::{RequestHead, ResponseHead};
+use ringbolt_reactor::{Reactor, Ready, Sink, SinkToken, mailbox};
+
+use crate::hot_buffer::HotBuffer;
+use crate::limits::SWEEP_INTERVAL;
+use crate::load::{InFlight, Loads};
+use crate::metrics::{Counters, WorkerCounters};
+use crate::pool::Pool;
+use crate::sids::SidTable;
+use crate::snapshot::Snapshot;
+use crate::spare::Spares;
+use crate::tunnel::{self, TunnelTable};
+
+/// What the housekeeping thread may ask of a worker.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Command {
+    /// Accept no more, finish what is in flight, close what is left at the deadline, end.
+    Drain { deadline: Instant },
+}
+
+/// What all workers of the process share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) sids: SidTable,
+    pub(crate) loads: Arc<Loads>,
+    /// Client connections of the process, tunnels included.
+    pub(crate) connections: AtomicUsize,
+    pub(crate) connections_max: usize,
+}
+
+/// The state of one worker thread.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    /// Its number, which is also that of its shard.
+    pub(crate) id: usize,
+    pub(crate) reactor: Reactor,
+    pub(crate) shared: Arc<Shared>,
+    all_counters: Counters,
+    pub(crate) hot: HotBuffer,
+    pub(crate) request_heads: Spares<RequestHead>,
+    pub(crate) response_heads: Spares<ResponseHead>,
+    pub(crate) pool: Pool,
+    pub(crate) tunnels: TunnelTable,
+    pub(crate) in_flight: InFlight,
+    /// Memory for placing one request; empty between two.
+    pub(crate) candidates: RefCell<Vec<Candidate>>,
+    rotation: Cell<usize>,
+    snapshot: RefCell<Rc<Snapshot>>,
+    started: Instant,
+    connections: Cell<usize>,
+    draining: Cell<bool>,
+    /// Woken when the last connection of a draining worker ends.
+    emptied: RefCell<Option<Waker>>,
+}
+
+impl Worker {
+    pub(crate) fn new(
+        id: usize,
+        reactor: Reactor,
+        snapshot: Snapshot,
+        shared: Arc<Shared>,
+        all_counters: Counters,
+    ) -> Self {
+        Self {
+            id,
+            started: reactor.now(),
+            reactor,
+            shared,
+            all_counters,
+            hot: HotBuffer::new(),
+            request_heads: Spares::default(),
+            response_heads: Spares::default(),
+            pool: Pool::new(snapshot.timeouts.upstream_keep_alive),
+            tunnels: TunnelTable::new(&snapshot.timeouts),
+            in_flight: InFlight::default(),
+            candidates: RefCell::default(),
+            rotation: Cell::new(id),
+            snapshot: RefCell::new(Rc::new(snapshot)),
+            connections: Cell::new(0),
+            draining: Cell::new(false),
+            emptied: RefCell::new(None),
+        }
+    }
+
+    /// What this worker counts.
+    pub(crate) fn counters(&self) -> &WorkerCounters {
+        self.all_counters.worker(self.id)
+    }
+
+    /// A number that grows with each call, for taking turns.
+    pub(crate) fn next_rotation(&self) -> usize {
+        let rotation = self.rotation.get();
+        self.rotation.set(rotation.wrapping_add(1));
+        rotation
+    }
+
+    /// The configuration new requests are served by.
+    pub(crate) fn snapshot(&self) -> Rc<Snapshot> {
+        Rc::clone(&self.snapshot.borrow())
+    }
+
+    /// Seconds since the worker began, as of this turn.
+    pub(crate) fn uptime_seconds(&self) -> u32 {
+        let seconds = self.reactor.now().saturating_duration_since(self.started).as_secs();
+        u32::try_from(seconds).unwrap_or(u32::MAX)
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.get()
+    }
+
+    /// Runs `future` unless the worker drains first.
+    pub(crate) async fn unless_draining<T>(&self, future: impl Future<Output = T>) -> Option<T> {
+        let mut future = pin!(future);
+        poll_fn(|context| match future.as_mut().poll(context) {
+            Poll::Ready(value) => Poll::Ready(Some(value)),
+            Poll::Pending if self.is_draining() => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        })
+        .await
+    }
+
+    /// Counts a connection in, unless the process has as many as it may.
+    pub(crate) fn admit(&self) -> bool {
+        if self.shared.connections.fetch_add(1, Relaxed) >= self.shared.connections_max {
+            self.shared.connections.fetch_sub(1, Relaxed);
+            return false;
+        }
+        self.connections.set(self.connections.get() + 1);
+        true
+    }
+
+    /// Counts a connection in that replaces one that is about to end.
+    pub(crate) fn connection_began(&self) {
+        self.shared.connections.fetch_add(1, Relaxed);
+        self.connections.set(self.connections.get() + 1);
+    }
+
+    pub(crate) fn connection_ended(&self) {
+        self.shared.connections.fetch_sub(1, Relaxed);
+        self.connections.set(self.connections.get() - 1);
+        if self.connections.get() == 0
+            && let Some(waker) = self.emptied.borrow_mut().take()
+        {
+            waker.wake();
+        }
+    }
+
+    /// Serves until told to drain and done with that: the worker's whole life.
+    pub(crate) async fn run(&self, mut commands: mailbox::Receiver<Command>) {
+        // Without a sender there is nobody left to serve for either.
+        let Some(Command::Drain { deadline }) = commands.recv().await else { return };
+        self.draining.set(true);
+        self.pool.clear();
+        // Idle connections and listeners look at `draining` when they are polled again.
+        self.reactor.wake_all();
+        let emptied = poll_fn(|context| {
+            if self.connections.get() == 0 {
+                return Poll::Ready(());
+            }
+            *self.emptied.borrow_mut() = Some(context.waker().clone());
+            Poll::Pending
+        });
+        if self.reactor.timeout_at(Some(deadline), emptied).await.is_err() {
+            tracing::info!(worker = self.id, connections = self.connections.get(), "drain deadline passed, closing the rest");
+            tunnel::close_all(self);
+        }
+    }
+
+    /// Keeps the worker's shard and pool free of what has expired. Never ends.
+    pub(crate) async fn sweep(&self) {
+        loop {
+            self.reactor.sleep_until(self.reactor.now() + SWEEP_INTERVAL).await;
+            self.pool.sweep(self.reactor.now());
+            self.shared.sids.sweep(self);
+        }
+    }
+}
+
+impl Sink for Worker {
+    fn ready(&self, token: SinkToken, ready: Ready) {
+        tunnel::ready(self, token, ready);
+    }
+
+    fn expired(&self, token: SinkToken) {
+        tunnel::expired(self, token);
+    }
+}
