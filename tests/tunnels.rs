@@ -1,0 +1,208 @@
+//! Every byte of every tunnel arrives once, in order, in both directions, whatever the sizes of the
+//! pieces, whoever closes first, and whether or not bytes came along with the Upgrade or the 101.
+//!
+//! Fails with a wrong or missing byte if early bytes are dropped when the connection becomes a tunnel,
+//! if a full socket loses the rest of a write, or if one FIN closes both directions.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ringbolt_harness::{Options, Ringbolt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc};
+
+const TUNNELS: u64 = 1_000;
+const AT_ONCE: usize = 200;
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// A reproducible stream of bytes: xorshift64*.
+struct Stream {
+    state: u64,
+    left: usize,
+}
+
+impl Stream {
+    fn new(seed: u64, length: usize) -> Self {
+        Self { state: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1, left: length }
+    }
+
+    fn next(&mut self) -> u64 {
+        self.state ^= self.state >> 12;
+        self.state ^= self.state << 25;
+        self.state ^= self.state >> 27;
+        self.state.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    /// The next `length` bytes, fewer at the end.
+    fn take(&mut self, length: usize) -> Vec<u8> {
+        let length = length.min(self.left);
+        self.left -= length;
+        (0..length).map(|_| self.next().to_be_bytes()[0]).collect()
+    }
+}
+
+/// What one tunnel does, from its seed alone, so that both ends agree.
+#[derive(Clone, Copy)]
+struct Plan {
+    seed: u64,
+    up: usize,
+    down: usize,
+    early_up: usize,
+    early_down: usize,
+}
+
+impl Plan {
+    fn new(seed: u64) -> Self {
+        let mut dice = Stream::new(seed ^ 0xd1ce, 0);
+        let mut up_to = |limit: u64| usize::try_from(dice.next() % limit).unwrap();
+        let (up, down) = (up_to(200_000), up_to(200_000));
+        let early = |on: u64, length: usize| if seed & on != 0 { length.min(3_000) } else { 0 };
+        Self { seed, up, down, early_up: early(1, up), early_down: early(2, down) }
+    }
+
+    fn up(self) -> Stream {
+        Stream::new(self.seed, self.up)
+    }
+
+    fn down(self) -> Stream {
+        Stream::new(!self.seed, self.down)
+    }
+}
+
+/// Sends the rest of `stream` in pieces of random size, then FIN.
+async fn send(mut socket: OwnedWriteHalf, mut stream: Stream, seed: u64) -> OwnedWriteHalf {
+    let mut dice = Stream::new(seed ^ 0x517e, 0);
+    while stream.left > 0 {
+        let piece = stream.take(usize::try_from(dice.next() % 20_000).unwrap() + 1);
+        socket.write_all(&piece).await.expect("the far end takes everything");
+        tokio::task::yield_now().await;
+    }
+    socket.shutdown().await.expect("FIN is sent");
+    socket
+}
+
+/// Reads to the end and checks every byte against `stream`.
+async fn check(mut socket: OwnedReadHalf, mut stream: Stream, already: Vec<u8>, whose: &str) {
+    assert!(already == stream.take(already.len()), "{whose}: early bytes differ");
+    let mut buffer = vec![0; 16_384];
+    loop {
+        let length = socket.read(&mut buffer).await.expect("the tunnel ends with FIN, not with a reset");
+        if length == 0 {
+            break;
+        }
+        assert!(buffer[..length] == stream.take(length)[..], "{whose}: bytes differ");
+    }
+    assert_eq!(stream.left, 0, "{whose}: bytes are missing");
+}
+
+/// Reads up to the empty line; returns the head and what came behind it.
+async fn read_head(socket: &mut OwnedReadHalf) -> (String, Vec<u8>) {
+    let mut bytes = Vec::new();
+    loop {
+        if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
+            let rest = bytes.split_off(end + 4);
+            return (String::from_utf8(bytes).expect("a head is text"), rest);
+        }
+        let mut buffer = [0; 4096];
+        let length = socket.read(&mut buffer).await.expect("a head arrives");
+        assert_ne!(length, 0, "closed before the end of the head: {:?}", String::from_utf8_lossy(&bytes));
+        bytes.extend_from_slice(&buffer[..length]);
+    }
+}
+
+/// The answer to the RFC 6455 example key every client here sends.
+const ACCEPTED: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                        Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+
+/// Serves the far ends; sends a unit for each tunnel that was exact.
+async fn backend(listener: TcpListener, exact: mpsc::UnboundedSender<()>) {
+    loop {
+        let (socket, _) = listener.accept().await.expect("backend accepts");
+        let exact = exact.clone();
+        tokio::spawn(async move {
+            let (mut reader, mut writer) = socket.into_split();
+            let (head, already) = read_head(&mut reader).await;
+            let seed = head.split("seed=").nth(1).and_then(|rest| rest.split(' ').next()).expect("seed");
+            let plan = Plan::new(seed.parse().expect("seed is a number"));
+            let mut down = plan.down();
+            let mut answer = ACCEPTED.as_bytes().to_vec();
+            answer.extend(down.take(plan.early_down));
+            writer.write_all(&answer).await.expect("101 is sent");
+            let checking = check(reader, plan.up(), already, "backend");
+            tokio::join!(send(writer, down, plan.seed), checking);
+            exact.send(()).expect("the test waits");
+        });
+    }
+}
+
+async fn client(proxy: SocketAddr, plan: Plan) {
+    let (mut reader, mut writer) = TcpStream::connect(proxy).await.expect("proxy accepts").into_split();
+    let mut up = plan.up();
+    let mut request = format!(
+        "GET /?seed={} HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+        plan.seed
+    )
+    .into_bytes();
+    request.extend(up.take(plan.early_up));
+    writer.write_all(&request).await.expect("request is sent");
+    let (head, already) = read_head(&mut reader).await;
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    let checking = check(reader, plan.down(), already, "client");
+    tokio::join!(send(writer, up, !plan.seed), checking);
+}
+
+fn exact_through(engine: &str) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
+    runtime.block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("port");
+        let address = listener.local_addr().expect("address");
+        let (sender, mut exact) = mpsc::unbounded_channel();
+        let mut backend = tokio::spawn(backend(listener, sender));
+        let ringbolt = Ringbolt::start(Options {
+            backends: vec![address],
+            workers: 2,
+            engine: engine.into(),
+            ..Options::new(env!("CARGO_BIN_EXE_ringbolt"))
+        });
+        let proxy = ringbolt.address();
+        let places = Arc::new(Semaphore::new(AT_ONCE));
+        let mut clients = tokio::task::JoinSet::new();
+        for seed in 1..=TUNNELS {
+            let places = Arc::clone(&places);
+            clients.spawn(async move {
+                let _place = places.acquire().await.expect("open");
+                client(proxy, Plan::new(seed)).await;
+            });
+        }
+        let all = async {
+            while let Some(client) = clients.join_next().await {
+                client.expect("tunnel is exact");
+            }
+            for _ in 0..TUNNELS {
+                exact.recv().await.expect("backend runs");
+            }
+        };
+        tokio::select! {
+            done = tokio::time::timeout(LIMIT, all) => done.expect("all tunnels end in time"),
+            ended = &mut backend => panic!("backend ended: {ended:?}"),
+        }
+        let metrics = ringbolt.metrics();
+        assert_eq!(metrics.sum("ringbolt_tunnels_total"), 1_000.0);
+        assert_eq!(metrics.sum("ringbolt_tunnels_active"), 0.0, "a slot is left behind");
+        assert_eq!(ringbolt.terminate().code(), Some(0));
+    });
+}
+
+#[test]
+fn a_thousand_tunnels_are_exact_on_the_ring() {
+    exact_through("uring");
+}
+
+#[test]
+fn a_thousand_tunnels_are_exact_on_epoll() {
+    exact_through("epoll");
+}
