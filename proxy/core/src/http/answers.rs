@@ -83,10 +83,10 @@ pub fn write_answer(answer: &Answer, version: Version, head_only: bool, close: b
 /// name faults of a request and have none for a server's, and clients show the message, not the code.
 pub fn write_engine_io_answer(
     answer: &Answer,
-    origin: Option<&[u8]>,
     version: Version,
     head_only: bool,
     close: bool,
+    origin: Option<&[u8]>,
     out: &mut Vec<u8>,
 ) {
     write_head(answer.status, version, close, out);

@@ -1,1 +1,67 @@
-//! The rules of messages, each by its number, and their properties.
+//! The rules of HTTP messages, each test named by its rule's number, and their properties.
+//!
+//! A rule that fails here is a request or response that two servers would understand differently.
+
+mod answers;
+mod bodies;
+mod forwarding;
+mod properties;
+mod requests;
+mod responses;
+mod upgrades;
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use super::*;
+
+const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
+
+const CONTEXT: ForwardContext =
+    ForwardContext { client: CLIENT, scheme: "http", trust_forwarded: false, drop_accept_encoding: false };
+
+const REPLY: ReplyContext<'_> =
+    ReplyContext { client_version: Version::Http11, close: false, set_cookie: None };
+
+const GET: Asked = Asked { method: Method::Get, upgrade: None, verify_accept: true };
+
+fn parse_request(input: impl AsRef<[u8]>) -> Result<RequestHead, Refusal> {
+    let input = input.as_ref();
+    let mut head = RequestHead::default();
+    let length = head.parse(input, &HeadLimits::default())?.expect("the head is complete");
+    assert_eq!(length, input.len(), "the head is the whole input");
+    Ok(head)
+}
+
+/// The request `GET / HTTP/1.1` with a Host and these field lines.
+fn get_with(fields: &str) -> Result<RequestHead, Refusal> {
+    parse_request(format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n"))
+}
+
+fn status_of(input: impl AsRef<[u8]>) -> u16 {
+    parse_request(input).map_or_else(|refusal| refusal.status, |_| 200)
+}
+
+fn forward(head: &RequestHead, context: &ForwardContext) -> String {
+    let mut out = Vec::new();
+    write_request(head, context, &mut out);
+    String::from_utf8(out).unwrap()
+}
+
+fn parse_response(asked: &Asked, input: impl AsRef<[u8]>) -> Result<ResponseHead, BadResponse> {
+    let input = input.as_ref();
+    let mut head = ResponseHead::default();
+    let length = head.parse(input, asked, &HeadLimits::default())?.expect("the head is complete");
+    assert_eq!(length, input.len(), "the head is the whole input");
+    Ok(head)
+}
+
+/// A 200 to a GET with these field lines.
+fn ok_with(fields: &str) -> Result<ResponseHead, BadResponse> {
+    parse_response(&GET, format!("HTTP/1.1 200 OK\r\n{fields}\r\n"))
+}
+
+fn reply(head: &ResponseHead, context: &ReplyContext<'_>) -> (String, Framing) {
+    let mut out = Vec::new();
+    let framing = write_response(head, context, &mut out);
+    (String::from_utf8(out).unwrap(), framing)
+}
