@@ -3,8 +3,11 @@
 use super::*;
 use crate::limits::{CHUNK_EXTENSION_BYTES_MAX, TRAILER_BYTES_MAX, TRAILER_FIELDS_MAX};
 
-/// Payload, trailers and unread rest of a chunked body given at once; `None` for an incomplete one.
-fn decode(body: impl AsRef<[u8]>) -> Result<Option<(Vec<u8>, String, Vec<u8>)>, BadBody> {
+/// Payload, trailers and unread rest.
+type Body = (Vec<u8>, String, Vec<u8>);
+
+/// Decodes a chunked body given at once; `None` for an incomplete one.
+fn decode(body: impl AsRef<[u8]>) -> Result<Option<Body>, BadBody> {
     let mut input = body.as_ref().to_vec();
     let mut reader = BodyReader::new(Framing::Chunked);
     let decoded = reader.decode(&mut input)?;
