@@ -8,14 +8,25 @@ use std::net::Ipv6Addr;
 
 use crate::limits::HOST_BYTES_MAX;
 
-/// The host in `authority` as it was sent, brackets included; `None` if `authority` is malformed.
-pub(super) fn host_of(authority: &[u8]) -> Option<&[u8]> {
-    let host_end = match authority.first()? {
-        b'[' => authority.iter().position(|&byte| byte == b']')? + 1,
-        _ => authority.iter().position(|&byte| byte == b':').unwrap_or(authority.len()),
-    };
-    let (host, port) = authority.split_at(host_end);
-    (is_host(host) && is_port(port)).then_some(host)
+/// Where a request is meant for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Authority<'a> {
+    /// Host and port as they were sent.
+    pub(super) whole: &'a [u8],
+    /// The host as it was sent, brackets included.
+    pub(super) host: &'a [u8],
+}
+
+impl<'a> Authority<'a> {
+    /// Takes `whole` apart; `None` if it is malformed.
+    pub(super) fn parse(whole: &'a [u8]) -> Option<Self> {
+        let host_end = match whole.first()? {
+            b'[' => whole.iter().position(|&byte| byte == b']')? + 1,
+            _ => whole.iter().position(|&byte| byte == b':').unwrap_or(whole.len()),
+        };
+        let (host, port) = whole.split_at(host_end);
+        (is_host(host) && is_port(port)).then_some(Self { whole, host })
+    }
 }
 
 fn is_host(host: &[u8]) -> bool {
@@ -57,7 +68,8 @@ mod tests {
             ("[::1]:80", "[::1]"),
             ("[2001:db8::1]", "[2001:db8::1]"),
         ] {
-            assert_eq!(host_of(authority.as_bytes()), Some(host.as_bytes()), "{authority}");
+            let parsed = Authority::parse(authority.as_bytes()).unwrap();
+            assert_eq!((parsed.whole, parsed.host), (authority.as_bytes(), host.as_bytes()));
         }
     }
 
@@ -91,8 +103,8 @@ mod tests {
             "a\u{e9}",
             "<a>",
         ] {
-            assert_eq!(host_of(authority.as_bytes()), None, "{authority}");
+            assert_eq!(Authority::parse(authority.as_bytes()), None, "{authority}");
         }
-        assert_eq!(host_of(&[b'a'; HOST_BYTES_MAX + 1]), None);
+        assert_eq!(Authority::parse(&[b'a'; HOST_BYTES_MAX + 1]), None);
     }
 }

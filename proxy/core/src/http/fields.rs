@@ -90,6 +90,7 @@ impl Fields {
     fn parse<const SIZE: usize>(&mut self, start: usize) -> Result<(), FieldFault> {
         let block = &self.bytes[start..];
         let mut headers = [httparse::EMPTY_HEADER; SIZE];
+        // Two parsers that disagree about the end of a head are what request smuggling is made of.
         let parsed = match httparse::parse_headers(block, &mut headers) {
             Ok(httparse::Status::Complete((length, parsed))) if length == block.len() => parsed,
             Ok(_) | Err(httparse::Error::HeaderName) => return Err(FieldFault::Name),

@@ -4,7 +4,7 @@
 //! looked up. How it is written on stands in `forward.rs`.
 
 use super::Version;
-use super::authority::host_of;
+use super::authority::Authority;
 use super::fields::{FieldFault, Fields, Options, Span, list_elements, trim};
 use super::framing::{Framing, declared};
 use super::lines::{HeadLimits, LineFault, block_at, line_at};
@@ -106,14 +106,13 @@ impl RequestHead {
         if hosts.next().is_some() {
             return Err(Refusal::HOST_REPEATED);
         }
-        let sent_host = host_of(sent).ok_or(Refusal::HOST)?;
-        (self.authority, self.host) = match line.target.authority {
-            Some(authority) => {
-                let host = host_of(authority).ok_or(Refusal::TARGET)?;
-                (Span::of(authority, head), Span::of(host, head))
-            }
-            None => (Span::of(sent, self.fields.bytes()), Span::of(sent_host, self.fields.bytes())),
+        let sent = Authority::parse(sent).ok_or(Refusal::HOST)?;
+        let (authority, whole) = match line.target.authority {
+            Some(authority) => (authority, head),
+            None => (sent, self.fields.bytes()),
         };
+        self.authority = Span::of(authority.whole, whole);
+        self.host = Span::of(authority.host, whole);
         Ok(())
     }
 

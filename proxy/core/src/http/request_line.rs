@@ -8,7 +8,7 @@ use memchr::memchr3;
 use crate::limits::METHOD_BYTES_MAX;
 
 use super::Version;
-use super::authority::host_of;
+use super::authority::Authority;
 use super::fields::is_token;
 use super::lines::HeadLimits;
 use super::refusal::Refusal;
@@ -50,8 +50,8 @@ impl Method {
 /// A request target, taken apart.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Target<'a> {
-    /// Authority of an absolute target; it overrides the Host field (RFC 9112 section 3.2.2).
-    pub(super) authority: Option<&'a [u8]>,
+    /// Of an absolute target; it overrides the Host field (RFC 9112 section 3.2.2).
+    pub(super) authority: Option<Authority<'a>>,
     /// What an absolute target without a path lacks of the origin form: `/`, `*`, else nothing.
     pub(super) prefix: &'static [u8],
     /// The rest of the origin form, as it was sent.
@@ -132,7 +132,7 @@ impl<'a> Target<'a> {
         let end =
             after_scheme.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(after_scheme.len());
         let (authority, rest) = after_scheme.split_at(end);
-        host_of(authority)?;
+        let authority = Authority::parse(authority)?;
         let prefix: &[u8] = match rest.first() {
             Some(b'/') => b"",
             // RFC 9112 section 3.2.4.

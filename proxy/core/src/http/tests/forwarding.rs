@@ -52,6 +52,17 @@ fn rule_08_connection_cannot_remove_what_we_rely_on() {
     let lines = forwarded(fields, &CONTEXT);
     assert_eq!(lines[..2], ["Content-Length: 5", "X-Forwarded-For: 198.51.100.1, 192.0.2.7"]);
     assert_eq!(lines[2..], OURS[1..]);
+    let said = [
+        "X-Forwarded-Proto: https",
+        "X-Forwarded-Host: b",
+        "X-Forwarded-Port: 1",
+        "X-Real-IP: 1.1.1.1",
+        "Via: x",
+    ];
+    let options = "Connection: X-Forwarded-Proto, X-Forwarded-Host, X-Forwarded-Port, X-Real-IP, Via";
+    let trusted = ForwardContext { trust_forwarded: true, ..CONTEXT };
+    let lines = forwarded(&format!("{}\r\n{options}\r\n", said.join("\r\n")), &trusted);
+    assert_eq!(lines, [&said[..], &OURS[..1]].concat());
     let chunked = forwarded("Transfer-Encoding: chunked\r\nConnection: transfer-encoding\r\n", &CONTEXT);
     assert_eq!(chunked[0], "Transfer-Encoding: chunked");
 }
