@@ -57,7 +57,7 @@ pub(crate) async fn refuse(worker: &Worker, client: &mut Client, error: Error) {
     let head_only = asked.method == Method::Head;
     match asked.engine_io {
         Some(_) => {
-            write_engine_io_answer(&answer, asked.origin.as_deref(), asked.version, head_only, true, &mut bytes);
+            write_engine_io_answer(&answer, asked.version, head_only, true, asked.origin.as_deref(), &mut bytes);
         },
         None => write_answer(&answer, asked.version, head_only, true, &mut bytes),
     }
