@@ -87,6 +87,10 @@ mod tests {
         assert_eq!(format!("{sid} {sid:?}"), "Ek3y... Sid(Ek3y...)");
         assert_eq!(Sid::new(b"42").unwrap().to_string(), "4...");
         assert_eq!(Sid::new(b"1").unwrap().to_string(), "...");
-        assert_eq!(Sid::new(b"\r\n\x1b]xxxx").unwrap().to_string(), "\\r\\n\\x1b...", "no control character");
+        assert_eq!(
+            Sid::new(b"\r\n\x1b]xxxx").unwrap().to_string(),
+            "\\r\\n\\x1b]...",
+            "no control character"
+        );
     }
 }

@@ -1,1 +1,144 @@
+//! A request goes where the best evidence says; each row of the module's table.
 
+use proptest::prelude::*;
+
+use super::*;
+use crate::affinity::{Sid, cookie_value, seed_of_name};
+
+fn candidates() -> Vec<Candidate> {
+    (0..)
+        .zip(["a", "b", "c", "d"])
+        .map(|(id, name)| Candidate {
+            id: BackendId(id + 10),
+            seed: seed_of_name(name),
+            weight: 1,
+            accepts_new: true,
+            load: 0,
+        })
+        .collect()
+}
+
+fn seen(role: Option<&Role>) -> Seen<'_> {
+    Seen { role, table: None, value: None, client: "192.0.2.9".parse().unwrap(), rotation: 0 }
+}
+
+fn session() -> Role {
+    Role::Session(Sid::new(b"abc").unwrap())
+}
+
+fn header() -> Affinity {
+    Affinity::Header(b"x-user".as_slice().into())
+}
+
+fn cookie() -> Affinity {
+    Affinity::Cookie(b"RINGBOLT".as_slice().into())
+}
+
+fn of_client(candidates: &[Candidate]) -> usize {
+    choose(key_of_address("192.0.2.9".parse().unwrap()), candidates).unwrap()
+}
+
+#[test]
+fn a_known_session_stays_even_on_a_draining_backend() {
+    let mut backends = candidates();
+    backends[2].accepts_new = false;
+    let role = session();
+    for table in 10..14_u32 {
+        let request = Seen { table: Some(BackendId(table)), ..seen(Some(&role)) };
+        let choice = decide(&Affinity::EngineIo, &request, &backends).unwrap();
+        assert_eq!(choice, Choice { index: table as usize - 10, reason: Evidence::Table });
+    }
+}
+
+#[test]
+fn an_unknown_session_goes_by_address_and_never_nowhere() {
+    let mut backends = candidates();
+    let role = session();
+    let expected = Choice { index: of_client(&backends), reason: Evidence::Rendezvous };
+    // Not in the table; its backend is gone; no table can hold it.
+    let gone = Seen { table: Some(BackendId(99)), ..seen(Some(&role)) };
+    for request in [seen(Some(&role)), gone, seen(Some(&Role::SessionTooLong))] {
+        assert_eq!(decide(&Affinity::EngineIo, &request, &backends), Some(expected));
+    }
+    backends.iter_mut().for_each(|backend| backend.accepts_new = false);
+    assert_eq!(decide(&Affinity::EngineIo, &seen(Some(&role)), &backends), Some(expected));
+    assert_eq!(decide(&Affinity::EngineIo, &seen(Some(&role)), &[]), None);
+    assert_eq!(decide(&Affinity::EngineIo, &seen(Some(&Role::Handshake)), &backends), None);
+}
+
+#[test]
+fn new_sessions_are_placed_within_the_bound_and_plain_requests_where_least_is() {
+    let mut backends = candidates();
+    let first = of_client(&backends);
+    backends[first].load = 3;
+    for role in [Role::Handshake, Role::WebSocketHandshake] {
+        let choice = decide(&Affinity::EngineIo, &seen(Some(&role)), &backends).unwrap();
+        assert_eq!(choice.reason, Evidence::Placement);
+        assert_ne!(choice.index, first);
+    }
+    backends.iter_mut().for_each(|backend| backend.load = 7);
+    backends[1].load = 6;
+    let least = Some(Choice { index: 1, reason: Evidence::Least });
+    assert_eq!(decide(&Affinity::EngineIo, &seen(None), &backends), least);
+    assert_eq!(decide(&Affinity::EngineIo, &seen(Some(&Role::Other)), &backends), least);
+    assert_eq!(decide(&Affinity::None, &seen(Some(&session())), &backends), least);
+}
+
+#[test]
+fn rules_by_value_hold_under_any_load_and_ignore_the_table() {
+    let mut backends = candidates();
+    let by_address = Choice { index: of_client(&backends), reason: Evidence::ClientIp };
+    let by_value =
+        Choice { index: choose(key_of_bytes(b"alice"), &backends).unwrap(), reason: Evidence::Header };
+    backends[by_address.index].load = 1000;
+    backends[by_value.index].load = 1000;
+    let role = session();
+    let request = Seen { table: Some(BackendId(10)), ..seen(Some(&role)) };
+    assert_eq!(decide(&Affinity::ClientIp, &request, &backends), Some(by_address));
+    assert_eq!(decide(&header(), &Seen { value: Some(b"alice"), ..request }, &backends), Some(by_value));
+    assert_eq!(decide(&header(), &Seen { value: Some(b""), ..request }, &backends), Some(by_address));
+    assert_eq!(decide(&header(), &request, &backends), Some(by_address));
+}
+
+#[test]
+fn a_cookie_names_its_backend_and_any_other_value_is_placed_anew() {
+    let mut backends = candidates();
+    backends[3].accepts_new = false;
+    for index in 0..4 {
+        let value = cookie_value(backends[index].seed);
+        let request = Seen { value: Some(&value), ..seen(None) };
+        assert_eq!(decide(&cookie(), &request, &backends), Some(Choice { index, reason: Evidence::Cookie }));
+    }
+    let gone = cookie_value(seed_of_name("gone"));
+    for value in [None, Some(gone.as_slice()), Some(b"a"), Some(b"")] {
+        let choice = decide(&cookie(), &Seen { value, ..seen(None) }, &backends).unwrap();
+        assert_eq!(choice, Choice { index: of_client(&backends[..3]), reason: Evidence::Placement });
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_choice_is_always_a_candidate_that_may_have_it(
+        affinity in prop::sample::select(vec![Affinity::EngineIo, Affinity::ClientIp, header(), cookie(), Affinity::None]),
+        role in prop::sample::select(vec![
+            None, Some(Role::Handshake), Some(Role::WebSocketHandshake), Some(Role::Other), Some(session()),
+        ]),
+        table in prop::option::of(8..16_u32),
+        value in prop::option::of(prop::collection::vec(any::<u8>(), 0..20)),
+        client: std::net::IpAddr,
+        rotation: usize,
+        states in prop::collection::vec((any::<bool>(), any::<u32>(), 0..3_u32), 4),
+    ) {
+        let mut backends = candidates();
+        for (backend, (accepts_new, load, weight)) in backends.iter_mut().zip(states) {
+            *backend = Candidate { accepts_new, load, weight, ..*backend };
+        }
+        let seen = Seen { role: role.as_ref(), table: table.map(BackendId), value: value.as_deref(), client, rotation };
+        match decide(&affinity, &seen, &backends) {
+            Some(Choice { index, reason: Evidence::Table }) => prop_assert_eq!(Some(backends[index].id), seen.table),
+            Some(Choice { index, reason: Evidence::Cookie | Evidence::Rendezvous }) => prop_assert!(index < backends.len()),
+            Some(choice) => prop_assert!(backends[choice.index].is_usable()),
+            None => prop_assert!(!backends.iter().any(Candidate::is_usable)),
+        }
+    }
+}

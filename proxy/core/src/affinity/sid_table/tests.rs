@@ -1,1 +1,334 @@
+//! A session keeps its backend as long as it lives, and its entry no longer than a little more.
+//!
+//! Time is a number of the test's. Fails with sessions lost (`begin` answers `None`) or with load counters
+//! that drift, which no restart of a backend corrects.
 
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::affinity::{Sid, SidHasher};
+
+const LIFE: Duration = Duration::from_secs(50);
+
+fn key(number: u32) -> SidKey {
+    SidHasher::new([3; 16]).key(0, &Sid::new(&number.to_le_bytes()).unwrap())
+}
+
+fn at(seconds: u64) -> Tick {
+    Tick::from_duration(Duration::from_secs(seconds))
+}
+
+fn shard_with_one() -> Shard {
+    let mut shard = Shard::with_capacity_max(8);
+    assert_eq!(shard.insert(key(1), BackendId(7), LIFE, at(0)), Ok(None));
+    shard
+}
+
+fn swept(shard: &mut Shard, now: Tick) -> Vec<BackendId> {
+    let mut out = Vec::new();
+    shard.sweep(now, usize::MAX, |backend| out.push(backend));
+    out
+}
+
+#[test]
+fn a_silent_session_is_forgotten_after_its_time_to_live() {
+    let mut shard = shard_with_one();
+    assert_eq!(shard.begin(key(2), at(0)), None);
+    assert_eq!(shard.begin(key(1), at(50)), Some(BackendId(7)));
+    shard.end(key(1), at(60));
+    assert_eq!(swept(&mut shard, at(110)), []);
+    assert_eq!(shard.begin(key(1), at(111)), None, "expired, though no sweep has come");
+    assert_eq!(shard.len(), 1);
+    assert_eq!(swept(&mut shard, at(111)), [BackendId(7)]);
+    assert!(shard.is_empty());
+}
+
+#[test]
+fn a_request_in_progress_keeps_its_session() {
+    let mut shard = shard_with_one();
+    shard.begin(key(1), at(0));
+    shard.begin(key(1), at(1));
+    shard.end(key(1), at(2));
+    assert_eq!(swept(&mut shard, at(10_000)), []);
+    assert_eq!(shard.begin(key(1), at(10_000)), Some(BackendId(7)));
+}
+
+#[test]
+fn an_upgrade_that_holds_is_forgotten_soon() {
+    let mut shard = shard_with_one();
+    shard.begin(key(1), at(0));
+    shard.begin(key(1), at(0));
+    shard.upgraded(key(1), at(1));
+    shard.end(key(1), at(1));
+    // The waiting poll, then one more that the server answers with a noop.
+    shard.end(key(1), at(1));
+    assert_eq!(shard.begin(key(1), at(1)), Some(BackendId(7)));
+    shard.end(key(1), at(1));
+    assert_eq!(swept(&mut shard, at(16)), []);
+    assert_eq!(swept(&mut shard, at(17)), [BackendId(7)]);
+}
+
+#[test]
+fn an_upgrade_that_fails_leaves_the_session_its_life() {
+    // A poll begins after the upgrade timed out, or is held beyond it.
+    for (begins, ends) in [(12, 13), (5, 30)] {
+        let mut shard = shard_with_one();
+        shard.upgraded(key(1), at(1));
+        assert_eq!(shard.begin(key(1), at(begins)), Some(BackendId(7)));
+        shard.end(key(1), at(ends));
+        assert_eq!(shard.begin(key(1), at(ends + 50)), Some(BackendId(7)));
+    }
+}
+
+#[test]
+fn a_reissued_sid_moves_and_gives_its_former_backend_back() {
+    let mut shard = shard_with_one();
+    shard.begin(key(1), at(0));
+    shard.upgraded(key(1), at(0));
+    assert_eq!(shard.insert(key(1), BackendId(8), LIFE, at(1)), Ok(Some(BackendId(7))));
+    assert_eq!(swept(&mut shard, at(1000)), [], "the request in progress counts on");
+    assert_eq!(shard.begin(key(1), at(1000)), Some(BackendId(8)));
+    assert_eq!(shard.len(), 1);
+}
+
+#[test]
+fn a_removed_session_is_unknown_and_ends_that_come_late_do_nothing() {
+    let mut shard = shard_with_one();
+    shard.begin(key(1), at(0));
+    assert_eq!(shard.remove(key(1)), Some(BackendId(7)));
+    assert_eq!(shard.remove(key(1)), None);
+    shard.end(key(1), at(1));
+    shard.upgraded(key(1), at(1));
+    assert_eq!(shard.begin(key(1), at(1)), None);
+}
+
+#[test]
+fn a_full_shard_refuses_the_new_and_keeps_the_living() {
+    let mut shard = Shard::with_capacity_max(100);
+    for number in 0..100 {
+        shard.insert(key(number), BackendId(number), LIFE, at(0)).unwrap();
+    }
+    assert!(shard.is_full());
+    assert_eq!(shard.insert(key(100), BackendId(100), LIFE, at(50)), Err(Full));
+    assert_eq!(shard.insert(key(5), BackendId(200), LIFE, at(50)), Ok(Some(BackendId(5))), "it is known");
+    assert!((0..100).all(|number| shard.begin(key(number), at(50)).is_some()));
+    for number in 0..100 {
+        shard.end(key(number), at(60));
+    }
+    let released = shard.insert(key(100), BackendId(100), LIFE, at(111)).unwrap();
+    assert!(released.is_some(), "an expired one made room");
+    assert_eq!(shard.len(), 100);
+    assert_eq!(Shard::with_capacity_max(0).insert(key(1), BackendId(1), LIFE, at(0)), Err(Full));
+}
+
+#[test]
+fn a_sweep_is_bounded_and_rounds_meet_everyone() {
+    let mut shard = Shard::with_capacity_max(1000);
+    for number in 0..1000 {
+        shard.insert(key(number), BackendId(number), LIFE, at(u64::from(number % 2) * 100)).unwrap();
+    }
+    let mut expired = Vec::new();
+    for round in 1..=10 {
+        shard.sweep(at(60), 100, |backend| expired.push(backend.0));
+        assert!(expired.len() <= round * 100);
+    }
+    expired.sort_unstable();
+    assert_eq!(expired, (0..1000).filter(|number| number % 2 == 0).collect::<Vec<_>>());
+    let mut left = Vec::new();
+    shard.for_each(|_, backend| left.push(backend.0));
+    assert_eq!(left.len(), shard.len());
+    assert!(left.iter().all(|number| number % 2 == 1));
+    shard.sweep(at(60), 0, |_| panic!("asked for none"));
+}
+
+#[test]
+fn memory_is_given_back_after_a_burst() {
+    let mut shard = Shard::with_capacity_max(u32::MAX);
+    for number in 0..100_000 {
+        shard.insert(key(number), BackendId(1), LIFE, at(u64::from(number < 100) * 1000)).unwrap();
+    }
+    assert_eq!(swept(&mut shard, at(60)).len(), 99_900);
+    assert!(shard.entries.capacity() <= 2 * SID_SHRINK_ENTRIES_MIN);
+    assert!(shard.index.capacity() <= 2 * SID_SHRINK_ENTRIES_MIN);
+    assert!((0..100).all(|number| shard.begin(key(number), at(1000)).is_some()));
+}
+
+/// One session as the naive model sees it, in ticks of a second.
+#[derive(Debug)]
+struct Model {
+    backend: u32,
+    life: u64,
+    requests: u32,
+    quiet_since: u64,
+    upgraded: Option<u64>,
+}
+
+impl Model {
+    fn settle(&mut self, now: u64) {
+        if self.upgraded.is_some_and(|since| now >= since + UPGRADE_TIMEOUT.as_secs()) {
+            self.upgraded = None;
+            self.quiet_since = now;
+        }
+    }
+
+    /// `None` in the second after its end: the shard may round up.
+    fn is_live(&self, now: u64) -> Option<bool> {
+        let end = match self.upgraded {
+            Some(since) => since + (UPGRADE_TIMEOUT + UPGRADE_MARGIN).as_secs(),
+            None => self.quiet_since + self.life,
+        };
+        if self.requests > 0 || now < end {
+            Some(true)
+        } else if now > end {
+            Some(false)
+        } else {
+            None
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Insert { sid: u32, backend: u32, life: u64 },
+    Begin(u32),
+    End(u32),
+    Upgraded(u32),
+    Remove(u32),
+    Sweep(usize),
+    Wait(u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let sid = || 0..12_u32;
+    prop_oneof![
+        3 => (sid(), 0..3_u32, 6..60_u64).prop_map(|(sid, backend, life)| Step::Insert { sid, backend, life }),
+        4 => sid().prop_map(Step::Begin),
+        4 => sid().prop_map(Step::End),
+        1 => sid().prop_map(Step::Upgraded),
+        1 => sid().prop_map(Step::Remove),
+        1 => (0..10_usize).prop_map(Step::Sweep),
+        4 => (0..40_u64).prop_map(Step::Wait),
+    ]
+}
+
+const CAPACITY: u32 = 8;
+
+struct Pair {
+    shard: Shard,
+    model: BTreeMap<u32, Model>,
+    loads: [i64; 3],
+    now: u64,
+}
+
+impl Pair {
+    fn take(&mut self, step: &Step) {
+        let now = at(self.now);
+        match *step {
+            Step::Insert { sid, backend, life } => self.insert(sid, backend, life),
+            Step::Begin(sid) => {
+                let found = self.shard.begin(key(sid), now).map(|backend| backend.0);
+                let live = self.model.get(&sid).map(|model| model.is_live(self.now));
+                match (live, found) {
+                    (None | Some(Some(false)), found) => assert_eq!(found, None, "unknown or expired"),
+                    (Some(Some(true)), found) => assert_eq!(found, Some(self.model[&sid].backend)),
+                    (Some(None), _) => {}
+                }
+                if found.is_some() {
+                    let model = self.model.get_mut(&sid).unwrap();
+                    model.settle(self.now);
+                    model.requests += 1;
+                }
+            }
+            Step::End(sid) => {
+                // Only what has begun ends.
+                if let Some(model) = self.model.get_mut(&sid).filter(|model| model.requests > 0) {
+                    self.shard.end(key(sid), now);
+                    model.settle(self.now);
+                    model.requests -= 1;
+                    model.quiet_since = self.now;
+                }
+            }
+            Step::Upgraded(sid) => {
+                if let Some(model) = self.model.get_mut(&sid).filter(|model| model.requests > 0) {
+                    self.shard.upgraded(key(sid), now);
+                    model.upgraded = Some(self.now);
+                }
+            }
+            Step::Remove(sid) => {
+                let removed = self.shard.remove(key(sid));
+                assert_eq!(removed.is_some(), self.model.remove(&sid).is_some());
+                self.release(removed);
+            }
+            Step::Sweep(entries_max) => {
+                let mut expired = Vec::new();
+                self.shard.sweep(now, entries_max, |backend| expired.push(backend));
+                assert!(expired.len() <= entries_max);
+                expired.into_iter().for_each(|backend| self.release(Some(backend)));
+                self.forget_swept();
+            }
+            Step::Wait(seconds) => self.now += seconds,
+        }
+    }
+
+    fn insert(&mut self, sid: u32, backend: u32, life: u64) {
+        let result = self.shard.insert(key(sid), BackendId(backend), Duration::from_secs(life), at(self.now));
+        let Ok(released) = result else {
+            let living = self.model.values().filter(|model| model.is_live(self.now) != Some(false)).count();
+            assert!(
+                living == CAPACITY as usize && !self.model.contains_key(&sid),
+                "refused though there was room"
+            );
+            return;
+        };
+        self.release(released);
+        self.loads[backend as usize] += 1;
+        let requests = self.model.remove(&sid).map_or(0, |former| former.requests);
+        self.model.insert(sid, Model { backend, life, requests, quiet_since: self.now, upgraded: None });
+        self.forget_swept();
+    }
+
+    fn release(&mut self, backend: Option<BackendId>) {
+        if let Some(backend) = backend {
+            self.loads[backend.index()] -= 1;
+        }
+    }
+
+    /// Takes out of the model what the shard no longer has; it must have been allowed to go.
+    fn forget_swept(&mut self) {
+        let mut kept = Vec::new();
+        self.shard.for_each(|key, _| kept.push(key));
+        let now = self.now;
+        self.model.retain(|sid, model| {
+            let is_kept = kept.contains(&key(*sid));
+            assert!(is_kept || model.is_live(now) != Some(true), "a living session was dropped");
+            is_kept
+        });
+    }
+
+    fn check(&self) {
+        let mut loads = [0; 3];
+        self.shard.for_each(|_, backend| loads[backend.index()] += 1);
+        assert_eq!(loads, self.loads, "loads drift");
+        assert_eq!(self.shard.len(), self.model.len());
+        assert!(self.shard.len() <= CAPACITY as usize);
+        assert_eq!(self.shard.index.len(), self.shard.len());
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_shard_does_what_a_naive_map_does(steps in prop::collection::vec(step(), 0..200)) {
+        let mut pair = Pair {
+            shard: Shard::with_capacity_max(CAPACITY),
+            model: BTreeMap::new(),
+            loads: [0; 3],
+            now: 0,
+        };
+        for step in &steps {
+            pair.take(step);
+            pair.check();
+        }
+    }
+}
