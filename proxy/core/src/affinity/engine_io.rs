@@ -91,7 +91,7 @@ pub fn query(query: &[u8]) -> Option<Query> {
     let mut sid = None;
     let mut jsonp = false;
     for pair in query.split(|&byte| byte == b'&') {
-        let Some(equals) = memchr::memchr(b'=', pair) else { continue };
+        let Some(equals) = pair.iter().position(|&byte| byte == b'=') else { continue };
         let (key, value) = (&pair[..equals], &pair[equals + 1..]);
         if value.is_empty() {
             continue;
@@ -101,7 +101,7 @@ pub fn query(query: &[u8]) -> Option<Query> {
         } else if is(key, b"transport") {
             transport.get_or_insert_with(|| transport_of(value));
         } else if is(key, b"sid") {
-            sid.get_or_insert_with(|| Sid::collect(decoded(value)));
+            sid.get_or_insert_with(|| sid_of(value));
         } else if is(key, b"j") {
             jsonp = true;
         }
@@ -136,9 +136,14 @@ fn transport_of(value: &[u8]) -> Transport {
     }
 }
 
+fn sid_of(value: &[u8]) -> Result<Sid, SidTooLong> {
+    if value.contains(&b'%') { Sid::collect(decoded(value)) } else { Sid::new(value) }
+}
+
 /// Whether `encoded` is an encoding of `plain`.
+#[inline]
 fn is(encoded: &[u8], plain: &[u8]) -> bool {
-    encoded == plain || (encoded.len() > plain.len() && decoded(encoded).eq(plain.iter().copied()))
+    encoded == plain || (encoded.contains(&b'%') && decoded(encoded).eq(plain.iter().copied()))
 }
 
 /// Percent-decoded bytes. A `%` without two hexadecimal digits stays as it is, as in node and Python.

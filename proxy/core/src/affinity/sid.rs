@@ -27,7 +27,10 @@ impl Sid {
     /// # Errors
     /// [`SidTooLong`] above [`SID_BYTES_MAX`] bytes.
     pub fn new(bytes: &[u8]) -> Result<Self, SidTooLong> {
-        Self::collect(bytes.iter().copied())
+        let mut sid =
+            Self { bytes: [0; SID_BYTES_MAX], length: u8::try_from(bytes.len()).map_err(|_| SidTooLong)? };
+        sid.bytes.get_mut(..bytes.len()).ok_or(SidTooLong)?.copy_from_slice(bytes);
+        Ok(sid)
     }
 
     /// A sid of the bytes of an iterator, of which at most one more than fit are taken.

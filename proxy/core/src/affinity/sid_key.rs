@@ -14,9 +14,9 @@ use super::Sid;
 /// The key of one session in the sid table.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct SidKey {
-    /// Chooses the shard.
+    /// Chooses shard and segment.
     high: u64,
-    /// Finds the entry within the shard, so that a shard's entries do not share these bits.
+    /// Finds the entry within the segment, so that its entries do not share these bits.
     low: u64,
 }
 
@@ -29,7 +29,13 @@ impl SidKey {
         usize::try_from(scaled).unwrap_or(0)
     }
 
-    /// The hash by which a shard finds the key.
+    /// The segment of `segment_count`, a power of two, within its shard.
+    pub(super) fn segment(self, segment_count: usize) -> usize {
+        // The low bits of this half: `shard` has used the high ones.
+        usize::try_from(self.high & (segment_count as u64 - 1)).unwrap_or(0)
+    }
+
+    /// The hash by which a segment finds the key.
     pub(super) const fn index_hash(self) -> u64 {
         self.low
     }

@@ -8,12 +8,15 @@
 use std::fmt;
 use std::time::Duration;
 
-use hashbrown::HashTable;
+use segment::Segment;
 
 use super::tick::ticks_of;
 use super::{BackendId, SidKey, Tick};
-use crate::limits::{SID_FULL_SCAN_ENTRIES, SID_SHRINK_ENTRIES_MIN, UPGRADE_MARGIN, UPGRADE_TIMEOUT};
+use crate::limits::{
+    SID_FULL_SCAN_ENTRIES, SID_SEGMENT_ENTRIES, SID_SEGMENTS_MAX, UPGRADE_MARGIN, UPGRADE_TIMEOUT,
+};
 
+mod segment;
 #[cfg(test)]
 mod tests;
 
@@ -54,22 +57,25 @@ pub struct Full;
 
 /// One worker's part of the sid table.
 ///
-/// Entries lie densely in one vector, found through an index of their positions: no free list, a sweep
-/// in memory order, and memory that can be given back.
+/// It is cut into segments by the key, because a table that grows moves all it holds: a million
+/// entries at once would stop every worker that waits for the shard's lock for 80 ms.
 pub struct Shard {
-    entries: Vec<Entry>,
-    index: HashTable<u32>,
+    segments: Box<[Segment]>,
+    len: usize,
     entries_max: u32,
-    /// Where the sweep stands. It walks downwards: a removal fills its hole from the end, with an entry
-    /// the sweep has already passed.
-    cursor: usize,
+    /// Where the sweep stands: a segment, and the entries of it that are still to be looked at. It walks
+    /// downwards: a removal fills its hole from the end, with an entry the sweep has already passed.
+    swept_segment: usize,
+    swept_to: usize,
 }
 
 impl Shard {
-    /// An empty shard for at most `entries_max` sessions. Memory is taken as they come.
+    /// An empty shard for at most `entries_max` sessions. Their memory is taken as they come.
     #[must_use]
-    pub const fn with_capacity_max(entries_max: u32) -> Self {
-        Self { entries: Vec::new(), index: HashTable::new(), entries_max, cursor: 0 }
+    pub fn with_capacity_max(entries_max: u32) -> Self {
+        let segments = (entries_max as usize / SID_SEGMENT_ENTRIES).next_power_of_two().min(SID_SEGMENTS_MAX);
+        let segments = (0..segments).map(|_| Segment::default()).collect();
+        Self { segments, len: 0, entries_max, swept_segment: 0, swept_to: 0 }
     }
 
     /// Binds a session to the backend that issued it, to be forgotten after `time_to_live` (at most two
@@ -96,17 +102,9 @@ impl Shard {
             return Ok(Some(former));
         }
         let released = if self.is_full() { Some(self.make_room(now).ok_or(Full)?) } else { None };
-        let position = u32::try_from(self.entries.len()).map_err(|_| Full)?;
-        self.entries.push(Entry {
-            key,
-            backend,
-            expires,
-            in_progress: 0,
-            time_to_live_ticks,
-            upgrading: false,
-        });
-        let Self { entries, index, .. } = self;
-        index.insert_unique(key.index_hash(), position, |&at| entries[at as usize].key.index_hash());
+        let entry = Entry { key, backend, expires, in_progress: 0, time_to_live_ticks, upgrading: false };
+        self.segments[key.segment(self.segments.len())].push(entry);
+        self.len += 1;
         Ok(released)
     }
 
@@ -143,51 +141,48 @@ impl Shard {
 
     /// Forgets a session at once: a close packet went through. Returns the backend whose load falls.
     pub fn remove(&mut self, key: SidKey) -> Option<BackendId> {
-        let entries = &self.entries;
-        let position = *self.index.find(key.index_hash(), |&at| entries[at as usize].key == key)?;
-        Some(self.remove_at(position as usize))
+        let segment = key.segment(self.segments.len());
+        let position = self.segments[segment].position(key)?;
+        Some(self.remove_at(segment, position))
     }
 
     /// Looks at up to `entries_max` entries, from where the last sweep ended, and removes the expired
-    /// ones; `expired` gets the backend of each. Gives memory back when most of it is unused.
+    /// ones; `expired` gets the backend of each.
     pub fn sweep(&mut self, now: Tick, entries_max: usize, mut expired: impl FnMut(BackendId)) {
-        for _ in 0..entries_max.min(self.entries.len()) {
+        for _ in 0..entries_max.min(self.len) {
             if let Some(backend) = self.sweep_one(now) {
                 expired(backend);
             }
         }
-        self.shrink();
     }
 
     /// Entries, expired ones that no sweep has met included.
     #[must_use]
     pub const fn len(&self) -> usize {
-        self.entries.len()
+        self.len
     }
 
     /// There is no entry.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.len == 0
     }
 
     /// The next insert needs an expired entry to make room.
     #[must_use]
     pub const fn is_full(&self) -> bool {
-        self.entries.len() >= self.entries_max as usize
+        self.len >= self.entries_max as usize
     }
 
     /// Visits every entry, expired ones that no sweep has met included.
     pub fn for_each(&self, mut visit: impl FnMut(SidKey, BackendId)) {
-        for entry in &self.entries {
+        for entry in self.segments.iter().flat_map(Segment::entries) {
             visit(entry.key, entry.backend);
         }
     }
 
     fn find(&mut self, key: SidKey) -> Option<&mut Entry> {
-        let entries = &self.entries;
-        let position = *self.index.find(key.index_hash(), |&at| entries[at as usize].key == key)?;
-        Some(&mut self.entries[position as usize])
+        self.segments[key.segment(self.segments.len())].find(key)
     }
 
     /// Removes one expired entry, if a bounded search finds any.
@@ -195,39 +190,27 @@ impl Shard {
         (0..SID_FULL_SCAN_ENTRIES).find_map(|_| self.sweep_one(now))
     }
 
+    /// Looks at the next entry, if there is any, and removes it if it has expired.
     fn sweep_one(&mut self, now: Tick) -> Option<BackendId> {
-        if self.cursor == 0 || self.cursor > self.entries.len() {
-            self.cursor = self.entries.len();
+        if self.is_empty() {
+            return None;
         }
-        self.cursor = self.cursor.checked_sub(1)?;
-        if self.entries[self.cursor].is_live(now) { None } else { Some(self.remove_at(self.cursor)) }
-    }
-
-    /// Removes the entry at `position` and moves the last one there.
-    fn remove_at(&mut self, position: usize) -> BackendId {
-        let Self { entries, index, .. } = self;
-        let removed = entries.swap_remove(position);
-        if let Ok(found) = index.find_entry(removed.key.index_hash(), |&at| at as usize == position) {
-            found.remove();
-        }
-        if let Some(moved) = entries.get(position) {
-            let last = entries.len();
-            if let Some(at) = index.find_mut(moved.key.index_hash(), |&at| at as usize == last)
-                && let Ok(position) = u32::try_from(position)
-            {
-                *at = position;
+        loop {
+            let entries = self.segments[self.swept_segment].entries();
+            let left = &entries[..self.swept_to.min(entries.len())];
+            if let Some(entry) = left.last() {
+                self.swept_to = left.len() - 1;
+                let is_live = entry.is_live(now);
+                return if is_live { None } else { Some(self.remove_at(self.swept_segment, self.swept_to)) };
             }
+            self.swept_segment = (self.swept_segment + 1) % self.segments.len();
+            self.swept_to = self.segments[self.swept_segment].len();
         }
-        removed.backend
     }
 
-    fn shrink(&mut self) {
-        let Self { entries, index, .. } = self;
-        let wanted = (entries.len() * 2).max(SID_SHRINK_ENTRIES_MIN);
-        if entries.capacity() > wanted * 2 {
-            entries.shrink_to(wanted);
-            index.shrink_to(wanted, |&at| entries[at as usize].key.index_hash());
-        }
+    fn remove_at(&mut self, segment: usize, position: usize) -> BackendId {
+        self.len -= 1;
+        self.segments[segment].remove_at(position).backend
     }
 }
 

@@ -145,14 +145,26 @@ fn a_sweep_is_bounded_and_rounds_meet_everyone() {
 
 #[test]
 fn memory_is_given_back_after_a_burst() {
-    let mut shard = Shard::with_capacity_max(u32::MAX);
+    let mut shard = Shard::with_capacity_max(100_000);
     for number in 0..100_000 {
         shard.insert(key(number), BackendId(1), LIFE, at(u64::from(number < 100) * 1000)).unwrap();
     }
     assert_eq!(swept(&mut shard, at(60)).len(), 99_900);
-    assert!(shard.entries.capacity() <= 2 * SID_SHRINK_ENTRIES_MIN);
-    assert!(shard.index.capacity() <= 2 * SID_SHRINK_ENTRIES_MIN);
+    for segment in &shard.segments {
+        let (entries, index) = segment.capacities();
+        assert!(entries <= (4 * segment.len()).max(16) && index <= (4 * segment.len()).max(16) * 2);
+    }
     assert!((0..100).all(|number| shard.begin(key(number), at(1000)).is_some()));
+}
+
+#[test]
+fn no_segment_outgrows_what_can_be_moved_at_once() {
+    let mut shard = Shard::with_capacity_max(200_000);
+    for number in 0..200_000 {
+        shard.insert(key(number), BackendId(1), LIFE, at(0)).unwrap();
+    }
+    assert!(shard.segments.iter().all(|segment| segment.len() < 2 * SID_SEGMENT_ENTRIES));
+    assert_eq!(shard.segments.iter().map(Segment::len).sum::<usize>(), shard.len());
 }
 
 /// One session as the naive model sees it, in ticks of a second.
@@ -214,6 +226,12 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 const CAPACITY: u32 = 8;
+
+/// A small shard of as many segments as a large one has.
+fn in_segments(entries_max: u32) -> Shard {
+    let entries = u32::try_from(SID_SEGMENT_ENTRIES).unwrap();
+    Shard { entries_max, ..Shard::with_capacity_max(4 * entries) }
+}
 
 struct Pair {
     shard: Shard,
@@ -313,15 +331,14 @@ impl Pair {
         assert_eq!(loads, self.loads, "loads drift");
         assert_eq!(self.shard.len(), self.model.len());
         assert!(self.shard.len() <= CAPACITY as usize);
-        assert_eq!(self.shard.index.len(), self.shard.len());
     }
 }
 
 proptest! {
     #[test]
-    fn a_shard_does_what_a_naive_map_does(steps in prop::collection::vec(step(), 0..200)) {
+    fn a_shard_does_what_a_naive_map_does(steps in prop::collection::vec(step(), 0..200), several: bool) {
         let mut pair = Pair {
-            shard: Shard::with_capacity_max(CAPACITY),
+            shard: if several { in_segments(CAPACITY) } else { Shard::with_capacity_max(CAPACITY) },
             model: BTreeMap::new(),
             loads: [0; 3],
             now: 0,
