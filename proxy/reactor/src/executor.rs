@@ -40,6 +40,9 @@ struct Task {
     queued: bool,
 }
 
+/// A task costs this and its boxed future.
+const _: () = assert!(Slab::<Task>::SLOT_BYTES == 32);
+
 /// Where other threads leave their wakes.
 struct Remote {
     wakes: Mutex<RemoteWakes>,
@@ -195,9 +198,6 @@ impl Executor {
             self.queue.borrow_mut().push_back(key);
         }
     }
-
-    #[cfg(test)]
-    pub(crate) const TASK_BYTES: usize = Slab::<Task>::SLOT_BYTES;
 }
 
 impl Remote {

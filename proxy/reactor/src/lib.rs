@@ -35,7 +35,7 @@ pub use pipe::{Pipe, splice};
 pub use reactor::{NoSink, Reactor, Sink, Stats};
 pub use readiness::{Engine, EngineChoice, Ready, UnknownEngine};
 pub use refusal::RingRefusal;
-pub use select::{Either, Select, join, select, yield_now};
+pub use select::{Either, Join, Select, join, select, yield_now};
 pub use slab::{Key, Slab};
 pub use socket::{
     Keepalive, Socket, SocketOptions, recv, send, send_vectored, set_incoming_cpu, shutdown_write,

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use crate::epoll::Epoll;
 use crate::executor::Executor;
-use crate::limits::{TASK_POLLS_PER_TURN_MAX, TICK_MS};
+use crate::limits::{COMPLETION_ENTRIES, TASK_POLLS_PER_TURN_MAX, TICK_MS};
 use crate::readiness::{Engine, EngineChoice, Event, Readiness, Ready, Wait};
 use crate::refusal::{Refused, RingRefusal};
 use crate::ring::Ring;
@@ -263,6 +263,8 @@ impl Reactor {
                 sink.ready(token, ready.with(lasting));
             }
         }
+        // A burst of assignments must not leave its size behind.
+        serving.shrink_to(COMPLETION_ENTRIES as usize);
         self.0.serving.set(serving);
     }
 

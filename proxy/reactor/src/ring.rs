@@ -48,11 +48,15 @@ const FLAG_GROUPS: [(&str, AddFlags); 4] = [
 impl Ring {
     /// Sets up a ring for the calling thread, which must be the one that uses it.
     pub(crate) fn new() -> Result<Self, Refused> {
+        Self::with_entries(SUBMISSION_ENTRIES, COMPLETION_ENTRIES)
+    }
+
+    pub(crate) fn with_entries(submission: u32, completion: u32) -> Result<Self, Refused> {
         let mut refused = io::Error::from_raw_os_error(libc::EINVAL);
         for (position, (_, add_flags)) in FLAG_GROUPS.iter().enumerate() {
             let mut builder = IoUring::builder();
-            builder.dontfork().setup_clamp().setup_cqsize(COMPLETION_ENTRIES);
-            match add_flags(&mut builder).build(SUBMISSION_ENTRIES) {
+            builder.dontfork().setup_clamp().setup_cqsize(completion);
+            match add_flags(&mut builder).build(submission) {
                 Ok(ring) => return Self::check(ring, position < FLAG_GROUPS.len() - 1),
                 Err(error) if error.raw_os_error() == Some(libc::EINVAL) => refused = error,
                 Err(error) => return Err(Refused::Setup(error)),

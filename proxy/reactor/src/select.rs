@@ -47,30 +47,49 @@ impl<A: Future, B: Future> Future for Select<A, B> {
 }
 
 /// Waits for both of two futures.
-pub async fn join<A: Future, B: Future>(a: A, b: B) -> (A::Output, B::Output) {
-    let mut a = std::pin::pin!(a);
-    let mut b = std::pin::pin!(b);
-    let (mut left, mut right) = (None, None);
-    std::future::poll_fn(|cx| {
-        if left.is_none()
-            && let Poll::Ready(output) = a.as_mut().poll(cx)
+pub fn join<A: Future, B: Future>(a: A, b: B) -> Join<A, B> {
+    Join { a, b, left: None, right: None }
+}
+
+/// See [`join`]. A structure rather than an `async fn`, which would hold each future twice.
+#[derive(Debug)]
+#[must_use = "futures do nothing unless awaited"]
+pub struct Join<A: Future, B: Future> {
+    a: A,
+    b: B,
+    left: Option<A::Output>,
+    right: Option<B::Output>,
+}
+
+impl<A: Future, B: Future> Future for Join<A, B> {
+    type Output = (A::Output, B::Output);
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        // SAFETY: `a` and `b` are not moved out of this reference: both are pinned again below. The outputs
+        // are moved, and nothing pins them.
+        let this = unsafe { self.get_unchecked_mut() };
+        // SAFETY: `a` is a field of a pinned value that has no Drop and never moves it.
+        let a = unsafe { Pin::new_unchecked(&mut this.a) };
+        // SAFETY: `b` is a field of a pinned value that has no Drop and never moves it.
+        let b = unsafe { Pin::new_unchecked(&mut this.b) };
+        if this.left.is_none()
+            && let Poll::Ready(output) = a.poll(cx)
         {
-            left = Some(output);
+            this.left = Some(output);
         }
-        if right.is_none()
-            && let Poll::Ready(output) = b.as_mut().poll(cx)
+        if this.right.is_none()
+            && let Poll::Ready(output) = b.poll(cx)
         {
-            right = Some(output);
+            this.right = Some(output);
         }
-        match (left.take(), right.take()) {
-            (Some(a), Some(b)) => Poll::Ready((a, b)),
-            (a, b) => {
-                (left, right) = (a, b);
+        match (this.left.take(), this.right.take()) {
+            (Some(left), Some(right)) => Poll::Ready((left, right)),
+            (left, right) => {
+                (this.left, this.right) = (left, right);
                 Poll::Pending
             }
         }
-    })
-    .await
+    }
 }
 
 /// Lets other tasks run once, then goes on.

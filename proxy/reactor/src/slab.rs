@@ -174,7 +174,7 @@ impl<T> Slab<T> {
         self.chunks.iter().flatten().count()
     }
 
-    #[cfg(test)]
+    /// Memory of one entry.
     pub(crate) const SLOT_BYTES: usize = size_of::<Slot<T>>();
 
     /// Frees an empty chunk, keeping the lower of two as the spare.

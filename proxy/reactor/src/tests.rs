@@ -1,1 +1,73 @@
+//! The reactor over real sockets on the loopback, on both engines. Where the kernel refuses the ring its half
+//! is left out, with a line that says so.
 
+mod descriptors;
+mod ring;
+mod sink;
+mod sockets;
+mod tasks;
+mod timers;
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use crate::{EngineChoice, NoSink, Reactor, RingRefusal, Sink, Socket};
+
+/// A test that takes longer hangs.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn on_each_engine(test: impl Fn(&Reactor)) {
+    for choice in [EngineChoice::Uring, EngineChoice::Epoll] {
+        match Reactor::new(choice) {
+            Ok((reactor, _)) => {
+                test(&reactor);
+                reactor.drop_tasks();
+            }
+            Err(error) if is_refusal(&error) => eprintln!("left out: {error}"),
+            Err(error) => panic!("{choice}: {error}"),
+        }
+    }
+}
+
+fn is_refusal(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<RingRefusal>())
+}
+
+fn run<T>(reactor: &Reactor, future: impl Future<Output = T>) -> T {
+    run_with(reactor, &NoSink, future)
+}
+
+fn run_with<T>(reactor: &Reactor, sink: &dyn Sink, future: impl Future<Output = T>) -> T {
+    let deadline = Some(Instant::now() + PATIENCE);
+    reactor.run(reactor.timeout_at(deadline, future), sink).unwrap().expect("hangs")
+}
+
+/// Both ends of a connection; the first is non-blocking.
+fn pair() -> (OwnedFd, TcpStream) {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let other = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let ours = listener.accept().unwrap().0;
+    ours.set_nonblocking(true).unwrap();
+    other.set_read_timeout(Some(PATIENCE)).unwrap();
+    other.set_write_timeout(Some(PATIENCE)).unwrap();
+    (ours.into(), other)
+}
+
+fn socket_pair(reactor: &Reactor) -> (Socket, TcpStream) {
+    let (ours, other) = pair();
+    (Socket::register(reactor, ours).unwrap(), other)
+}
+
+fn loopback() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 0))
+}
+
+/// Names of the process' threads.
+fn thread_names() -> Vec<String> {
+    std::fs::read_dir("/proc/self/task")
+        .unwrap()
+        .filter_map(|thread| std::fs::read_to_string(thread.ok()?.path().join("comm")).ok())
+        .collect()
+}

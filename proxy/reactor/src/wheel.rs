@@ -34,6 +34,9 @@ struct Timer<T> {
     list: u16,
 }
 
+/// With a payload of one word, as the reactor's is.
+const _: () = assert!(Slab::<Timer<std::num::NonZeroU64>>::SLOT_BYTES <= 40);
+
 /// See the file's head.
 #[derive(Debug)]
 pub(crate) struct Wheel<T> {
@@ -62,7 +65,7 @@ impl<T> Wheel<T> {
         self.timers.len()
     }
 
-    /// Sets a timer. One whose tick has passed is due at the next tick.
+    /// Sets a timer. One whose tick has passed is due when the wheel is advanced next.
     pub(crate) fn insert(&mut self, tick: u64, payload: T) -> TimerId {
         let tick = tick.clamp(self.elapsed + 1, self.elapsed + SPAN);
         let key = self.timers.insert(Timer { tick, payload, before: NIL, after: NIL, list: DUE });
@@ -170,7 +173,7 @@ impl<T> Wheel<T> {
         } else {
             let digit = (tick ^ self.elapsed).ilog2() / DIGIT_BITS;
             let level = (digit as usize).min(LEVELS - 1);
-            let bucket = ((tick >> (DIGIT_BITS * digit)) % BUCKETS as u64) as usize;
+            let bucket = usize::try_from((tick >> (DIGIT_BITS * digit)) % BUCKETS as u64).unwrap_or(0);
             self.occupied[level] |= 1 << bucket;
             u16::try_from(level * BUCKETS + bucket).unwrap_or(DUE)
         };
@@ -198,9 +201,6 @@ impl<T> Wheel<T> {
             self.occupied[list / BUCKETS] &= !(1 << (list % BUCKETS));
         }
     }
-
-    #[cfg(test)]
-    pub(crate) const TIMER_BYTES: usize = Slab::<Timer<T>>::SLOT_BYTES;
 }
 
 #[cfg(test)]
