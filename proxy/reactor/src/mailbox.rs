@@ -94,7 +94,10 @@ impl<T> Receiver<T> {
         if state.senders == 0 {
             return Poll::Ready(None);
         }
-        state.waker = Some(cx.waker().clone());
+        let old = state.waker.replace(cx.waker().clone());
+        drop(state);
+        // Outside the lock: dropping a waker may run anything.
+        drop(old);
         Poll::Pending
     }
 

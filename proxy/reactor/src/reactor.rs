@@ -169,10 +169,13 @@ impl Reactor {
     }
 
     /// Drops every task and closes what they hold. Needed before the last handle goes: tasks hold handles too.
-    pub fn drop_tasks(&self) {
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses to take the ends of the watches; then the other ends see the close later.
+    pub fn drop_tasks(&self) -> io::Result<()> {
         self.0.executor.drop_tasks();
-        // Ends the watches of what was closed; events fetched here belong to nobody any more.
-        let _ = self.0.readiness.borrow_mut().wait(Wait::No, &mut Vec::new());
+        self.gather(Wait::No)
     }
 
     /// Runs tasks, sources and timers until `root` is ready. Other tasks stay, and go on in the next call.
@@ -212,6 +215,14 @@ impl Reactor {
     }
 
     fn turn(&self, wait: Wait, sink: &dyn Sink) -> io::Result<()> {
+        self.gather(wait)?;
+        self.serve(sink);
+        self.expire(sink);
+        Ok(())
+    }
+
+    /// Waits for events and records them.
+    fn gather(&self, wait: Wait) -> io::Result<()> {
         let mut events = self.0.events.take();
         let waited = self.0.readiness.borrow_mut().wait(wait, &mut events);
         self.0.now.set(Instant::now());
@@ -221,10 +232,7 @@ impl Reactor {
             self.note(event)?;
         }
         self.0.events.set(events);
-        waited?;
-        self.serve(sink);
-        self.expire(sink);
-        Ok(())
+        waited
     }
 
     /// Records an event at its source and wakes the tasks that wait for it.
@@ -345,7 +353,9 @@ impl Reactor {
     /// From now on the sink is told about this source. What is known already is reported by a first event.
     pub fn assign(&self, source: SourceId, token: SinkToken) {
         let assigned = self.0.sources.borrow_mut().assign(source, token);
-        if let Some(ready) = assigned.filter(|ready| *ready != Ready::NONE) {
+        let Some((ready, displaced)) = assigned else { return };
+        drop(displaced);
+        if ready != Ready::NONE {
             self.0.for_sink.borrow_mut().push((source, ready));
         }
     }
@@ -362,11 +372,12 @@ impl Reactor {
     /// the other end sees the end of the stream then.
     pub fn close(&self, fd: OwnedFd, source: SourceId) {
         let removed = self.0.sources.borrow_mut().remove(source);
-        if removed {
+        if removed.is_some() {
             // Fails only when nothing is watched, and then nothing is to be ended.
             let _ = self.0.readiness.borrow_mut().remove(fd.as_fd(), source.key());
         }
         drop(fd);
+        drop(removed);
     }
 
     pub(crate) fn with_sources<T>(&self, with: impl FnOnce(&mut Sources) -> T) -> T {

@@ -26,6 +26,8 @@ pub(crate) struct Ring {
     /// The kernel says by a flag when completions wait to be fetched, so a needless fetch can be left out.
     tells_pending: bool,
     skip_success: bool,
+    /// Events fetched early to make room in the queues.
+    early: Vec<Event>,
     stats: EngineStats,
 }
 
@@ -74,7 +76,8 @@ impl Ring {
             return Err(Refused::Feature("IORING_FEAT_EXT_ARG", "5.11"));
         }
         let skip_success = ring.params().is_feature_skip_cqe_on_success();
-        let mut ring = Self { ring, tells_pending, skip_success, stats: EngineStats::default() };
+        let mut ring =
+            Self { ring, tells_pending, skip_success, early: Vec::new(), stats: EngineStats::default() };
         match ring.has_multishot_poll() {
             Ok(true) => Ok(ring),
             Ok(false) => Err(Refused::Feature("multishot poll", "5.13")),
@@ -88,13 +91,11 @@ impl Ring {
         let probe = eventfd(1, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
         let mut events = Vec::new();
         self.add(probe.as_fd(), NOBODY)?;
-        self.enter(Wait::For(PROBE_WAIT))?;
-        self.reap(&mut events);
+        self.wait(Wait::For(PROBE_WAIT), &mut events)?;
         let goes_on = events.iter().any(|event| event.ready.readable() && !event.ended);
         if goes_on {
             self.remove(probe.as_fd(), NOBODY)?;
-            self.enter(Wait::No)?;
-            self.reap(&mut events);
+            self.wait(Wait::No, &mut events)?;
         }
         Ok(goes_on)
     }
@@ -103,6 +104,8 @@ impl Ring {
         // SAFETY: the reactor queues poll operations only; they name a descriptor by number and point to no
         // memory, so there is nothing to keep valid.
         if unsafe { self.ring.submission().push(entry) }.is_err() {
+            // Room in the completion queue first: an overflown one may keep the kernel from taking more.
+            self.reap();
             self.enter(Wait::No)?;
             // SAFETY: as above.
             unsafe { self.ring.submission().push(entry) }
@@ -142,17 +145,19 @@ impl Ring {
         }
     }
 
-    fn reap(&mut self, events: &mut Vec<Event>) {
+    fn reap(&mut self) {
         for entry in self.ring.completion() {
-            let result = entry.result();
-            let poll = u32::try_from(result).unwrap_or(0);
-            let failed = result < 0 && result != -libc::ECANCELED;
-            events.push(Event {
-                key: entry.user_data(),
-                ready: if failed { Ready::ERROR } else { Ready::from_poll(poll) },
-                // A watch that failed is over for good: asking again would fail again.
-                ended: !cqueue::more(entry.flags()) && !failed,
-            });
+            let (ready, may_go_on) = match entry.result() {
+                result if result >= 0 => (Ready::from_poll(result.cast_unsigned()), true),
+                // Short of memory, or ended by the kernel: watch again.
+                result if [-libc::ENOMEM, -libc::EAGAIN, -libc::ECANCELED].contains(&result) => {
+                    (Ready::NONE, true)
+                }
+                // Asking again would fail again.
+                _ => (Ready::ERROR, false),
+            };
+            let ended = may_go_on && !cqueue::more(entry.flags());
+            self.early.push(Event { key: entry.user_data(), ready, ended });
         }
     }
 
@@ -185,12 +190,18 @@ impl Readiness for Ring {
         if self.ring.submission().cq_overflow() {
             self.stats.overflows += 1;
         }
-        let fetched = !self.ring.completion().is_empty();
+        let fetched = !self.early.is_empty() || !self.ring.completion().is_empty();
         let wait = if fetched { Wait::No } else { wait };
         if wait != Wait::No || self.has_work() {
             self.enter(wait)?;
         }
-        self.reap(events);
+        self.reap();
+        // In this order, so that an event's own buffer is not copied when the other is empty.
+        if events.is_empty() {
+            std::mem::swap(events, &mut self.early);
+        } else {
+            events.append(&mut self.early);
+        }
         Ok(())
     }
 

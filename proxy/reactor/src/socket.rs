@@ -80,7 +80,10 @@ impl Socket {
     }
 
     fn poll(&self, direction: Direction, wanted: Ready, cx: &Context<'_>) -> Poll<()> {
-        self.reactor.with_sources(|sources| sources.poll(self.source, direction, wanted, cx))
+        let (poll, old) =
+            self.reactor.with_sources(|sources| sources.poll(self.source, direction, wanted, cx));
+        drop(old);
+        poll
     }
 
     /// Waits until a read will not block. Dropping it loses nothing.
@@ -105,6 +108,8 @@ impl Socket {
         self.ready().has_any(Ready::FINAL)
     }
 
+    /// Forgets what a call has just disproved. "Would block" disproves even an end or error once reported:
+    /// trusting the report over the call would wait in a circle without end.
     pub(crate) fn forget(&self, bits: Ready) {
         self.reactor.with_sources(|sources| sources.clear(self.source, bits));
     }
@@ -120,7 +125,7 @@ impl Socket {
     pub fn try_recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let result = recv(self.fd(), buffer);
         match &result {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.forget(Ready::READABLE),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.forget(Ready::FOR_READER),
             Ok(count) if 0 < *count && *count < buffer.len() && !self.is_read_closed() => {
                 self.forget(Ready::READABLE);
             }
@@ -137,7 +142,7 @@ impl Socket {
     pub fn try_peek(&self) -> io::Result<usize> {
         let result = rustix::net::recv(self.fd(), &mut [0_u8], RecvFlags::PEEK);
         if let Err(rustix::io::Errno::AGAIN) = result {
-            self.forget(Ready::READABLE);
+            self.forget(Ready::FOR_READER);
         }
         Ok(result?.1)
     }
@@ -162,7 +167,7 @@ impl Socket {
 
     fn note_sent(&self, result: io::Result<usize>, asked: usize) -> io::Result<usize> {
         match &result {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.forget(Ready::WRITABLE),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.forget(Ready::FOR_WRITER),
             // The kernel raises an edge only for a writer it has turned away, which a short write is.
             Ok(count) if *count < asked => self.forget(Ready::WRITABLE),
             _ => {}

@@ -56,6 +56,10 @@ pub(crate) enum Direction {
     Write,
 }
 
+/// Targets no longer told. Dropped by the caller once the table is not borrowed: dropping a foreign waker may
+/// run anything, such as closing another socket.
+pub(crate) type Displaced = [Option<Target>; 2];
+
 /// Who is to be told of an event.
 #[derive(Debug)]
 pub(crate) struct Noted {
@@ -85,9 +89,9 @@ impl Sources {
         SourceId { index, generation }
     }
 
-    /// False when the source is gone already.
-    pub(crate) fn remove(&mut self, id: SourceId) -> bool {
-        self.0.remove(id.slot()).is_some()
+    /// `None` when the source is gone already.
+    pub(crate) fn remove(&mut self, id: SourceId) -> Option<Displaced> {
+        self.0.remove(id.slot()).map(|source| [source.reader, source.writer])
     }
 
     /// Records an event. `None` when it is meant for a source that is gone.
@@ -106,12 +110,11 @@ impl Sources {
     }
 
     /// Makes the sink the owner; returns what is known of the source.
-    pub(crate) fn assign(&mut self, id: SourceId, token: SinkToken) -> Option<Ready> {
+    pub(crate) fn assign(&mut self, id: SourceId, token: SinkToken) -> Option<(Ready, Displaced)> {
         let source = self.0.get_mut(id.slot())?;
         source.owner = Owner::Sink;
-        source.reader = Some(Target::sink(token));
-        source.writer = None;
-        Some(source.ready)
+        let reader = source.reader.replace(Target::sink(token));
+        Some((source.ready, [reader, source.writer.take()]))
     }
 
     /// Makes tasks the owner again. What the sink has read or written is unknown here, so both are tried.
@@ -119,6 +122,7 @@ impl Sources {
         if let Some(source) = self.0.get_mut(id.slot())
             && source.owner == Owner::Sink
         {
+            // The reader's place holds the token, and nobody writes.
             source.owner = Owner::Tasks;
             source.reader = None;
             source.ready = source.ready.with(Ready::READABLE).with(Ready::WRITABLE);
@@ -151,18 +155,18 @@ impl Sources {
         direction: Direction,
         wanted: Ready,
         cx: &Context<'_>,
-    ) -> Poll<()> {
-        let Some(source) = self.0.get_mut(id.slot()) else { return Poll::Ready(()) };
+    ) -> (Poll<()>, Option<Target>) {
+        let Some(source) = self.0.get_mut(id.slot()) else { return (Poll::Ready(()), None) };
         if source.ready.has_any(wanted) {
-            return Poll::Ready(());
+            return (Poll::Ready(()), None);
         }
         let slot = match direction {
             Direction::Read => &mut source.reader,
             Direction::Write => &mut source.writer,
         };
-        if !slot.as_ref().is_some_and(|target| target.tells(cx.waker())) {
-            *slot = Some(Target::waker(cx.waker()));
+        if slot.as_ref().is_some_and(|target| target.tells(cx.waker())) {
+            return (Poll::Pending, None);
         }
-        Poll::Pending
+        (Poll::Pending, slot.replace(Target::waker(cx.waker())))
     }
 }

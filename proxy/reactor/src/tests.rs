@@ -23,7 +23,7 @@ fn on_each_engine(test: impl Fn(&Reactor)) {
         match Reactor::new(choice) {
             Ok((reactor, _)) => {
                 test(&reactor);
-                reactor.drop_tasks();
+                reactor.drop_tasks().unwrap();
             }
             Err(error) if is_refusal(&error) => eprintln!("left out: {error}"),
             Err(error) => panic!("{choice}: {error}"),
