@@ -124,7 +124,11 @@ impl<T> Wheel<T> {
         }
         let key = self.timers.key_at(index)?;
         self.unlink(index);
-        self.timers.remove(key).map(|timer| timer.payload)
+        let timer = self.timers.remove(key)?;
+        if self.heads[usize::from(DUE)] == NIL {
+            self.next = self.earliest();
+        }
+        Some(timer.payload)
     }
 
     /// The occupied bucket whose time comes first: its level, number, and first tick.

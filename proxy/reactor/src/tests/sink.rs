@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{on_each_engine, pair, run_with, socket_pair};
 use crate::{Reactor, Ready, Sink, SinkToken, Socket, SourceId, recv, send, yield_now};
@@ -14,6 +14,7 @@ struct EchoSink {
     reactor: Reactor,
     open: RefCell<BTreeMap<u32, (OwnedFd, SourceId)>>,
     expired: RefCell<Vec<u32>>,
+    expired_at: Cell<Instant>,
     events: Cell<u32>,
 }
 
@@ -23,6 +24,7 @@ impl EchoSink {
             reactor: reactor.clone(),
             open: RefCell::default(),
             expired: RefCell::default(),
+            expired_at: Cell::new(reactor.now()),
             events: Cell::new(0),
         }
     }
@@ -54,6 +56,7 @@ impl Sink for EchoSink {
 
     fn expired(&self, token: SinkToken) {
         self.expired.borrow_mut().push(token.0);
+        self.expired_at.set(self.reactor.now());
     }
 }
 
@@ -70,7 +73,9 @@ fn the_sink_serves_bytes_that_came_before_the_assignment() {
         let (socket, mut other) = socket_pair(reactor);
         other.write_all(b"early").unwrap();
         run_with(reactor, &sink, async {
-            socket.readable().await;
+            // The kernel's event is taken by the task's source, and no second one will come.
+            reactor.sleep_until(reactor.now() + Duration::from_millis(5)).await;
+            assert!(reactor.stats().events > 0);
             sink.take(3, socket);
             until(|| sink.events.get() > 0, reactor).await;
         });
@@ -97,9 +102,15 @@ fn a_source_can_go_back_to_a_task() {
             let (fd, source) = sink.open.borrow_mut().remove(&1).unwrap();
             let socket = Socket::from_parts(reactor, fd, source);
             let events = sink.events.get();
-            other.write_all(b"task").unwrap();
+            let nothing = socket.try_recv(&mut [0; 8]).unwrap_err();
+            assert_eq!(nothing.kind(), ErrorKind::WouldBlock, "so that the task has to be woken");
+            let writer = std::thread::spawn(move || {
+                other.write_all(b"task").unwrap();
+                other
+            });
             assert_eq!(socket.recv(&mut [0; 8]).await.unwrap(), 4);
             assert_eq!(sink.events.get(), events);
+            drop(writer.join().unwrap());
         });
     });
 }
@@ -135,11 +146,12 @@ fn events_of_closed_sources_reach_nobody() {
 fn sink_timers_fire_once_and_stale_ids_are_harmless() {
     on_each_engine(|reactor| {
         let sink = EchoSink::new(reactor);
-        let soon = reactor.now() + Duration::from_millis(3);
+        let soon = reactor.now() + Duration::from_micros(3_700);
         let fired = reactor.set_timer(soon, SinkToken(1));
         let cancelled = reactor.set_timer(soon, SinkToken(2));
         reactor.cancel_timer(cancelled);
         run_with(reactor, &sink, until(|| !sink.expired.borrow().is_empty(), reactor));
+        assert!(sink.expired_at.get() >= soon, "never early");
         reactor.set_timer(reactor.now(), SinkToken(3));
         reactor.cancel_timer(fired);
         reactor.cancel_timer(cancelled);

@@ -118,8 +118,11 @@ fn a_lone_timer_needs_one_wake() {
     for distance in [1, 63, 64, 4_095, 100_000, 86_400_000] {
         let mut wheel = Wheel::new();
         wheel.advance(77);
-        wheel.insert(77 + distance, ());
-        assert_eq!(wheel.next_expiry(), Some(77 + distance), "the exact tick, not a bucket's start");
+        wheel.insert(78, "first");
+        wheel.insert(78 + distance, "second");
+        wheel.advance(78);
+        assert_eq!(wheel.pop_due(), Some("first"));
+        assert_eq!(wheel.next_expiry(), Some(78 + distance), "the exact tick, not a bucket's start");
     }
 }
 
