@@ -4,6 +4,8 @@ use std::fs;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use crate::start::StartError;
+
 /// A client connection and, while it is served or tunnelled, its upstream connection.
 const PER_CONNECTION: u64 = 2;
 
@@ -31,22 +33,34 @@ pub(crate) fn needed(connections: u32, reserve: u64) -> u64 {
 
 /// Raises the process' soft limit to its hard limit and gives the number of client connections that
 /// it may have: `wanted`, or fewer, which is logged with what to change.
-pub(crate) fn prepare(wanted: u32, reserve: u64) -> u32 {
+///
+/// # Errors
+///
+/// Not a single connection would fit.
+pub(crate) fn prepare(wanted: u32, reserve: u64) -> Result<u32, StartError> {
     let nofile = raise();
     let fit = connections_that_fit(nofile, reserve);
     if fit >= wanted {
-        return wanted;
+        return Ok(wanted);
     }
     let nr_open = fs::read_to_string("/proc/sys/fs/nr_open").ok().and_then(|text| text.trim().parse().ok());
+    let descriptors_needed = needed(wanted, reserve);
+    let advice = advice(descriptors_needed, nr_open);
+    if fit == 0 {
+        return Err(StartError::new(format!(
+            "the process may open {nofile} file descriptors and needs {} for a single connection, \
+             {descriptors_needed} for limits.connections = {wanted}; {advice}",
+            needed(1, reserve)
+        )));
+    }
     tracing::warn!(
         limits_connections = wanted,
         connections = fit,
         descriptors = nofile,
-        descriptors_needed = needed(wanted, reserve),
-        "too few file descriptors for limits.connections, fewer connections are accepted; {}",
-        advice(needed(wanted, reserve), nr_open)
+        descriptors_needed,
+        "too few file descriptors for limits.connections, fewer connections are accepted; {advice}"
     );
-    fit
+    Ok(fit)
 }
 
 /// The limit after raising it as far as an ordinary process may; `u64::MAX` for none.
@@ -95,6 +109,13 @@ mod tests {
             "raise them with LimitNOFILE=5000 in the systemd unit or ulimit -n 5000"
         );
         assert!(advice(2_000_194, Some(1 << 20)).ends_with(", after sysctl fs.nr_open=2000194"));
+    }
+
+    #[test]
+    fn a_limit_below_the_reserve_is_a_start_error() {
+        let told = prepare(10, u64::MAX / 4).expect_err("nothing fits").to_string();
+        assert!(told.contains("limits.connections = 10; raise them with LimitNOFILE="), "{told}");
+        assert_eq!(prepare(1, 0), Ok(1));
     }
 
     #[test]

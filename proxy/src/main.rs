@@ -118,7 +118,7 @@ fn run(config: &Arc<Config>) -> Result<End, StartError> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let workers = config.workers.count.unwrap_or(cores);
     let reserve = descriptors::reserve(workers, config.listeners.len());
-    let connections = descriptors::prepare(config.limits.connections, reserve);
+    let connections = descriptors::prepare(config.limits.connections, reserve)?;
     let admin = config.admin.map(|admin| admin::bind(admin.address)).transpose()?;
     let admin_address = admin.as_ref().and_then(|listener| listener.local_addr().ok());
     let housekeeping = Housekeeping::new().map_err(failed)?;

@@ -63,8 +63,6 @@ worker_counters! {
     tunnel_bytes: PerLabel<Direction> => TUNNEL_BYTES,
     /// Engine.IO handshakes whose sid was learned.
     sessions: PerLabel<EngineIo> => SESSIONS,
-    /// Engine.IO sessions known now; one worker may add what another takes away.
-    sessions_active: Gauge => SESSIONS_ACTIVE,
     /// Choices of a backend.
     affinity_decisions: PerLabel<Evidence> => AFFINITY_DECISIONS,
     /// Requests with an unknown sid.

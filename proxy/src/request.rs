@@ -97,6 +97,10 @@ fn check(worker: &Worker, head: &RequestHead) -> Result<(), Error> {
             Err(Answer::UPGRADE_DOWNGRADED.into())
         }
         Upgrade::WebSocket if worker.tunnels.is_full() => Err(Answer::TUNNELS_FULL.into()),
-        Upgrade::WebSocket | Upgrade::None | Upgrade::Ignored => Ok(()),
+        Upgrade::Ignored => {
+            worker.counters().upgrades.of(label::Upgrade::Ignored).add(1);
+            Ok(())
+        }
+        Upgrade::WebSocket | Upgrade::None => Ok(()),
     }
 }

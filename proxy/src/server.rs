@@ -164,7 +164,9 @@ fn run(setup: Setup, report: &mpsc::Sender<Started>) {
     if let Err(error) = reactor.run(worker.run(commands), &*worker) {
         tracing::error!(worker = id, %error, "the event loop failed");
     }
-    reactor.drop_tasks();
+    if let Err(error) = reactor.drop_tasks() {
+        tracing::error!(worker = id, %error, "the event loop failed while closing");
+    }
     drop(ended);
 }
 

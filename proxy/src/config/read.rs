@@ -2,6 +2,7 @@
 //!
 //! A mistake never ends the reading: it is noted, and the rest is read all the same.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
@@ -172,14 +173,14 @@ fn admin(mut section: Section<'_>, listeners: &[Listener]) -> Option<Admin> {
 
 fn listeners(sections: Vec<Section<'_>>, upstreams: &[&str], unrouted: Unrouted<'_>) -> Vec<Listener> {
     let mut listeners: Vec<Listener> = Vec::new();
+    let taken = RefCell::new(BTreeSet::new());
     for mut section in sections {
         let address = section.require(
             "address",
             r#""0.0.0.0:8080""#,
             text(r#"an address such as "0.0.0.0:8080""#, |text| {
                 let address = value::listen_address(text)?;
-                let taken = listeners.iter().any(|listener| listener.address == address);
-                if taken && address.port() != 0 {
+                if address.port() != 0 && !taken.borrow_mut().insert(address) {
                     return Err(format!("{address} has a listener already"));
                 }
                 Ok(address)
@@ -210,13 +211,14 @@ fn listeners(sections: Vec<Section<'_>>, upstreams: &[&str], unrouted: Unrouted<
 
 fn routes(problems: &Problems, sections: Vec<Section<'_>>, upstreams: &[&str]) -> Vec<Route> {
     let mut routes: Vec<Route> = Vec::new();
+    let mut places = BTreeSet::new();
     for mut section in sections {
         let at = section.at();
         let host = section.read("host", text("a string", value::host));
         let path = section.read("path", text("a string", value::path)).unwrap_or_else(|| "/".to_owned());
         let upstream = section.require("upstream", r#""chat""#, reference(upstreams));
         let affinity = section.read("affinity", text("a string", super::affinity));
-        if routes.iter().any(|route| route.host == host && route.path == path) {
+        if !places.insert((host.clone(), path.clone())) {
             let host = host.as_deref().unwrap_or("every host");
             problems.add(
                 at,

@@ -66,9 +66,9 @@ fn every_documented_key_is_read() {
     let route = &config.routes[0];
     assert_eq!(route.host.as_deref(), Some("chat.example.com"));
     assert_eq!((route.path.as_str(), route.upstream.as_str()), ("/socket.io/", "chat"));
-    assert_eq!(route.affinity, Some(Affinity::Header("x-room".to_owned())));
+    assert_eq!(route.affinity, Some(Affinity::Header((*b"x-room").into())));
     let chat = &config.upstreams["chat"];
-    assert_eq!(chat.affinity, Affinity::Cookie("Place".to_owned()));
+    assert_eq!(chat.affinity, Affinity::Cookie((*b"Place").into()));
     let drained = Backend {
         name: "b".to_owned(),
         address: "10.0.0.2:3000".parse().unwrap(),
@@ -121,6 +121,15 @@ fn problems_beyond_a_screenful_are_counted() {
     let lines: String = (0..100).map(|number| format!("unknown{number} = 1\n")).collect();
     let told = refused(&format!("{lines}{SMALLEST}"));
     assert!(told.ends_with("and 75 more"), "{told}");
+}
+
+#[test]
+fn deep_nesting_is_refused_not_followed() {
+    for text in
+        ["a = ".to_owned() + &"[".repeat(200_000), "a.".repeat(200_000) + "a = 1", "{".repeat(200_000)]
+    {
+        assert!(!refused(&text).is_empty());
+    }
 }
 
 #[test]

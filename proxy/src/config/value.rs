@@ -181,12 +181,6 @@ pub(crate) fn path(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// Whether `text` is a token (RFC 9110 section 5.6.2): the name of a header field or cookie.
-pub(crate) fn is_token(text: &str) -> bool {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    !text.is_empty() && text.bytes().all(allowed)
-}
-
 /// Finds `text` among named values.
 pub(crate) fn choice<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, String> {
     choices.iter().find(|(name, _)| *name == text).map(|(_, value)| *value).ok_or_else(|| {

@@ -108,8 +108,8 @@ labels! {
         Declined = "declined",
         /// Something before the proxy had made HTTP/1.0 of it; answered with the cause.
         Downgraded = "downgraded",
-        /// Malformed in another way; answered 400 or 426.
-        Invalid = "invalid",
+        /// To another protocol than WebSocket, or incomplete: forwarded as an ordinary request.
+        Ignored = "ignored",
     }
 
     /// Protocol revision of an Engine.IO session.
