@@ -1,0 +1,94 @@
+"""Runs one scenario with the python-socketio client, as client.js does with the others.
+
+    python client.py polling|upgrade|websocket --lane NAME=URL [--lane NAME=URL ...] [--limit SECONDS]
+
+Prints one line of JSON; the exit code is 0 only if the scenario held on every lane. It ends within its limit.
+"""
+
+import argparse
+import asyncio
+import json
+import sys
+import time
+import traceback
+
+import socketio
+
+ROUND_TRIPS = 40
+BYTES = bytes(index * 7 & 255 for index in range(70_000))
+TEXT = 'plain, "quoted", \\back\\slashed\n, ümläut, 漢字, 🚢, end'
+
+# What the scenario lets the client use, and what it must end on.
+TRANSPORTS = {
+    "polling": (["polling"], "polling"),
+    "upgrade": (["polling", "websocket"], "websocket"),
+    "websocket": (["websocket"], "websocket"),
+}
+
+
+async def run(scenario, url):
+    """One session: echoes of every kind, a pushed sequence in order, one backend from start to end."""
+    transports, last = TRANSPORTS[scenario]
+    client = socketio.AsyncClient(reconnection=False)
+    numbers, disconnected, streamed = [], [], asyncio.Event()
+
+    @client.on("number")
+    async def on_number(number):
+        numbers.append(number)
+        if number == 199:
+            streamed.set()
+
+    @client.on("disconnect")
+    async def on_disconnect(reason):
+        disconnected.append(reason)
+
+    await client.connect(url, transports=transports, wait_timeout=20)
+    before = await client.call("whoami", timeout=20)
+    await client.emit("stream", 200)
+    for number in range(ROUND_TRIPS):
+        check(await client.call("echo", number, timeout=20), number)
+    check(await client.call("echo", TEXT, timeout=20), TEXT)
+    check(await client.call("echo", BYTES, timeout=20), BYTES)
+    await asyncio.wait_for(streamed.wait(), 20)
+    check(numbers, list(range(200)))
+    after = await client.call("whoami", timeout=20)
+    check(after["transport"], last)
+    check(client.transport(), last)
+    check(after["backend"], before["backend"])
+    check(disconnected, [])
+    await client.disconnect()
+    return {"backend": after["backend"]}
+
+
+def check(found, expected):
+    """Raises if the two differ; long values are cut in the message."""
+    if found != expected:
+        raise AssertionError(f"found {str(found)[:200]}, expected {str(expected)[:200]}")
+
+
+async def judge(scenario, lane, limit):
+    """The lane's entry of the result."""
+    name, url = lane.split("=", 1)
+    started = time.monotonic()
+    try:
+        found = await asyncio.wait_for(run(scenario, url), limit)
+        outcome = {"ok": True, "found": found}
+    except Exception:
+        outcome = {"ok": False, "error": traceback.format_exc()[-2000:]}
+    return {"lane": name, "ms": round((time.monotonic() - started) * 1000), **outcome}
+
+
+async def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("scenario", choices=TRANSPORTS)
+    parser.add_argument("--lane", action="append", required=True)
+    parser.add_argument("--limit", type=float, default=30)
+    arguments = parser.parse_args()
+    judged = [judge(arguments.scenario, lane, arguments.limit) for lane in arguments.lane]
+    results = await asyncio.gather(*judged)
+    ok = all(result["ok"] for result in results)
+    print(json.dumps({"ok": ok, "results": results}), flush=True)
+    sys.exit(0 if ok else 1)
+
+
+asyncio.run(main())
