@@ -11,6 +11,10 @@ import sys
 
 import socketio
 import uvicorn
+from engineio.payload import Payload
+
+# The documented knob for clients that put more than 16 packets into one POST.
+Payload.max_decode_packets = 500
 
 NAME = os.environ.get("BACKEND_NAME", "backend")
 

@@ -1,2 +1,28 @@
-//! What the black-box tests share.
+//! Equipment of the black-box tests: the real daemon, real servers and real clients, each a process of its own.
+//!
+//! Knows how to start, watch, ask and end them. Knows nothing of what they should answer: that is for the tests. Every
+//! wait has a limit and says what it waited for; nothing here sleeps, retries or needs a fixed port. A failed
+//! wait panics, because here a panic is how a test fails.
+
 #![forbid(unsafe_code)]
+
+mod backends;
+mod install;
+mod lanes;
+mod process;
+mod ringbolt;
+mod scenario;
+
+pub use backends::{Backends, Kind};
+pub use install::install;
+pub use lanes::run_everywhere;
+pub use process::Process;
+pub use ringbolt::{Engine, Metrics, Options, Ringbolt};
+pub use scenario::{Client, Lane, Scenario};
+
+use std::path::PathBuf;
+
+/// The folder of the programs in JavaScript and Python.
+fn socketio_folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../socketio")
+}

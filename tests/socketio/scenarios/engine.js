@@ -5,10 +5,14 @@ const assert = require("assert/strict");
 
 const MESSAGES = 60;
 
-/// The engine.io-client for a server of this generation; 1 and 3 both speak EIO=3.
-function open({ url, version }, options) {
-  const module_ = require(version === 6 ? "engine.io-client-v6" : "engine.io-client-v3");
-  const socket = version === 6 ? new module_.Socket(url, options) : module_(url, options);
+/// The engine.io-client inside socket.io-client 4, or the one inside socket.io-client 2, which speaks EIO=3.
+function create({ url, version }, options) {
+  if (version === 4) return new (require("engine.io-client-v6").Socket)(url, options);
+  return require("engine.io-client-v3")(url, options);
+}
+
+function open(context, options) {
+  const socket = create(context, options);
   socket.binaryType = "arraybuffer";
   const inbox = [];
   const waiting = [];

@@ -1,0 +1,178 @@
+//! A child process whose output is kept, and which never outlives its value.
+//!
+//! Decides how a wait ends: with what was waited for, or with a panic that shows the output so far.
+
+use std::io::{BufRead, BufReader, Read};
+use std::os::fd::OwnedFd;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+/// How long a killed process may take to be gone.
+const KILL_LIMIT: Duration = Duration::from_secs(10);
+
+/// A running child process. Dropping it kills it; if the test is failing, its output is shown.
+#[derive(Debug)]
+pub struct Process {
+    name: String,
+    child: Child,
+    /// Names the process even after its number was given to another one.
+    pidfd: OwnedFd,
+    output: Arc<Output>,
+}
+
+/// What the process has written so far to stdout and stderr, by line.
+#[derive(Debug, Default)]
+struct Output {
+    state: Mutex<OutputState>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct OutputState {
+    lines: Vec<String>,
+    streams_open: usize,
+}
+
+impl Process {
+    /// Starts `command` with piped standard streams; `name` is for messages.
+    ///
+    /// # Panics
+    /// If the program cannot be started.
+    #[must_use]
+    pub fn spawn(name: impl Into<String>, command: &mut Command) -> Self {
+        let name = name.into();
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child =
+            command.spawn().unwrap_or_else(|error| panic!("{name}: cannot start {command:?}: {error}"));
+        let pidfd = pidfd_open(Pid::from_child(&child), PidfdFlags::empty())
+            .unwrap_or_else(|error| panic!("{name}: pidfd_open: {error}"));
+        let output = Arc::new(Output::default());
+        output.state.lock().streams_open = 2;
+        let streams: [Option<Box<dyn Read + Send>>; 2] = [
+            child.stdout.take().map(|stream| Box::new(stream) as _),
+            child.stderr.take().map(|stream| Box::new(stream) as _),
+        ];
+        for stream in streams.into_iter().flatten() {
+            let output = Arc::clone(&output);
+            thread::spawn(move || output.keep(stream));
+        }
+        Self { name, child, pidfd, output }
+    }
+
+    /// Process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Everything written so far, both streams in the order of arrival.
+    #[must_use]
+    pub fn output(&self) -> String {
+        self.output.state.lock().lines.join("\n")
+    }
+
+    /// What `wanted` makes of the first line it accepts, past or to come.
+    ///
+    /// # Panics
+    /// If there is none within `limit`, or both streams end without one.
+    pub fn line<T>(&self, what: &str, limit: Duration, mut wanted: impl FnMut(&str) -> Option<T>) -> T {
+        let deadline = Instant::now() + limit;
+        let mut state = self.output.state.lock();
+        let mut seen = 0;
+        loop {
+            for line in &state.lines[seen..] {
+                if let Some(value) = wanted(line) {
+                    return value;
+                }
+            }
+            seen = state.lines.len();
+            let ended = state.streams_open == 0;
+            if ended || self.output.changed.wait_until(&mut state, deadline).timed_out() {
+                let cause = if ended { "its output ended".to_owned() } else { format!("{limit:?} passed") };
+                panic!("{}: no {what}: {cause}; it wrote:\n{}", self.name, state.lines.join("\n"));
+            }
+        }
+    }
+
+    /// Sends SIGTERM and waits for the end.
+    ///
+    /// # Panics
+    /// If the process is still there after `limit`.
+    pub fn terminate(&mut self, limit: Duration) -> ExitStatus {
+        self.signal(Signal::TERM);
+        self.wait(limit)
+    }
+
+    /// Sends `signal`; nothing happens if the process has ended.
+    pub fn signal(&self, signal: Signal) {
+        // ESRCH, the only refusal possible for a child of ours, means that it has ended already.
+        let _ = pidfd_send_signal(&self.pidfd, signal);
+    }
+
+    /// Waits until the process has ended by itself.
+    ///
+    /// # Panics
+    /// If it is still there after `limit`.
+    pub fn wait(&mut self, limit: Duration) -> ExitStatus {
+        assert!(self.ends_within(limit), "{}: still running after {limit:?}:\n{}", self.name, self.output());
+        self.child.wait().unwrap_or_else(|error| panic!("{}: wait: {error}", self.name))
+    }
+
+    /// Everything the ended process wrote.
+    ///
+    /// # Panics
+    /// If a process it left behind keeps its streams open for more than 10 s.
+    pub(crate) fn whole_output(&self) -> String {
+        let deadline = Instant::now() + KILL_LIMIT;
+        let mut state = self.output.state.lock();
+        while state.streams_open > 0 {
+            let late = self.output.changed.wait_until(&mut state, deadline).timed_out();
+            assert!(!late, "{}: ended, but its output goes on", self.name);
+        }
+        state.lines.join("\n")
+    }
+
+    /// A pidfd becomes readable when its process ends.
+    fn ends_within(&self, limit: Duration) -> bool {
+        let deadline = Instant::now() + limit;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let timeout = Timespec::try_from(left).ok();
+            match poll(&mut [PollFd::new(&self.pidfd, PollFlags::IN)], timeout.as_ref()) {
+                Ok(ready) => return ready > 0,
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => panic!("{}: poll: {error}", self.name),
+            }
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.signal(Signal::KILL);
+        if self.ends_within(KILL_LIMIT) {
+            // Its status was asked for by `wait`, or is of no interest.
+            let _ = self.child.wait();
+        }
+        if thread::panicking() {
+            eprintln!("---- output of {} ----\n{}", self.name, self.output());
+        }
+    }
+}
+
+impl Output {
+    fn keep(&self, stream: impl Read) {
+        for line in BufReader::new(stream).split(b'\n').map_while(Result::ok) {
+            self.state.lock().lines.push(String::from_utf8_lossy(&line).into_owned());
+            self.changed.notify_all();
+        }
+        self.state.lock().streams_open -= 1;
+        self.changed.notify_all();
+    }
+}

@@ -1,0 +1,250 @@
+//! The daemon under test.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::process::{Command, ExitStatus};
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::process::Process;
+use crate::socketio_folder;
+
+/// How long the daemon may take to serve: generous, because many tests start at once on few cores.
+const START_LIMIT: Duration = Duration::from_secs(30);
+/// Above the default of `timeouts.drain`.
+const STOP_LIMIT: Duration = Duration::from_secs(40);
+/// How long the admin address may take to answer.
+const ADMIN_LIMIT: Duration = Duration::from_secs(10);
+
+/// `--engine` of the daemon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    /// The daemon chooses.
+    Auto,
+    /// io_uring, or no start.
+    Uring,
+    /// epoll, though io_uring may be there.
+    Epoll,
+}
+
+/// Values of the metrics page, by name with labels: `name{label="value"}`.
+pub type Metrics = BTreeMap<String, f64>;
+
+/// How to start the daemon.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// `env!("CARGO_BIN_EXE_ringbolt")` of the test.
+    pub binary: PathBuf,
+    /// Passed as `--backend` each; not used with `config`.
+    pub backends: Vec<SocketAddr>,
+    /// `--workers`.
+    pub workers: usize,
+    /// `--engine`.
+    pub engine: Engine,
+    /// The text of a TOML file in place of `--listen` and `--backend`.
+    pub config: Option<String>,
+    /// More arguments, after all others.
+    pub arguments: Vec<OsString>,
+    /// More environment variables.
+    pub environment: Vec<(String, String)>,
+    /// Runs under a seccomp filter that answers EPERM to every io_uring call.
+    pub without_io_uring: bool,
+}
+
+impl Options {
+    /// Two workers, engine `auto`, nothing else.
+    #[must_use]
+    pub fn new(binary: impl Into<PathBuf>, backends: &[SocketAddr]) -> Self {
+        Self {
+            binary: binary.into(),
+            backends: backends.to_vec(),
+            workers: 2,
+            engine: Engine::Auto,
+            config: None,
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            without_io_uring: false,
+        }
+    }
+}
+
+/// What the daemon's ready line tells.
+#[derive(Debug, PartialEq)]
+struct Ready {
+    listeners: Vec<SocketAddr>,
+    admin: SocketAddr,
+    engine: String,
+}
+
+/// A daemon that serves. Dropping it kills it.
+#[derive(Debug)]
+pub struct Ringbolt {
+    process: Process,
+    ready: Ready,
+    /// Holds the configuration file as long as the daemon may read it.
+    _folder: TempDir,
+}
+
+impl Ringbolt {
+    /// Starts the daemon on ports the kernel chooses and waits until it serves.
+    ///
+    /// # Panics
+    /// If it ends, or does not say that it is ready within 30 s.
+    #[must_use]
+    pub fn start(options: &Options) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let process = Process::spawn("ringbolt", &mut command(options, &folder));
+        let ready = process.line("ready line", START_LIMIT, Ready::from_line);
+        Self { process, ready, _folder: folder }
+    }
+
+    /// Address of the first listener.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.ready.listeners[0]
+    }
+
+    /// Addresses of all listeners, in the order of the configuration.
+    #[must_use]
+    pub fn listeners(&self) -> &[SocketAddr] {
+        &self.ready.listeners
+    }
+
+    /// Address of metrics and health.
+    #[must_use]
+    pub fn admin(&self) -> SocketAddr {
+        self.ready.admin
+    }
+
+    /// The engine in use: `uring` or `epoll`.
+    #[must_use]
+    pub fn engine(&self) -> &str {
+        &self.ready.engine
+    }
+
+    /// Process id of the daemon.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// The process, for its log and for signals.
+    #[must_use]
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// The values on the metrics page now.
+    ///
+    /// # Panics
+    /// If the page cannot be had within 10 s or a line of it cannot be read.
+    #[must_use]
+    pub fn metrics(&self) -> Metrics {
+        let page = get(self.admin(), "/metrics").unwrap_or_else(|error| panic!("metrics page: {error}"));
+        let samples = page.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+        samples.map(|line| sample(line).unwrap_or_else(|| panic!("metrics line {line}"))).collect()
+    }
+
+    /// Sends SIGTERM and waits for the end of the drain.
+    ///
+    /// # Panics
+    /// If the daemon is still there after 40 s.
+    pub fn terminate(&mut self) -> ExitStatus {
+        self.process.terminate(STOP_LIMIT)
+    }
+}
+
+fn command(options: &Options, folder: &TempDir) -> Command {
+    let mut command = if options.without_io_uring {
+        let mut command = Command::new("python3");
+        command.arg(socketio_folder().join("without_io_uring.py")).arg("--").arg(&options.binary);
+        command
+    } else {
+        Command::new(&options.binary)
+    };
+    command.arg("run");
+    if let Some(text) = &options.config {
+        let path = folder.path().join("ringbolt.toml");
+        fs::write(&path, text).expect("write the configuration file");
+        command.arg("--config").arg(path);
+    } else {
+        command.args(["--listen", "127.0.0.1:0"]);
+        for backend in &options.backends {
+            command.arg("--backend").arg(backend.to_string());
+        }
+    }
+    let engine = match options.engine {
+        Engine::Auto => "auto",
+        Engine::Uring => "uring",
+        Engine::Epoll => "epoll",
+    };
+    command.args(["--admin", "127.0.0.1:0", "--log-format", "json", "--engine", engine]);
+    command.arg("--workers").arg(options.workers.to_string());
+    command.args(&options.arguments).envs(options.environment.iter().map(|(name, value)| (name, value)));
+    command
+}
+
+impl Ready {
+    /// `None` for every other log line.
+    fn from_line(line: &str) -> Option<Self> {
+        let line: Value = serde_json::from_str(line).ok()?;
+        if line["message"] != "ready" {
+            return None;
+        }
+        let listeners = line["listen"].as_str()?.split(',').map(|address| address.parse().ok());
+        Some(Self {
+            listeners: listeners.collect::<Option<_>>()?,
+            admin: line["admin"].as_str()?.parse().ok()?,
+            engine: line["engine"].as_str()?.to_owned(),
+        })
+    }
+}
+
+/// The body of a plain GET; HTTP/1.0, so that it ends with the connection.
+fn get(address: SocketAddr, path: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect_timeout(&address, ADMIN_LIMIT)?;
+    stream.set_read_timeout(Some(ADMIN_LIMIT))?;
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    match answer.split_once("\r\n\r\n") {
+        Some((head, body)) if head.contains(" 200 ") => Ok(body.to_owned()),
+        _ => Err(std::io::Error::other(answer)),
+    }
+}
+
+/// Name with labels, and value, of one line of the Prometheus text format; label values may hold spaces.
+fn sample(line: &str) -> Option<(String, f64)> {
+    let (name, value) = line.rsplit_once(' ')?;
+    Some((name.to_owned(), value.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ready_line_is_told_from_others() {
+        let line =
+            r#"{"message":"ready","listen":"127.0.0.1:1,[::1]:2","admin":"127.0.0.1:3","engine":"epoll"}"#;
+        let ready = Ready::from_line(line).unwrap();
+        assert_eq!(ready.listeners, ["127.0.0.1:1".parse().unwrap(), "[::1]:2".parse().unwrap()]);
+        assert_eq!(ready.admin, "127.0.0.1:3".parse().unwrap());
+        assert_eq!(ready.engine, "epoll");
+        assert_eq!(Ready::from_line(r#"{"message":"ready soon"}"#), None);
+        assert_eq!(Ready::from_line("not JSON"), None);
+    }
+
+    #[test]
+    fn a_sample_keeps_its_labels() {
+        let expected = (r#"requests_total{class="engine.io poll"}"#.to_owned(), 7.0);
+        assert_eq!(sample(r#"requests_total{class="engine.io poll"} 7"#), Some(expected));
+        assert_eq!(sample("name_without_value"), None);
+    }
+}
