@@ -1,0 +1,117 @@
+//! The quick start works: the demo starts, its chat runs in a real browser, and it leaves nothing behind.
+//!
+//! Fails when a session loses its backend, when an upgrade does not get through, when the page has
+//! an error in the browser's console, or when a stopped demo leaves the proxy running. What the
+//! browser checks step by step stands in `chat.mjs`.
+#![forbid(unsafe_code)]
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+const DEMO: &str = env!("CARGO_BIN_EXE_ringbolt-demo");
+
+/// A running demo. Asked to stop when dropped, so that a failed test leaves no proxy behind.
+struct Demo {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Demo {
+    /// Starts the demo on free ports and waits for its line with the address.
+    fn start() -> Self {
+        let proxy = Path::new(DEMO).with_file_name("ringbolt");
+        assert!(proxy.is_file(), "no {}: run `cargo build -p ringbolt` first", proxy.display());
+        let mut child = Command::new(DEMO)
+            .args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the demo starts");
+        let mut line = String::new();
+        let mut stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
+        // Bounded by the demo itself: it gives up and ends when the proxy does not listen in time.
+        stdout.read_line(&mut line).expect("the demo prints text");
+        let address = line
+            .split_once("http://")
+            .and_then(|(_, rest)| rest.split_once('/'))
+            .and_then(|(address, _)| address.parse().ok())
+            .unwrap_or_else(|| panic!("the demo prints no address, but {line:?}"));
+        Self { child, address }
+    }
+
+    fn stop(mut self) -> ExitStatus {
+        self.terminate();
+        self.child.wait().expect("the demo ends")
+    }
+
+    fn terminate(&self) {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a pid");
+        kill_process(pid, Signal::TERM).expect("the demo can be signalled");
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        if let Ok(None) = self.child.try_wait() {
+            self.terminate();
+            // A test that fails already has its reason; this one would only hide it.
+            let _ended = self.child.wait();
+        }
+    }
+}
+
+/// This folder, with the browser driver installed as the lock file says.
+fn browser_folder() -> PathBuf {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/browser");
+    let modified = |file: &str| folder.join(file).metadata().and_then(|found| found.modified()).ok();
+    // npm writes this file last. Older than the lock, or absent, means not installed.
+    let installed = modified("node_modules/.package-lock.json");
+    if installed.is_none() || installed < modified("package-lock.json") {
+        let status = Command::new("npm").arg("ci").current_dir(&folder).status().expect("npm is installed");
+        assert!(status.success(), "npm ci failed in tests/browser");
+    }
+    folder
+}
+
+#[test]
+fn the_chat_works_in_a_browser_through_the_proxy() {
+    let folder = browser_folder();
+    let screenshots = Path::new(env!("CARGO_TARGET_TMPDIR")).join("browser");
+    std::fs::create_dir_all(&screenshots).expect("a folder for screenshots");
+    let demo = Demo::start();
+    let status = Command::new("node")
+        .arg(folder.join("chat.mjs"))
+        .arg(format!("http://{}/", demo.address))
+        .arg(&screenshots)
+        .status()
+        .expect("node is installed");
+    assert!(status.success(), "the browser saw a failure; screenshots so far: {}", screenshots.display());
+}
+
+#[test]
+fn a_stopped_demo_leaves_no_proxy_behind() {
+    let demo = Demo::start();
+    let address = demo.address;
+    TcpStream::connect(address).expect("the proxy listens");
+    let status = demo.stop();
+    assert!(status.success(), "{status}");
+    TcpStream::connect(address).expect_err("the proxy is gone");
+}
+
+#[test]
+fn a_taken_port_is_named_and_ends_the_demo() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("its address").to_string();
+    let mut child = Command::new(DEMO)
+        .args(["--listen", &address])
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the demo starts");
+    let mut text = String::new();
+    child.stderr.take().expect("stderr is piped").read_to_string(&mut text).expect("text");
+    assert_eq!(child.wait().expect("the demo ends").code(), Some(1));
+    assert!(text.contains(&address) && text.contains("--listen 127.0.0.1:0"), "{text}");
+}
