@@ -1,3 +1,54 @@
-//! The project's own commands: what CI runs, and the demo.
+//! The project's own commands: `cargo xtask check` is what CI runs, `cargo xtask demo` the quick start.
+//!
+//! Standard library only, so that these commands build in seconds on a fresh machine. They know the
+//! workspace's layout and tools; nothing else in the workspace knows them.
 #![forbid(unsafe_code)]
-fn main() {}
+
+mod command;
+mod demo;
+mod packages;
+mod steps;
+mod tidy;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use crate::command::Command;
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    match command::parse(&words).and_then(run) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(text) => {
+            eprintln!("xtask: {text}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<(), String> {
+    if command == Command::Help {
+        print!("{}", command::HELP);
+        return Ok(());
+    }
+    let here = std::env::current_dir().map_err(|error| format!("cannot tell the current folder: {error}"))?;
+    let root = workspace_root(&here).ok_or("run this inside the workspace")?;
+    match command {
+        Command::Help => Ok(()),
+        Command::Check => steps::run(&root, steps::CHECK),
+        Command::Test => steps::run(&root, steps::TEST),
+        Command::Tidy => tidy::run(&root),
+        Command::Tools => packages::install(),
+        Command::Demo(options) => demo::run(&root, &options),
+    }
+}
+
+/// The nearest folder at or above `from` whose manifest has a `[workspace]`.
+fn workspace_root(from: &Path) -> Option<PathBuf> {
+    from.ancestors()
+        .find(|folder| {
+            std::fs::read_to_string(folder.join("Cargo.toml"))
+                .is_ok_and(|manifest| manifest.lines().any(|line| line == "[workspace]"))
+        })
+        .map(Path::to_path_buf)
+}

@@ -1,0 +1,125 @@
+//! What the user asked for: the words of the command line, and the nearest command to a misspelt one.
+
+/// Text of `--help`.
+pub(crate) const HELP: &str = "\
+The project's own commands.
+
+Usage: cargo xtask COMMAND
+
+Commands:
+  demo    build the release proxy and run a chat on three Socket.IO backends behind it
+          (options after the word go to the demo: `cargo xtask demo --listen 127.0.0.1:0`)
+  check   all that CI runs: fmt, tidy, clippy, tools, build, test
+  test    the part of it that runs tests: tools, build, test
+  tidy    rules of the source tree that no compiler checks
+  tools   install the Debian packages that tests need and that are missing
+
+Options:
+  -h, --help    print this text
+";
+
+/// Every command by its word, in the order of the help text.
+const WORDS: [&str; 5] = ["demo", "check", "test", "tidy", "tools"];
+
+/// A command of the project.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Command {
+    Help,
+    Check,
+    Test,
+    Tidy,
+    Tools,
+    /// With the options for the demo itself.
+    Demo(Vec<String>),
+}
+
+/// Reads the command line, without the program's name.
+pub(crate) fn parse(words: &[String]) -> Result<Command, String> {
+    let Some((word, rest)) = words.split_first() else {
+        return Ok(Command::Help);
+    };
+    let command = match word.as_str() {
+        "-h" | "--help" | "help" => Command::Help,
+        "demo" => return Ok(Command::Demo(rest.to_vec())),
+        "check" => Command::Check,
+        "test" => Command::Test,
+        "tidy" => Command::Tidy,
+        "tools" => Command::Tools,
+        unknown => return Err(format!("no command {unknown:?}; did you mean `{}`?", nearest(unknown))),
+    };
+    match rest.first().map(String::as_str) {
+        None => Ok(command),
+        Some("-h" | "--help") => Ok(Command::Help),
+        Some(surplus) => Err(format!("`{word}` takes no {surplus:?}")),
+    }
+}
+
+/// The command that takes the fewest changed letters to reach.
+fn nearest(unknown: &str) -> &'static str {
+    WORDS.into_iter().min_by_key(|word| distance(unknown, word)).unwrap_or(WORDS[0])
+}
+
+/// Letters to insert, remove or replace to turn `from` into `to` (Levenshtein).
+fn distance(from: &str, to: &str) -> usize {
+    let mut row: Vec<usize> = (0..=to.chars().count()).collect();
+    for (index, left) in from.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = index + 1;
+        for (column, right) in to.chars().enumerate() {
+            let replaced = diagonal + usize::from(left != right);
+            diagonal = row[column + 1];
+            row[column + 1] = replaced.min(diagonal + 1).min(row[column] + 1);
+        }
+    }
+    row[to.chars().count()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Command, String> {
+        parse(&line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn every_command_of_the_help_is_understood() {
+        for word in WORDS {
+            assert!(HELP.contains(&format!("\n  {word} ")), "{word} is not in the help");
+            assert_ne!(parsed(word), Ok(Command::Help), "{word}");
+        }
+    }
+
+    #[test]
+    fn nothing_or_help_gives_help() {
+        for line in ["", "--help", "-h", "help", "check --help"] {
+            assert_eq!(parsed(line), Ok(Command::Help), "{line}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_command_names_the_nearest() {
+        for (typed, meant) in
+            [("chek", "check"), ("tests", "test"), ("tydi", "tidy"), ("dmeo", "demo"), ("tool", "tools")]
+        {
+            let text = parsed(typed).unwrap_err();
+            assert!(text.contains(&format!("`{meant}`")), "{typed}: {text}");
+        }
+    }
+
+    #[test]
+    fn options_of_the_demo_are_passed_on_and_surplus_words_refused() {
+        let options = vec!["--listen".to_owned(), "127.0.0.1:0".to_owned()];
+        assert_eq!(parsed("demo --listen 127.0.0.1:0"), Ok(Command::Demo(options)));
+        assert_eq!(parsed("check fast"), Err("`check` takes no \"fast\"".to_owned()));
+    }
+
+    #[test]
+    fn distance_counts_changed_letters() {
+        for (from, to, expected) in
+            [("", "tidy", 4), ("tidy", "tidy", 0), ("tdy", "tidy", 1), ("tiddy", "tidy", 1)]
+        {
+            assert_eq!(distance(from, to), expected, "{from} to {to}");
+        }
+    }
+}

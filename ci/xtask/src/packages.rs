@@ -1,0 +1,107 @@
+//! The programs that tests need beside Rust, and the Debian packages they come from.
+//!
+//! Only what is missing is installed, and it is said before it is done. Node and Python packages
+//! are no business of this file: the tests install them from their own lock files.
+
+use std::process::{Command, Stdio};
+
+use crate::steps;
+
+/// A program that tests need.
+#[derive(Debug, PartialEq, Eq)]
+struct Tool {
+    /// Shell words that succeed where it is installed.
+    probe: &'static str,
+    /// The Debian package it comes from.
+    package: &'static str,
+    /// What needs it, for the reader of the message.
+    reason: &'static str,
+}
+
+const TOOLS: [Tool; 5] = [
+    Tool { probe: "command -v node", package: "nodejs", reason: "Socket.IO servers and clients" },
+    Tool { probe: "command -v npm", package: "npm", reason: "installs the Node packages of the tests" },
+    Tool { probe: "command -v python3", package: "python3", reason: "python-socketio" },
+    Tool {
+        probe: "python3 -c 'import ensurepip'",
+        package: "python3-venv",
+        reason: "installs the Python packages of the tests",
+    },
+    Tool { probe: "command -v chromium", package: "chromium", reason: "browser test of the demo" },
+];
+
+/// Installs what is missing. The error says exactly what to install by hand.
+pub(crate) fn install() -> Result<(), String> {
+    let missing: Vec<&Tool> = TOOLS.iter().filter(|tool| !succeeds(tool.probe)).collect();
+    if missing.is_empty() {
+        eprintln!("nothing to install");
+        return Ok(());
+    }
+    for tool in &missing {
+        eprintln!("installing Debian package {} ({})", tool.package, tool.reason);
+    }
+    if !succeeds("command -v apt-get") {
+        return Err(by_hand(&missing, "this machine has no apt-get"));
+    }
+    let root = succeeds(r#"test "$(id -u)" = 0"#);
+    if !root && !succeeds("command -v sudo") {
+        return Err(by_hand(&missing, "it takes root, and there is no sudo"));
+    }
+    // An old or partly broken package list may still do: the installation is what decides.
+    if let Err(reason) = steps::succeed(apt_get(root).args(["-qq", "update"])) {
+        eprintln!("{reason}; going on with the package list as it is");
+    }
+    let mut install = apt_get(root);
+    install.args(["-qq", "install", "-y", "--no-install-recommends"]);
+    install.args(missing.iter().map(|tool| tool.package));
+    steps::succeed(&mut install).map_err(|reason| by_hand(&missing, &reason))
+}
+
+fn apt_get(root: bool) -> Command {
+    // `env` and not `Command::env`, because sudo drops the environment.
+    let words = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get"];
+    let (program, rest) = if root { (words[0], &words[1..]) } else { ("sudo", &words[..]) };
+    let mut command = Command::new(program);
+    command.args(rest).stdin(Stdio::inherit()).stdout(Stdio::null());
+    command
+}
+
+fn succeeds(probe: &str) -> bool {
+    Command::new("sh")
+        .args(["-c", probe])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+fn by_hand(missing: &[&Tool], reason: &str) -> String {
+    let mut text = format!("cannot install what the tests need: {reason}\n  install these by hand:");
+    for tool in missing {
+        text.push_str(&format!("\n    {:<14} for: {}", tool.package, tool.reason));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_installed_is_named_with_its_reason() {
+        let text = by_hand(&[&TOOLS[4]], "no network");
+        assert!(text.contains("no network") && text.contains("chromium       for: browser test"), "{text}");
+    }
+
+    #[test]
+    fn sudo_is_used_by_ordinary_users_only() {
+        assert_eq!(apt_get(true).get_program(), "env");
+        assert_eq!(apt_get(false).get_program(), "sudo");
+    }
+
+    #[test]
+    fn a_probe_tells_present_from_missing() {
+        assert!(succeeds("command -v sh"));
+        assert!(!succeeds("command -v no-such-program-anywhere"));
+    }
+}
