@@ -150,7 +150,7 @@ try {
   const { home, otherHome, counts } = await run(browser);
   console.log(`chat works: first page on ${home}, second on ${otherHome}, sessions per backend ${counts.join("/")}`);
 } catch (error) {
-  if (complaints.length > 0) console.error(`the pages complained:\n  ${complaints.join("\n  ")}`);
+  if (complaints.length > 0) console.error(`the pages complained:\n  ${complaints.slice(0, 20).join("\n  ")}`);
   throw error;
 } finally {
   await browser.close();
