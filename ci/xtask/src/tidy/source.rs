@@ -143,6 +143,7 @@ mod tests {
     fn a_quote_character_opens_no_text_and_a_lifetime_no_character() {
         assert_eq!(code(r#"f('"'); g('\''); h::<'a>() // x"#), "f(); g(); h::<a>() ");
         assert_eq!(code(r"f('\u{7f}'); g"), "f(); g");
+        assert_eq!(code(r#"f('\n','"'); g"#), "f(,); g");
     }
 
     #[test]
