@@ -40,8 +40,11 @@ fn run<T>(reactor: &Reactor, future: impl Future<Output = T>) -> T {
 }
 
 fn run_with<T>(reactor: &Reactor, sink: &dyn Sink, future: impl Future<Output = T>) -> T {
-    let deadline = Some(Instant::now() + PATIENCE);
-    reactor.run(reactor.timeout_at(deadline, future), sink).unwrap().expect("hangs")
+    let deadline = Instant::now() + PATIENCE;
+    let output = reactor.run(reactor.timeout_at(Some(deadline), future), sink).unwrap().expect("hangs");
+    // The deadline's own wake must not rescue a future that nobody else woke.
+    assert!(Instant::now() < deadline, "hangs");
+    output
 }
 
 /// Both ends of a connection; the first is non-blocking.
