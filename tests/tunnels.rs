@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringbolt_harness::{Options, Ringbolt};
+use ringbolt_harness::{Engine, Options, Ringbolt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -155,19 +155,15 @@ async fn client(proxy: SocketAddr, plan: Plan) {
     tokio::join!(send(writer, up, !plan.seed), checking);
 }
 
-fn exact_through(engine: &str) {
+fn exact_through(engine: Engine) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
     runtime.block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("port");
         let address = listener.local_addr().expect("address");
         let (sender, mut exact) = mpsc::unbounded_channel();
         let mut backend = tokio::spawn(backend(listener, sender));
-        let ringbolt = Ringbolt::start(Options {
-            backends: vec![address],
-            workers: 2,
-            engine: engine.into(),
-            ..Options::new(env!("CARGO_BIN_EXE_ringbolt"))
-        });
+        let mut ringbolt =
+            Ringbolt::start(&Options { engine, ..Options::new(env!("CARGO_BIN_EXE_ringbolt"), &[address]) });
         let proxy = ringbolt.address();
         let places = Arc::new(Semaphore::new(AT_ONCE));
         let mut clients = tokio::task::JoinSet::new();
@@ -191,18 +187,18 @@ fn exact_through(engine: &str) {
             ended = &mut backend => panic!("backend ended: {ended:?}"),
         }
         let metrics = ringbolt.metrics();
-        assert_eq!(metrics.sum("ringbolt_tunnels_total"), 1_000.0);
-        assert_eq!(metrics.sum("ringbolt_tunnels_active"), 0.0, "a slot is left behind");
+        assert_eq!(metrics["ringbolt_tunnels_total"], 1_000.0);
+        assert_eq!(metrics["ringbolt_tunnels_active"], 0.0, "a slot is left behind");
         assert_eq!(ringbolt.terminate().code(), Some(0));
     });
 }
 
 #[test]
 fn a_thousand_tunnels_are_exact_on_the_ring() {
-    exact_through("uring");
+    exact_through(Engine::Uring);
 }
 
 #[test]
 fn a_thousand_tunnels_are_exact_on_epoll() {
-    exact_through("epoll");
+    exact_through(Engine::Epoll);
 }

@@ -151,6 +151,29 @@ impl Ringbolt {
         samples.map(|line| sample(line).unwrap_or_else(|| panic!("metrics line {line}"))).collect()
     }
 
+    /// The process' own memory: its proportional set size, in bytes.
+    ///
+    /// # Panics
+    /// If the kernel does not tell (it does since Linux 4.14).
+    #[must_use]
+    pub fn memory_bytes(&self) -> u64 {
+        let rollup = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.pid())).expect("memory of the daemon");
+        let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:")).expect("a Pss line");
+        let kib: u64 = line.trim().trim_end_matches("kB").trim().parse().expect("kibibytes");
+        kib * 1024
+    }
+
+    /// Names of the process' threads, those the kernel started for it included.
+    ///
+    /// # Panics
+    /// If the process is gone.
+    #[must_use]
+    pub fn thread_names(&self) -> Vec<String> {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.pid())).expect("threads of the daemon");
+        let name = |task: fs::DirEntry| fs::read_to_string(task.path().join("comm")).unwrap_or_default();
+        tasks.flatten().map(|task| name(task).trim_end().to_owned()).collect()
+    }
+
     /// Sends SIGTERM and waits for the end of the drain.
     ///
     /// # Panics
@@ -197,7 +220,7 @@ impl Ready {
         if line["message"] != "ready" {
             return None;
         }
-        let listeners = line["listen"].as_str()?.split(',').map(|address| address.parse().ok());
+        let listeners = line["listeners"].as_str()?.split(',').map(|address| address.parse().ok());
         Some(Self {
             listeners: listeners.collect::<Option<_>>()?,
             admin: line["admin"].as_str()?.parse().ok()?,
@@ -232,7 +255,7 @@ mod tests {
     #[test]
     fn the_ready_line_is_told_from_others() {
         let line =
-            r#"{"message":"ready","listen":"127.0.0.1:1,[::1]:2","admin":"127.0.0.1:3","engine":"epoll"}"#;
+            r#"{"message":"ready","listeners":"127.0.0.1:1,[::1]:2","admin":"127.0.0.1:3","engine":"epoll"}"#;
         let ready = Ready::from_line(line).unwrap();
         assert_eq!(ready.listeners, ["127.0.0.1:1".parse().unwrap(), "[::1]:2".parse().unwrap()]);
         assert_eq!(ready.admin, "127.0.0.1:3".parse().unwrap());
