@@ -65,7 +65,7 @@ pub(crate) fn ready(config: &Config, started: Started<'_>) {
     let listen: Vec<String> = listen.iter().map(SocketAddr::to_string).collect();
     let backends: usize = config.upstreams.values().map(|upstream| upstream.backends.len()).sum();
     tracing::info!(
-        version = env!("CARGO_PKG_VERSION"),
+        version = %env!("CARGO_PKG_VERSION"),
         listeners = %listen.join(","),
         admin = %admin.map_or_else(|| "off".to_owned(), |address| address.to_string()),
         workers,

@@ -142,6 +142,7 @@ impl Worker {
             return false;
         }
         self.connections.set(self.connections.get() + 1);
+        self.counters().connections_active.add(1);
         true
     }
 
@@ -149,11 +150,13 @@ impl Worker {
     pub(crate) fn connection_began(&self) {
         self.shared.connections.fetch_add(1, Relaxed);
         self.connections.set(self.connections.get() + 1);
+        self.counters().connections_active.add(1);
     }
 
     pub(crate) fn connection_ended(&self) {
         self.shared.connections.fetch_sub(1, Relaxed);
         self.connections.set(self.connections.get() - 1);
+        self.counters().connections_active.sub(1);
         if self.connections.get() == 0
             && let Some(waker) = self.emptied.borrow_mut().take()
         {

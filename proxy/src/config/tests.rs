@@ -66,9 +66,9 @@ fn every_documented_key_is_read() {
     let route = &config.routes[0];
     assert_eq!(route.host.as_deref(), Some("chat.example.com"));
     assert_eq!((route.path.as_str(), route.upstream.as_str()), ("/socket.io/", "chat"));
-    assert_eq!(route.affinity, Some(Affinity::Header((*b"x-room").into())));
+    assert_eq!(route.affinity, Some(Affinity::Header(b"x-room".as_slice().into())));
     let chat = &config.upstreams["chat"];
-    assert_eq!(chat.affinity, Affinity::Cookie((*b"Place").into()));
+    assert_eq!(chat.affinity, Affinity::Cookie(b"Place".as_slice().into()));
     let drained = Backend {
         name: "b".to_owned(),
         address: "10.0.0.2:3000".parse().unwrap(),

@@ -20,7 +20,7 @@ pub(crate) enum Kind {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LabelKey {
     pub(crate) key: &'static str,
-    #[cfg_attr(not(test), expect(dead_code, reason = "docs/metrics.md is written from it, by a test"))]
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the test that writes docs/metrics.md"))]
     pub(crate) values: &'static [&'static str],
 }
 
