@@ -31,6 +31,10 @@ macro_rules! worker_counters {
         pub(crate) struct WorkerCounters { $( $(#[$doc])* pub(crate) $field: $cell, )+ }
 
         impl WorkerCounters {
+            /// The names of the fields.
+            #[cfg(test)]
+            const FIELDS: &'static [&'static str] = &[$(stringify!($field)),+];
+
             fn show(&self, see: &mut See<'_>) {
                 $( self.$field.show(&names::$metric, see); )+
             }

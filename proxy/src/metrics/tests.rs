@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use super::label::{Direction, EngineInUse, Evidence};
 use super::names::{ALL, Kind, Metric};
-use super::{Counters, Page};
+use super::{Counters, Page, WorkerCounters};
 use crate::golden;
 
 /// The table of `docs/metrics.md`.
@@ -37,6 +37,25 @@ fn document() -> String {
 #[test]
 fn the_document_lists_every_metric() {
     golden::assert_same(&golden::path("../docs/metrics.md"), &document());
+}
+
+/// The text of every file of the data path: the folder itself, without the metrics' own.
+fn data_path() -> String {
+    let files = std::fs::read_dir(golden::path("src")).unwrap().map(|entry| entry.unwrap().path());
+    files
+        .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
+        .map(|path| std::fs::read_to_string(path).unwrap())
+        .collect()
+}
+
+#[test]
+fn every_counter_is_counted_somewhere() {
+    let data_path: String = data_path().split_ascii_whitespace().collect();
+    for field in WorkerCounters::FIELDS {
+        let counted =
+            ["add(", "sub(", "of("].iter().any(|verb| data_path.contains(&format!(".{field}.{verb}")));
+        assert!(counted, "nothing counts in {field}");
+    }
 }
 
 #[test]
