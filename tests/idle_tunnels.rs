@@ -73,7 +73,8 @@ fn costs_little_on(engine: Engine) {
     let each = after.saturating_sub(before) / TUNNELS as u64;
     println!("{engine:?}: {each} bytes per idle tunnel ({before} before, {after} with {TUNNELS})");
     assert!(each <= BYTES_PER_TUNNEL_MAX, "{each} bytes per idle tunnel");
-    let io_wq: Vec<String> = ringbolt.thread_names().into_iter().filter(|name| name.starts_with("iou-wrk")).collect();
+    let io_wq: Vec<String> =
+        ringbolt.thread_names().into_iter().filter(|name| name.starts_with("iou-wrk")).collect();
     assert!(io_wq.is_empty(), "{io_wq:?}");
     drop((first, tunnels, far_ends));
 }

@@ -66,8 +66,9 @@ pub(crate) fn choose<'a>(
         client: client.address.ip(),
         rotation: worker.next_rotation(),
     };
-    let choice = with_candidates(worker, route, &[], |candidates| affinity::decide(affinity, &seen, candidates))
-        .ok_or(Answer::NO_BACKEND)?;
+    let choice =
+        with_candidates(worker, route, &[], |candidates| affinity::decide(affinity, &seen, candidates))
+            .ok_or(Answer::NO_BACKEND)?;
     worker.counters().affinity_decisions.of(label::Evidence::of(choice.reason)).add(1);
     let has_sid = matches!(role, Some(Role::Session(_) | Role::SessionTooLong));
     if has_sid && choice.reason != Evidence::Table {

@@ -3,7 +3,9 @@
 use std::io;
 
 use ringbolt_core::affinity::Protocol;
-use ringbolt_core::http::{Answer, Method, RequestHead, Version, WebSocketKey, write_answer, write_engine_io_answer};
+use ringbolt_core::http::{
+    Answer, Method, RequestHead, Version, WebSocketKey, write_answer, write_engine_io_answer,
+};
 
 use crate::client::Client;
 use crate::error::Error;
@@ -57,8 +59,15 @@ pub(crate) async fn refuse(worker: &Worker, client: &mut Client, error: Error) {
     let head_only = asked.method == Method::Head;
     match asked.engine_io {
         Some(_) => {
-            write_engine_io_answer(&answer, asked.version, head_only, true, asked.origin.as_deref(), &mut bytes);
-        },
+            write_engine_io_answer(
+                &answer,
+                asked.version,
+                head_only,
+                true,
+                asked.origin.as_deref(),
+                &mut bytes,
+            );
+        }
         None => write_answer(&answer, asked.version, head_only, true, &mut bytes),
     }
     let deadline = worker.reactor.now() + LINGER;

@@ -20,10 +20,10 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
-pub(crate) use ringbolt_core::affinity::Affinity;
 pub(crate) use self::bounds::BACKENDS_MAX;
 pub(crate) use self::problem::Refused;
 pub(crate) use self::value::{backend_address, listen_address};
+pub(crate) use ringbolt_core::affinity::Affinity;
 
 /// A complete configuration.
 #[derive(Clone, Debug, PartialEq)]

@@ -17,7 +17,9 @@ pub(crate) async fn serve(worker: &Worker, mut client: Client) {
         match serve_request(worker, &mut client).await {
             Ok(Next::Request) => {}
             Ok(Next::Close) => return,
-            Ok(Next::Tunnel(upstream, backend)) => return tunnel::open(worker, client.stream, upstream, backend),
+            Ok(Next::Tunnel(upstream, backend)) => {
+                return tunnel::open(worker, client.stream, upstream, backend);
+            }
             Err(error) => return answer::refuse(worker, &mut client, error).await,
         }
     }

@@ -101,7 +101,12 @@ pub(crate) async fn exchange(
 ///
 /// The parsed head is let go, unless the request may have to be sent a second time: a held poll must
 /// not keep it.
-fn upload_of(client: &Client, route: &Route, choice: &Choice<'_>, request: &mut Option<Request<'_>>) -> Relay {
+fn upload_of(
+    client: &Client,
+    route: &Route,
+    choice: &Choice<'_>,
+    request: &mut Option<Request<'_>>,
+) -> Relay {
     let Some(sent) = request else { unreachable!("a request is kept as long as it may be sent again") };
     let context = ForwardContext {
         client: client.address.ip(),

@@ -60,6 +60,10 @@ pub(crate) const LISTEN_BACKLOG: u32 = 65_535;
 /// unanswered probes, or when sent bytes stay unacknowledged for 90 s.
 pub(crate) const SOCKET_OPTIONS: SocketOptions = SocketOptions {
     nodelay: true,
-    keepalive: Some(Keepalive { idle: Duration::from_secs(300), interval: Duration::from_secs(30), count: 3 }),
+    keepalive: Some(Keepalive {
+        idle: Duration::from_secs(300),
+        interval: Duration::from_secs(30),
+        count: 3,
+    }),
     user_timeout: Some(Duration::from_secs(90)),
 };

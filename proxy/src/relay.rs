@@ -68,7 +68,12 @@ impl Whole {
 
 impl Relay {
     /// A relay that sends `head`, then the body. `payload_bytes_max` of `None` sets no bound.
-    pub(crate) fn new(received: Framing, sent: Framing, head: Vec<u8>, payload_bytes_max: Option<u64>) -> Self {
+    pub(crate) fn new(
+        received: Framing,
+        sent: Framing,
+        head: Vec<u8>,
+        payload_bytes_max: Option<u64>,
+    ) -> Self {
         Self {
             reader: BodyReader::new(received),
             writer: BodyWriter::new(sent),

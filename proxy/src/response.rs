@@ -193,7 +193,11 @@ async fn learn(
                 break;
             }
             HandshakeReading::NotAHandshake => break,
-            HandshakeReading::Incomplete if relay.is_done() || relay.held().len() >= HANDSHAKE_BODY_BYTES_MAX => break,
+            HandshakeReading::Incomplete
+                if relay.is_done() || relay.held().len() >= HANDSHAKE_BODY_BYTES_MAX =>
+            {
+                break;
+            }
             HandshakeReading::Incomplete => {}
         }
         let reading = upstream.read(&worker.hot, |input| -> Result<_, RelayError> {
@@ -214,6 +218,8 @@ async fn learn(
 fn body_error(error: &RelayError) -> Error {
     match error {
         RelayError::Target => Error::ClientGone,
-        RelayError::Source | RelayError::Malformed(_) | RelayError::TooLarge | RelayError::Timeout => Error::Broken,
+        RelayError::Source | RelayError::Malformed(_) | RelayError::TooLarge | RelayError::Timeout => {
+            Error::Broken
+        }
     }
 }

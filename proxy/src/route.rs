@@ -44,6 +44,7 @@ impl Route {
 /// 404 when there is neither.
 pub(crate) fn find(worker: &Worker, client: &Client, request: &Request<'_>) -> Result<Route, Error> {
     let snapshot = worker.snapshot();
-    let target = snapshot.find(client.listener, request.head.host(), request.head.path()).ok_or(Answer::NO_ROUTE)?;
+    let target =
+        snapshot.find(client.listener, request.head.host(), request.head.path()).ok_or(Answer::NO_ROUTE)?;
     Ok(Route { snapshot, target })
 }

@@ -9,8 +9,11 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Instant;
 
+use ringbolt_reactor::{
+    BoundListener, Engine, EngineChoice, Listener, Reactor, RingRefusal, available_cores, mailbox,
+    pin_to_core,
+};
 use tokio::sync::oneshot;
-use ringbolt_reactor::{BoundListener, Engine, EngineChoice, Listener, Reactor, RingRefusal, available_cores, mailbox, pin_to_core};
 
 use crate::accept;
 use crate::config::{self, Config};

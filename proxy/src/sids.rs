@@ -63,7 +63,12 @@ impl SidTable {
     }
 
     /// Finds the session's backend and counts one more request in progress, until the guard is dropped.
-    pub(crate) fn begin<'a>(&self, worker: &'a Worker, upstream: usize, sid: &Sid) -> Option<(BackendId, Session<'a>)> {
+    pub(crate) fn begin<'a>(
+        &self,
+        worker: &'a Worker,
+        upstream: usize,
+        sid: &Sid,
+    ) -> Option<(BackendId, Session<'a>)> {
         let key = self.key(upstream, sid);
         let backend = self.shard(key).lock().begin(key, self.tick(worker))?;
         Some((backend, Session { worker, key }))

@@ -73,9 +73,15 @@ impl Snapshot {
         let mut rules = Vec::new();
         for route in &config.routes {
             let Some(upstream) = add(&route.upstream, route.affinity.as_ref()) else { continue };
-            rules.push(Rule { host: route.host.clone(), path: route.path.clone(), engine_io: true, upstream });
+            rules.push(Rule {
+                host: route.host.clone(),
+                path: route.path.clone(),
+                engine_io: true,
+                upstream,
+            });
         }
-        let defaults = config.listeners.iter().map(|listener| add(listener.upstream.as_deref()?, None)).collect();
+        let defaults =
+            config.listeners.iter().map(|listener| add(listener.upstream.as_deref()?, None)).collect();
         Ok(Self {
             routes: Routes::new(&rules)?,
             upstreams: upstreams(config),
@@ -111,8 +117,6 @@ fn upstreams(config: &Config) -> Vec<Upstream> {
     config
         .upstreams
         .values()
-        .map(|upstream| Upstream {
-            backends: upstream.backends.iter().zip(&mut ids).map(backend).collect(),
-        })
+        .map(|upstream| Upstream { backends: upstream.backends.iter().zip(&mut ids).map(backend).collect() })
         .collect()
 }

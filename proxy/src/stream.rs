@@ -72,7 +72,9 @@ impl Reader<'_> {
             self.socket.readable().await;
             let received = hot.with(|buffer| match self.socket.try_recv(buffer) {
                 Ok(0) => Ok(Some(None)),
-                Ok(length) => self.consume_fresh(&mut buffer[..length], &mut consume).map(|value| value.map(Some)),
+                Ok(length) => {
+                    self.consume_fresh(&mut buffer[..length], &mut consume).map(|value| value.map(Some))
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
                 Err(error) => Err(error.into()),
             })?;

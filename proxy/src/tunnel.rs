@@ -214,7 +214,14 @@ pub(crate) fn open(worker: &Worker, client: Stream, upstream: Stream, backend: B
     let table = &worker.tunnels;
     let (client, upstream) = (end_of(client), end_of(upstream));
     let sources = [client.source, upstream.source];
-    let tunnel = Tunnel { client, upstream, backend, first_closed: None, timer: None, active_at: worker.uptime_seconds() };
+    let tunnel = Tunnel {
+        client,
+        upstream,
+        backend,
+        first_closed: None,
+        timer: None,
+        active_at: worker.uptime_seconds(),
+    };
     let index = table.slots.borrow_mut().insert(tunnel).index;
     worker.shared.loads.add(backend);
     worker.connection_began();

@@ -180,7 +180,11 @@ impl Worker {
             Poll::Pending
         });
         if self.reactor.timeout_at(Some(deadline), emptied).await.is_err() {
-            tracing::info!(worker = self.id, connections = self.connections.get(), "drain deadline passed, closing the rest");
+            tracing::info!(
+                worker = self.id,
+                connections = self.connections.get(),
+                "drain deadline passed, closing the rest"
+            );
             tunnel::close_all(self);
         }
     }

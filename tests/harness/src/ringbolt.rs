@@ -157,7 +157,8 @@ impl Ringbolt {
     /// If the kernel does not tell (it does since Linux 4.14).
     #[must_use]
     pub fn memory_bytes(&self) -> u64 {
-        let rollup = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.pid())).expect("memory of the daemon");
+        let rollup =
+            fs::read_to_string(format!("/proc/{}/smaps_rollup", self.pid())).expect("memory of the daemon");
         let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:")).expect("a Pss line");
         let kib: u64 = line.trim().trim_end_matches("kB").trim().parse().expect("kibibytes");
         kib * 1024
