@@ -3,6 +3,7 @@
 //!
 //! Fails if a tunnel keeps a buffer, a future or a pipe while nothing moves, or if an operation is
 //! submitted to the ring that the kernel hands to an io-wq thread.
+#![forbid(unsafe_code)]
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};

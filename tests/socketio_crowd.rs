@@ -3,6 +3,7 @@
 //!
 //! Fails with one backend full and two idle if placement looks at the client's address, with refused clients if it
 //! waits or counts wrongly under load, and with a client that never comes back if a dead backend keeps being chosen.
+#![forbid(unsafe_code)]
 
 use std::time::Duration;
 

@@ -3,6 +3,7 @@
 //!
 //! Fails with 400 `Session ID unknown` if the sid is not learned from one of these forms of the handshake, or not
 //! found where a request carries it; `aborted_poll` fails if a client's abort does not reach the backend at once.
+#![forbid(unsafe_code)]
 
 ringbolt_harness::scenarios! {
     engine1: EngineIo1, Node2, 60 => engine_polling engine_upgrade engine_websocket;

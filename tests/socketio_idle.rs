@@ -3,6 +3,7 @@
 //! Fails with `transport close` after 60 s, or whatever it is set to, if a default timeout cuts a live tunnel or poll.
 //!
 //! A file of its own, so that the minute passes once, for all servers side by side, on any number of cores.
+#![forbid(unsafe_code)]
 
 use std::thread;
 use std::time::Duration;

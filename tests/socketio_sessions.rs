@@ -3,6 +3,7 @@
 //!
 //! Fails with 400 `Session ID unknown` from the wrong backend if requests of one session are spread, and with lost,
 //! doubled or reordered messages if the upgrade, a body or a frame is not passed on as it came.
+#![forbid(unsafe_code)]
 
 ringbolt_harness::scenarios! {
     socketio2: SocketIo2, Node2, 60 =>

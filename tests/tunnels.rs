@@ -3,6 +3,7 @@
 //!
 //! Fails with a wrong or missing byte if early bytes are dropped when the connection becomes a tunnel,
 //! if a full socket loses the rest of a write, or if one FIN closes both directions.
+#![forbid(unsafe_code)]
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -27,6 +28,11 @@ struct Stream {
 impl Stream {
     fn new(seed: u64, length: usize) -> Self {
         Self { state: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1, left: length }
+    }
+
+    /// A number below `limit`.
+    fn below(&mut self, limit: u64) -> usize {
+        usize::try_from(self.next() % limit).expect("the limit is small")
     }
 
     fn next(&mut self) -> u64 {
@@ -57,8 +63,7 @@ struct Plan {
 impl Plan {
     fn new(seed: u64) -> Self {
         let mut dice = Stream::new(seed ^ 0xd1ce, 0);
-        let mut up_to = |limit: u64| usize::try_from(dice.next() % limit).unwrap();
-        let (up, down) = (up_to(200_000), up_to(200_000));
+        let (up, down) = (dice.below(200_000), dice.below(200_000));
         let early = |on: u64, length: usize| if seed & on != 0 { length.min(3_000) } else { 0 };
         Self { seed, up, down, early_up: early(1, up), early_down: early(2, down) }
     }
@@ -76,7 +81,7 @@ impl Plan {
 async fn send(mut socket: OwnedWriteHalf, mut stream: Stream, seed: u64) -> OwnedWriteHalf {
     let mut dice = Stream::new(seed ^ 0x517e, 0);
     while stream.left > 0 {
-        let piece = stream.take(usize::try_from(dice.next() % 20_000).unwrap() + 1);
+        let piece = stream.take(dice.below(20_000) + 1);
         socket.write_all(&piece).await.expect("the far end takes everything");
         tokio::task::yield_now().await;
     }
@@ -106,10 +111,8 @@ async fn read_head(socket: &mut OwnedReadHalf) -> (String, Vec<u8>) {
             let rest = bytes.split_off(end + 4);
             return (String::from_utf8(bytes).expect("a head is text"), rest);
         }
-        let mut buffer = [0; 4096];
-        let length = socket.read(&mut buffer).await.expect("a head arrives");
+        let length = socket.read_buf(&mut bytes).await.expect("a head arrives");
         assert_ne!(length, 0, "closed before the end of the head: {:?}", String::from_utf8_lossy(&bytes));
-        bytes.extend_from_slice(&buffer[..length]);
     }
 }
 

@@ -80,6 +80,11 @@ impl<T> Slab<T> {
         self.len
     }
 
+    /// There is no entry.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
     /// Stores `value` in the lowest chunk with room.
     pub fn insert(&mut self, value: T) -> Key {
         let position = self.find_room();

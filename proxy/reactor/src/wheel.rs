@@ -79,7 +79,7 @@ impl<T> Wheel<T> {
         self.timers.get(id.0)?;
         self.unlink(id.0.index);
         let timer = self.timers.remove(id.0)?;
-        if self.timers.len() == 0 {
+        if self.timers.is_empty() {
             self.next = None;
         }
         Some(timer.payload)
@@ -100,7 +100,7 @@ impl<T> Wheel<T> {
         if self.next.is_none_or(|next| next > now) {
             // Nothing can be due. The wheel must still turn before a bucket's digit passes, which the exact
             // `next` guarantees: no timer lies between here and `now`.
-            if self.timers.len() == 0 {
+            if self.timers.is_empty() {
                 self.elapsed = self.elapsed.max(now);
             }
             return;
