@@ -39,7 +39,8 @@ fn admit(worker: &Rc<Worker>, fd: OwnedFd, address: SocketAddr, listener: Listen
     let connection = Admitted(Rc::clone(worker));
     let Ok(socket) = Socket::register(&worker.reactor, fd) else { return };
     worker.counters().connections_accepted.add(1);
-    let client = Client::new(socket, address, listener);
+    // In a box, because a future holds what it is given more than once.
+    let client = Box::new(Client::new(socket, address, listener));
     worker.reactor.spawn(async move { connection::serve(&connection.0, client).await });
 }
 

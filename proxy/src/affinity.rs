@@ -2,7 +2,7 @@
 
 use ringbolt_core::affinity::{
     self, Affinity, Candidate, Evidence, Handshake, Protocol, Role, Seen, choose_bounded, cookie_value,
-    is_close, key_of_address,
+    is_close, key_of_address, query,
 };
 use ringbolt_core::http::Answer;
 
@@ -44,12 +44,15 @@ pub(crate) struct Choice<'a> {
 pub(crate) fn choose<'a>(
     worker: &'a Worker,
     route: &'a Route,
-    client: &Client,
+    client: &mut Client,
     request: &Request<'_>,
 ) -> Result<Choice<'a>, Error> {
     let affinity = route.affinity();
-    let query = request.engine_io.as_ref().filter(|_| *affinity == Affinity::EngineIo);
-    let role = query.map(|query| query.role(request.head.method_bytes()));
+    let query = if *affinity == Affinity::EngineIo { request.head.query().and_then(query) } else { None };
+    if query.is_some() {
+        client.asked.by_engine_io(&request.head);
+    }
+    let role = query.as_ref().map(|query| query.role(request.head.method_bytes()));
     let known = match &role {
         Some(Role::Session(sid)) => worker.shared.sids.begin(worker, route.upstream_index(), sid),
         _ => None,

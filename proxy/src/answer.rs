@@ -2,7 +2,6 @@
 
 use std::io;
 
-use ringbolt_core::affinity::Protocol;
 use ringbolt_core::http::{
     Answer, Method, RequestHead, Version, WebSocketKey, write_answer, write_engine_io_answer,
 };
@@ -21,21 +20,30 @@ pub(crate) struct Asked {
     pub(crate) keep_alive: bool,
     /// Of a WebSocket upgrade.
     pub(crate) websocket_key: Option<WebSocketKey>,
-    /// The client speaks Engine.IO, and expects errors in its form.
-    engine_io: Option<Protocol>,
+    engine_io: Option<EngineIo>,
+}
+
+/// What an Engine.IO client's answers depend on.
+#[derive(Clone, Debug)]
+struct EngineIo {
+    /// Of the page its script belongs to.
     origin: Option<Box<[u8]>>,
 }
 
 impl Asked {
-    pub(crate) fn of(head: &RequestHead, engine_io: Option<Protocol>) -> Self {
+    pub(crate) fn of(head: &RequestHead) -> Self {
         Self {
             method: head.method(),
             version: head.version(),
             keep_alive: head.keep_alive(),
             websocket_key: head.websocket_key(),
-            engine_io,
-            origin: engine_io.and_then(|_| head.field(b"origin")).map(Box::from),
+            engine_io: None,
         }
+    }
+
+    /// Notes that the client speaks Engine.IO, and expects errors in its form.
+    pub(crate) fn by_engine_io(&mut self, head: &RequestHead) {
+        self.engine_io = Some(EngineIo { origin: head.field(b"origin").map(Box::from) });
     }
 }
 
@@ -57,16 +65,9 @@ pub(crate) async fn refuse(worker: &Worker, client: &mut Client, error: Error) {
     let asked = &client.asked;
     let mut bytes = Vec::new();
     let head_only = asked.method == Method::Head;
-    match asked.engine_io {
-        Some(_) => {
-            write_engine_io_answer(
-                &answer,
-                asked.version,
-                head_only,
-                true,
-                asked.origin.as_deref(),
-                &mut bytes,
-            );
+    match &asked.engine_io {
+        Some(EngineIo { origin }) => {
+            write_engine_io_answer(&answer, asked.version, head_only, true, origin.as_deref(), &mut bytes);
         }
         None => write_answer(&answer, asked.version, head_only, true, &mut bytes),
     }

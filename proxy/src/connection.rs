@@ -12,7 +12,7 @@ use crate::worker::Worker;
 use crate::{affinity, answer, connect, forward, request, route, tunnel};
 
 /// Serves one client until it closes, times out, is refused or becomes a tunnel.
-pub(crate) async fn serve(worker: &Worker, mut client: Client) {
+pub(crate) async fn serve(worker: &Worker, mut client: Box<Client>) {
     loop {
         match serve_request(worker, &mut client).await {
             Ok(Next::Request) => {}
@@ -27,10 +27,10 @@ pub(crate) async fn serve(worker: &Worker, mut client: Client) {
 
 /// The path of one request.
 async fn serve_request(worker: &Worker, client: &mut Client) -> Result<Next, Error> {
-    let Some(request) = request::read(worker, client).await? else { return Ok(Next::Close) };
-    let route = route::find(worker, client, &request)?;
-    let mut choice = affinity::choose(worker, &route, client, &request)?;
-    let mut request = Some(request);
+    let mut request = request::read(worker, client).await?;
+    let Some(first) = &request else { return Ok(Next::Close) };
+    let route = route::find(worker, client, first)?;
+    let mut choice = affinity::choose(worker, &route, client, first)?;
     loop {
         let connection = connect::open(worker, &route, &mut choice).await?;
         match forward::exchange(worker, client, &route, &choice, connection, &mut request).await {

@@ -68,14 +68,14 @@ pub(crate) async fn exchange(
     request: &mut Option<Request<'_>>,
 ) -> Result<Next, Error> {
     let Connection { mut stream, backend, reused, in_flight } = connection;
-    let upload = upload_of(client, route, choice, request);
+    let mut upload = upload_of(client, route, choice, request);
     let Client { stream: client_stream, asked, .. } = client;
     let (answered, uploaded) = (Cell::new(false), Cell::new(false));
     let exchange = Exchange { worker, route, choice, asked, answered, uploaded };
     let (mut from_client, to_client) = client_stream.split();
     let (mut from_upstream, to_upstream) = stream.split();
     let received = {
-        let sending = pin!(send_request(upload, &mut from_client, to_upstream, to_client, &exchange));
+        let sending = pin!(send_request(&mut upload, &mut from_client, to_upstream, to_client, &exchange));
         let receiving = pin!(response::receive(&mut from_upstream, to_client, &exchange));
         match select(receiving, sending).await {
             Either::Left(received) => received,
@@ -128,7 +128,7 @@ const ADDED_BYTES_USUAL: usize = 192;
 
 /// Sends the request, then watches for the client to go away. Ends only with an error.
 async fn send_request(
-    mut upload: Relay,
+    upload: &mut Relay,
     client: &mut Reader<'_>,
     upstream: &Socket,
     client_socket: &Socket,
@@ -144,7 +144,6 @@ async fn send_request(
         Err(RelayError::Target) => {}
         Err(error) => return upload_error(error, exchange),
     }
-    drop(upload);
     client_socket.read_closed().await;
     Error::ClientGone
 }

@@ -3,7 +3,6 @@
 use std::future::poll_fn;
 use std::task::Poll;
 
-use ringbolt_core::affinity::{Query, query};
 use ringbolt_core::http::{Answer, Framing, Method, RequestHead, Upgrade};
 
 use crate::affinity::Choice;
@@ -19,8 +18,6 @@ use crate::worker::Worker;
 #[derive(Debug)]
 pub(crate) struct Request<'a> {
     pub(crate) head: Spare<'a, RequestHead>,
-    /// What the query says, if it is an Engine.IO request.
-    pub(crate) engine_io: Option<Query>,
 }
 
 impl Request<'_> {
@@ -63,11 +60,10 @@ pub(crate) async fn read<'a>(worker: &'a Worker, client: &mut Client) -> Result<
         Err(_) => return Err(Answer::REQUEST_TIMEOUT.into()),
     }
     client.requests = client.requests.saturating_add(1);
-    let engine_io = head.query().and_then(query);
-    client.asked = Asked::of(&head, engine_io.map(|query| query.protocol));
+    client.asked = Asked::of(&head);
     worker.counters().requests.of(label::Method::of(head.method_bytes())).add(1);
     check(worker, &head)?;
-    Ok(Some(Request { head, engine_io }))
+    Ok(Some(Request { head }))
 }
 
 /// Waits for the first byte of a request; `false` if none comes in time or the worker drains.

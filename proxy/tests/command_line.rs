@@ -1,6 +1,7 @@
 //! The command line keeps its promises: texts, streams and exit codes of the real program.
 //!
 //! Fails when a script, a service manager or an operator would no longer understand the daemon.
+#![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};

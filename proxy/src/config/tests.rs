@@ -57,6 +57,22 @@ fn four_lines_are_a_complete_configuration() {
 }
 
 #[test]
+fn every_key_is_documented() {
+    let document = fs::read_to_string(golden::path("../docs/configuration.md")).unwrap();
+    let complete: toml::Table = include_str!("complete.toml").parse().unwrap();
+    for (section, content) in &complete {
+        let tables = match content {
+            toml::Value::Table(table) if section == "upstream" => table.values().collect(),
+            toml::Value::Array(tables) => tables.iter().collect(),
+            table => vec![table],
+        };
+        for key in tables.into_iter().filter_map(toml::Value::as_table).flat_map(toml::Table::keys) {
+            assert!(document.contains(&format!("\n| `{key}` |")), "{section}.{key} has no row");
+        }
+    }
+}
+
+#[test]
 fn every_documented_key_is_read() {
     let config = parsed(include_str!("complete.toml"));
     let workers = Workers { count: Some(2), engine: Engine::Epoll, pin: false };
