@@ -1,6 +1,8 @@
 //! Reading one request head from a client.
 
-use std::future::poll_fn;
+use std::cell::Cell;
+use std::future::{Future as _, poll_fn};
+use std::pin::pin;
 use std::task::Poll;
 
 use ringbolt_core::http::{Answer, Framing, Method, RequestHead, Upgrade};
@@ -40,25 +42,7 @@ fn is_safe_without_body(head: &RequestHead) -> bool {
 /// The refusal of a head that breaks a rule or a limit; 408 if it does not arrive in time.
 pub(crate) async fn read<'a>(worker: &'a Worker, client: &mut Client) -> Result<Option<Request<'a>>, Error> {
     client.asked = Asked::default();
-    if !is_begun(worker, client).await {
-        return Ok(None);
-    }
-    let snapshot = worker.snapshot();
-    let mut head = worker.request_heads.take();
-    let mut reader = client.stream.reader();
-    let reading = reader.read(&worker.hot, |input| -> Result<_, Error> {
-        Ok(match head.parse(input, &snapshot.head_limits)? {
-            Some(length) => Consumed::Done(length, ()),
-            None => Consumed::More(0),
-        })
-    });
-    let deadline = worker.reactor.now() + snapshot.timeouts.request_head;
-    match worker.reactor.timeout_at(Some(deadline), reading).await {
-        Ok(Ok(Some(()))) => {}
-        Ok(Ok(None)) => return Ok(None),
-        Ok(Err(error)) => return Err(error),
-        Err(_) => return Err(Answer::REQUEST_TIMEOUT.into()),
-    }
+    let Some(head) = read_head(worker, client).await? else { return Ok(None) };
     client.requests = client.requests.saturating_add(1);
     client.asked = Asked::of(&head);
     worker.counters().requests.of(label::Method::of(head.method_bytes())).add(1);
@@ -66,23 +50,52 @@ pub(crate) async fn read<'a>(worker: &'a Worker, client: &mut Client) -> Result<
     Ok(Some(Request { head }))
 }
 
-/// Waits for the first byte of a request; `false` if none comes in time or the worker drains.
-///
-/// The first request of a connection has to come as soon as its head would have to, later ones within
-/// the keep-alive timeout.
-async fn is_begun(worker: &Worker, client: &Client) -> bool {
-    if !client.stream.unread.is_empty() {
-        return true;
-    }
-    let begun = poll_fn(|context| match client.stream.socket.poll_readable(context) {
-        Poll::Ready(()) => Poll::Ready(true),
-        Poll::Pending if worker.is_draining() => Poll::Ready(false),
+/// What came of waiting for the first byte of a head.
+enum Beginning<T> {
+    /// The whole head, or the end of the connection.
+    Read(T),
+    /// The first of it: the rest has to follow in time.
+    Begun,
+    /// Nothing, and the worker drains.
+    Drained,
+}
+
+/// Waits for a head and reads it. The first one of a connection has to begin as soon as it would have
+/// to be complete, later ones within the keep-alive timeout; then each has its own time to arrive.
+async fn read_head<'a>(
+    worker: &'a Worker,
+    client: &mut Client,
+) -> Result<Option<Spare<'a, RequestHead>>, Error> {
+    let snapshot = worker.snapshot();
+    let timeouts = &snapshot.timeouts;
+    let timeout = if client.requests == 0 { timeouts.request_head } else { timeouts.keep_alive };
+    // A socket may claim to be readable when it is not: only a byte begins a request.
+    let begun = Cell::new(!client.stream.unread.is_empty());
+    let mut reader = client.stream.reader();
+    let mut reading = pin!(reader.read(&worker.hot, |input| -> Result<_, Error> {
+        begun.set(true);
+        // Taken only now: a request that is waited for holds no memory.
+        let mut head = worker.request_heads.take();
+        Ok(match head.parse(input, &snapshot.head_limits)? {
+            Some(length) => Consumed::Done(length, head),
+            None => Consumed::More(0),
+        })
+    }));
+    let beginning = poll_fn(|context| match reading.as_mut().poll(context) {
+        Poll::Ready(read) => Poll::Ready(Beginning::Read(read)),
+        Poll::Pending if begun.get() => Poll::Ready(Beginning::Begun),
+        Poll::Pending if worker.is_draining() => Poll::Ready(Beginning::Drained),
         Poll::Pending => Poll::Pending,
     });
-    let timeouts = &worker.snapshot().timeouts;
-    let timeout = if client.requests == 0 { timeouts.request_head } else { timeouts.keep_alive };
-    let deadline = worker.reactor.now() + timeout;
-    worker.reactor.timeout_at(Some(deadline), begun).await.unwrap_or(false)
+    match worker.reactor.timeout_at(Some(worker.reactor.now() + timeout), beginning).await {
+        Ok(Beginning::Read(read)) => read,
+        Ok(Beginning::Begun) => {
+            let deadline = worker.reactor.now() + timeouts.request_head;
+            let rest = worker.reactor.timeout_at(Some(deadline), reading).await;
+            rest.unwrap_or(Err(Answer::REQUEST_TIMEOUT.into()))
+        }
+        Ok(Beginning::Drained) | Err(_) => Ok(None),
+    }
 }
 
 /// Refuses what is legal and still cannot be served.
