@@ -116,8 +116,8 @@ async fn read_head<'a>(
                 let mut last = begin(&head, exchange);
                 let mut used = length;
                 if !last.holds {
-                    exchange.answered.set(true);
                     used += last.relay.step(&mut input[length..], client).map_err(HeadError::Body)?;
+                    exchange.answered.set(true);
                 }
                 Ok(Consumed::Done(used, Head::Final(last)))
             }
@@ -129,7 +129,7 @@ async fn read_head<'a>(
         Ok(Ok(None) | Err(HeadError::Upstream)) if silent => Err(Error::Stale),
         Ok(Ok(None) | Err(HeadError::Upstream)) => Err(Answer::BACKEND_CLOSED.into()),
         Ok(Err(HeadError::Bad(bad))) => Err(Answer::from(bad).into()),
-        Ok(Err(HeadError::Body(error))) => Err(body_error(&error)),
+        Ok(Err(HeadError::Body(error))) => Err(unsent_error(&error)),
         Err(_) => Err(Answer::BACKEND_SILENT.into()),
     }
 }
@@ -205,13 +205,23 @@ async fn learn(
         });
         match worker.reactor.timeout_at(Some(deadline), reading).await {
             Ok(Ok(Some(()))) => {}
-            // The rest of the way finds the same end or fault again and deals with it.
-            Ok(Ok(None) | Err(_)) => break,
+            // The rest of the way finds the end again and deals with it.
+            Ok(Ok(None)) => break,
+            Ok(Err(error)) => return Err(unsent_error(&error)),
             Err(_) => return Err(Answer::BACKEND_SILENT.into()),
         }
     }
     exchange.answered.set(true);
     relay.release(client).map_err(|error| body_error(&error))
+}
+
+/// What a body that could not be relayed means for a client that has nothing of the answer yet.
+fn unsent_error(error: &RelayError) -> Error {
+    match error {
+        RelayError::Malformed(_) => Answer::BACKEND_BODY.into(),
+        RelayError::Source => Answer::BACKEND_CLOSED.into(),
+        RelayError::Target | RelayError::TooLarge | RelayError::Timeout => body_error(error),
+    }
 }
 
 /// What a body that could not be relayed means for a client that has its head.

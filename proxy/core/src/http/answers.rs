@@ -35,6 +35,8 @@ impl Answer {
     );
     /// No backend accepted a connection.
     pub const BACKEND_REFUSED: Self = Self::new(502, "backend refused the connection");
+    /// A backend broke the rules of its body's framing before anything of its answer had left.
+    pub const BACKEND_BODY: Self = Self::new(502, "backend sent a malformed body");
     /// A backend closed before it had answered.
     pub const BACKEND_CLOSED: Self = Self::new(502, "backend closed the connection before it answered");
     /// No backend may take a new session or request: all are down or draining.

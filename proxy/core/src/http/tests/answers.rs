@@ -87,6 +87,7 @@ fn reasons_need_no_escaping_and_statuses_have_a_phrase() {
         Answer::BODY_TOO_LARGE,
         Answer::UPGRADE_DOWNGRADED,
         Answer::BACKEND_REFUSED,
+        Answer::BACKEND_BODY,
         Answer::BACKEND_CLOSED,
         Answer::NO_BACKEND,
         Answer::SESSIONS_FULL,
