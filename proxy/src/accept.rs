@@ -16,12 +16,22 @@ use crate::worker::Worker;
 
 /// Accepts until the worker drains; dropping the listener then closes the port.
 pub(crate) async fn run(worker: Rc<Worker>, listener: Listener, id: ListenerId) {
+    let mut exhausted = false;
     while let Some(accepted) = worker.unless_draining(listener.accept()).await {
         match accepted {
-            Ok((fd, address)) => admit(&worker, fd, address, id),
+            Ok((fd, address)) => {
+                exhausted = false;
+                admit(&worker, fd, address, id);
+            }
             Err(error) if is_exhausted(&error) => {
                 worker.counters().connections_refused.of(label::RefusedConnection::Descriptors).add(1);
-                tracing::warn!(%error, "cannot accept, pausing the listener; raise LimitNOFILE or lower limits.connections");
+                // Once for each time it begins, not for each attempt.
+                if !std::mem::replace(&mut exhausted, true) {
+                    tracing::warn!(
+                        %error,
+                        "cannot accept, pausing; raise LimitNOFILE or lower limits.connections"
+                    );
+                }
                 worker.unless_draining(worker.reactor.sleep_until(worker.reactor.now() + ACCEPT_PAUSE)).await;
             }
             // The client gave up between connecting and our accept: accept(2), "Error handling".

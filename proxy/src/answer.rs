@@ -3,7 +3,7 @@
 use std::io;
 
 use ringbolt_core::http::{
-    Answer, Method, RequestHead, Version, WebSocketKey, write_answer, write_engine_io_answer,
+    Answer, Framing, Method, RequestHead, Version, WebSocketKey, write_answer, write_engine_io_answer,
 };
 
 use crate::client::Client;
@@ -18,6 +18,8 @@ pub(crate) struct Asked {
     pub(crate) method: Method,
     pub(crate) version: Version,
     pub(crate) keep_alive: bool,
+    /// Nothing of the request follows its head.
+    bodiless: bool,
     /// Of a WebSocket upgrade.
     pub(crate) websocket_key: Option<WebSocketKey>,
     engine_io: Option<EngineIo>,
@@ -36,6 +38,7 @@ impl Asked {
             method: head.method(),
             version: head.version(),
             keep_alive: head.keep_alive(),
+            bodiless: matches!(head.framing(), Framing::None | Framing::Length(0)),
             websocket_key: head.websocket_key(),
             engine_io: None,
         }
@@ -47,38 +50,44 @@ impl Asked {
     }
 }
 
-/// Tells the client why its request failed, if it can still be told, and ends its connection.
-pub(crate) async fn refuse(worker: &Worker, client: &mut Client, error: Error) {
+/// Tells the client why its request failed, if it can still be told. `true`: its connection goes on.
+///
+/// It ends when the rest of the request is still to come or cannot be told from the next one.
+pub(crate) async fn refuse(worker: &Worker, client: &mut Client, error: Error) -> bool {
     let answer = match error {
         Error::Answer(answer) => answer,
         Error::Stale => Answer::BACKEND_CLOSED,
         Error::Broken => {
             // Without the reset a close-delimited answer would look complete.
             client.stream.socket.set_linger_zero();
-            return;
+            return false;
         }
-        Error::ClientGone => return,
+        Error::ClientGone => return false,
     };
     let counters = worker.counters();
     counters.responses.of(label::StatusClass::of(answer.status)).add(1);
     counters.answers.of(label::AnswerStatus::of(answer.status)).add(1);
     let asked = &client.asked;
+    let close = !(asked.keep_alive && asked.bodiless) || worker.is_draining();
     let mut bytes = Vec::new();
     let head_only = asked.method == Method::Head;
     match &asked.engine_io {
         Some(EngineIo { origin }) => {
-            write_engine_io_answer(&answer, asked.version, head_only, true, origin.as_deref(), &mut bytes);
+            write_engine_io_answer(&answer, asked.version, head_only, close, origin.as_deref(), &mut bytes);
         }
-        None => write_answer(&answer, asked.version, head_only, true, &mut bytes),
+        None => write_answer(&answer, asked.version, head_only, close, &mut bytes),
     }
     let deadline = worker.reactor.now() + LINGER;
     let telling = async {
         client.stream.socket.send_all(&bytes).await?;
+        if !close {
+            return Ok(());
+        }
         client.stream.socket.shutdown_write()?;
         read_away(worker, client).await
     };
-    // Whether the client read its answer or not, this is the end.
-    let _ = worker.reactor.timeout_at(Some(deadline), telling).await;
+    let told = worker.reactor.timeout_at(Some(deadline), telling).await;
+    !close && matches!(told, Ok(Ok(())))
 }
 
 /// Throws away what the client still sends: closing on unread bytes would reset the connection, and

@@ -20,7 +20,11 @@ pub(crate) async fn serve(worker: &Worker, mut client: Box<Client>) {
             Ok(Next::Tunnel(upstream, backend)) => {
                 return tunnel::open(worker, client.stream, upstream, backend);
             }
-            Err(error) => return answer::refuse(worker, &mut client, error).await,
+            Err(error) => {
+                if !answer::refuse(worker, &mut client, error).await {
+                    return;
+                }
+            }
         }
     }
 }

@@ -18,8 +18,10 @@ pub(crate) const TUNNEL_BYTES_PER_TURN: usize = 4 * HOT_BUFFER_BYTES;
 /// Tunnels of one worker: a token holds 31 bits of slot index. At the limit the upgrade is answered 503.
 pub(crate) const TUNNELS_PER_WORKER_MAX: usize = 1 << 24;
 
-/// Idle upstream connections kept for one backend by one worker. The oldest is closed at the limit.
-pub(crate) const POOL_PER_BACKEND_MAX: usize = 128;
+/// Idle upstream connections kept for one backend by one worker: as many requests as it may have had
+/// in flight to a busy backend, so that a steady load does not connect anew. Each holds a descriptor for
+/// at most `timeouts.upstream_keep_alive`. The oldest is closed at the limit.
+pub(crate) const POOL_PER_BACKEND_MAX: usize = 1024;
 
 /// Backends a request is offered to when connecting fails. Each further one would find the same
 /// outage and make the client wait longer.

@@ -189,7 +189,10 @@ impl Relay {
         target: &Socket,
         timeout: Duration,
     ) -> Result<(), RelayError> {
-        self.flush(worker, target, timeout).await?;
+        // A head goes out together with the bytes behind it, if they are here already.
+        if self.is_done() || !source.has_unread() {
+            self.flush(worker, target, timeout).await?;
+        }
         while !self.is_done() {
             let deadline = worker.reactor.now() + timeout;
             let read = source.read(&worker.hot, |input| -> Result<_, RelayError> {
