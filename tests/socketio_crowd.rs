@@ -10,9 +10,9 @@ use std::time::Duration;
 use ringbolt_harness::{Backends, Client, Kind, Lane, Options, Ringbolt, Scenario};
 
 ringbolt_harness::scenarios! {
-    socketio2: SocketIo2, Node2, 120 => crowd crowd_polling;
-    socketio4: SocketIo4, Node4, 120 => crowd crowd_polling;
-    python: Python, Node4, 120 => crowd crowd_polling;
+    socketio2: SocketIo2, Node2, 120 => crowd crowd_polling crowd_websocket;
+    socketio4: SocketIo4, Node4, 120 => crowd crowd_polling crowd_websocket;
+    python: Python, Node4, 120 => crowd crowd_polling crowd_websocket;
 }
 
 /// Backends of its own, because the scenario ends two of them.

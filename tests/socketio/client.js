@@ -1,9 +1,10 @@
 // Runs one scenario with unmodified clients against one or more addresses, and judges it.
 //
-//   node client.js SCENARIO --lane NAME=URL [--lane NAME=URL ...] [--version 2|3|4] [--eio 3] [--eio 4] [--backends N]
-//                          [--limit SECONDS]
+//   node client.js SCENARIO --lane NAME=URL [--lane NAME=URL ...] [--version 2|3|4] [--eio 3] [--eio 4]
+//                          [--backend URL ...] [--limit SECONDS]
 //
-// --version is the client's, --eio each protocol generation the server speaks, --backends how many stand behind a lane.
+// --version is the client's, --eio each protocol generation the server speaks, --backend the
+// servers behind a lane, for how many there are and for asking them directly; without it the lane itself is one.
 //
 // A lane is one way to the same kind of backends: direct, or through a proxy in one of its shapes. Lanes run side by
 // side in this process (node is dear to start), or one after the other where a scenario says so. Prints one line of
@@ -27,7 +28,7 @@ function parse() {
       version: { type: "string", default: "4" },
       eio: { type: "string", multiple: true, default: ["4"] },
       lane: { type: "string", multiple: true, default: [] },
-      backends: { type: "string", default: "1" },
+      backend: { type: "string", multiple: true },
       limit: { type: "string", default: "30" },
     },
   });
@@ -43,7 +44,7 @@ function parse() {
     lanes,
     version: Number(values.version),
     generations: values.eio.map(Number),
-    backends: Number(values.backends),
+    backends: values.backend,
     limit_ms: Number(values.limit) * 1000,
   };
 }
@@ -52,7 +53,7 @@ function parse() {
 async function judge(scenario, context, lane) {
   const started = Date.now();
   try {
-    const found = await scenario.run({ ...context, url: lane.url });
+    const found = await scenario.run({ ...context, backends: context.backends ?? [lane.url], url: lane.url });
     return { lane: lane.name, ok: true, ms: Date.now() - started, found };
   } catch (error) {
     return { lane: lane.name, ok: false, ms: Date.now() - started, error: describe(error) };

@@ -4,7 +4,8 @@
 //   node server.js engine1|engine3|engine6  engine.io alone
 //
 // Prints {"port":N} once it listens, and ends when its standard input ends, so that it never outlives the test that
-// started it. BACKEND_NAME is the name it answers to `whoami`. It knows nothing of the proxy.
+// started it. BACKEND_NAME is the name it answers to `whoami`. It knows nothing of the proxy. GET /session?id=SID tells
+// a scenario, directly and not through the proxy, what the server thinks of a session.
 "use strict";
 
 const http = require("http");
@@ -25,11 +26,15 @@ const PATHS = {
 /// Options of every path: room for 1 MB payloads, and compressed frames for clients that ask for them.
 const COMMON = { maxHttpBufferSize: 1e7, perMessageDeflate: { threshold: 0 } };
 
+/// The Engine.IO servers of this process.
+const engines = [];
+
 function serveSocketIo(version, server) {
   const { Server } = version === 2 ? { Server: require("socket.io-v2") } : require(`socket.io-v${version}`);
   for (const [path, options] of Object.entries(PATHS)) {
     const later = version === 2 ? {} : { allowEIO3: true, cors: { origin: true, credentials: true } };
     const io = new Server(server, { path, serveClient: false, ...COMMON, ...later, ...options });
+    engines.push(io.engine);
     for (const namespace of ["/", "/admin"]) {
       io.of(namespace).on("connection", (socket) => serveSocket(io.of(namespace), socket));
     }
@@ -75,8 +80,16 @@ function serveEngineIo(generation, server) {
   });
 }
 
+/// {known, held}: whether the session lives, and whether a poll of it waits for something to say.
+function describeSession(request, response) {
+  const sid = new URL(request.url, "http://localhost").searchParams.get("id");
+  const session = engines.map((engine) => engine.clients[sid]).find(Boolean);
+  const { name, writable } = session?.transport ?? {};
+  response.end(JSON.stringify({ known: session !== undefined, held: name === "polling" && writable === true }));
+}
+
 const kind = process.argv[2];
-const server = http.createServer((_, response) => response.writeHead(404).end());
+const server = http.createServer(describeSession);
 if (/^engine[136]$/.test(kind)) serveEngineIo(Number(kind.slice("engine".length)), server);
 else if (/^[234]$/.test(kind)) serveSocketIo(Number(kind), server);
 else throw new Error(`unknown kind ${kind}: 2, 3, 4, engine1, engine3 or engine6`);

@@ -120,6 +120,12 @@ impl Backends {
     pub fn processes(&self) -> &[Process] {
         &self.processes
     }
+
+    /// What the servers wrote beyond their ports: warnings, and the trace of one that died.
+    pub(crate) fn account(&self) -> String {
+        let said = |process: &Process| process.output().split_once('\n').map(|(_, rest)| rest.to_owned());
+        self.processes.iter().filter_map(said).map(|rest| format!("\na backend wrote:\n{rest}")).collect()
+    }
 }
 
 fn port_of(line: &str) -> Option<u16> {

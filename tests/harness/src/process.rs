@@ -176,3 +176,64 @@ impl Output {
         self.changed.notify_all();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::socketio_folder;
+
+    const LIMIT: Duration = Duration::from_secs(30);
+
+    fn shell(script: &str) -> Process {
+        Process::spawn("shell", Command::new("sh").args(["-c", script]))
+    }
+
+    #[test]
+    fn lines_of_both_streams_are_found() {
+        let process = shell("echo first; echo second >&2");
+        process.line("second line", LIMIT, |line| (line == "second").then_some(()));
+        process.line("first line", LIMIT, |line| (line == "first").then_some(()));
+    }
+
+    #[test]
+    #[should_panic(expected = "shell: no greeting: its output ended; it wrote:\ngood bye")]
+    fn a_line_that_cannot_come_any_more_is_not_waited_for() {
+        shell("echo good bye").line("greeting", LIMIT, |line| (line == "hello").then_some(()));
+    }
+
+    #[test]
+    #[should_panic(expected = "shell: no greeting: 50ms passed")]
+    fn a_line_is_waited_for_within_the_limit() {
+        shell("read forever").line("greeting", Duration::from_millis(50), |_| None::<()>);
+    }
+
+    #[test]
+    #[should_panic(expected = "shell: still running after 50ms")]
+    fn an_end_is_waited_for_within_the_limit() {
+        shell("read forever").wait(Duration::from_millis(50));
+    }
+
+    #[test]
+    fn a_dropped_process_is_gone() {
+        let process = shell("read forever");
+        let folder = format!("/proc/{}", process.pid());
+        assert!(std::fs::exists(&folder).unwrap());
+        drop(process);
+        assert!(!std::fs::exists(&folder).unwrap());
+    }
+
+    #[test]
+    fn the_filter_refuses_io_uring_and_nothing_else() {
+        let script = "import ctypes\n\
+            call = ctypes.CDLL(None, use_errno=True).syscall\n\
+            for number in range(423, 430):\n    call(number, -1, 0)\n    print(number, ctypes.get_errno() == 1)";
+        let filter = socketio_folder().join("without_io_uring.py");
+        let mut command = Command::new("python3");
+        command.arg(filter).args(["--", "python3", "-c", script]);
+        let mut process = Process::spawn("filter", &mut command);
+        assert!(process.wait(LIMIT).success(), "{}", process.whole_output());
+        let output = process.whole_output();
+        let refused: Vec<&str> = output.lines().filter_map(|line| line.strip_suffix(" True")).collect();
+        assert_eq!(refused, ["425", "426", "427"]);
+    }
+}

@@ -61,7 +61,8 @@ impl Scenario<'_> {
         let mut process = Process::spawn(format!("client of {}", self.name), &mut command);
         let status = process.wait(self.limit + START_LIMIT);
         let output = process.whole_output();
-        assert!(status.success(), "{} with {:?}: {}", self.name, self.client, account(&output));
+        let Self { name, client, .. } = self;
+        assert!(status.success(), "{name} with {client:?}: {}{}", account(&output), backends.account());
     }
 
     fn command(self, backends: &Backends) -> Command {
@@ -77,7 +78,9 @@ impl Scenario<'_> {
         };
         let mut command = Command::new("node");
         command.args(["client.js", self.name, "--version", version]);
-        command.arg("--backends").arg(backends.addresses().len().to_string());
+        for address in backends.addresses() {
+            command.arg("--backend").arg(format!("http://{address}"));
+        }
         for generation in backends.kind().generations() {
             command.arg("--eio").arg(generation.to_string());
         }

@@ -15,12 +15,12 @@ async function crowd(context, options) {
   await Promise.all(
     clients.map(async (client, index) => {
       assert.equal(await client.ask("echo", index), index);
-      if (!options) await client.upgraded();
+      if (options.transports === undefined) await client.upgraded();
       const { backend } = await client.ask("whoami");
       sessions[backend] = (sessions[backend] ?? 0) + 1;
     }),
   );
-  const most = (CLIENTS / context.backends) * SHARE_MAX;
+  const most = (CLIENTS / context.backends.length) * SHARE_MAX;
   for (const [backend, count] of Object.entries(sessions)) {
     assert.ok(count <= most, `${backend} holds ${count} of ${CLIENTS} sessions: ${JSON.stringify(sessions)}`);
   }
@@ -53,7 +53,8 @@ async function reconnect(context) {
 }
 
 module.exports = {
-  crowd: { run: (context) => crowd(context), oneLaneAtATime: true },
+  crowd: { run: (context) => crowd(context, {}), oneLaneAtATime: true },
   crowd_polling: { run: (context) => crowd(context, { transports: ["polling"] }), oneLaneAtATime: true },
+  crowd_websocket: { run: (context) => crowd(context, { transports: ["websocket"] }), oneLaneAtATime: true },
   reconnect: { run: reconnect, oneLaneAtATime: true },
 };
