@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use ringbolt_core::affinity::{Affinity, BackendId, seed_of_name};
 use ringbolt_core::http::HeadLimits;
 use ringbolt_core::limits::{FIELDS_MAX, TARGET_BYTES_MAX};
-use ringbolt_core::route::{RouteError, Routes, Rule, UpstreamId};
+use ringbolt_core::route::{RouteError, Routes, Rule, TargetId};
 
 use crate::config::{self, BackendState, Config};
 
@@ -51,7 +51,7 @@ pub(crate) struct Snapshot {
     /// By route, and behind them the listeners' defaults.
     pub(crate) targets: Vec<Target>,
     /// By listener: where requests go that no route matches.
-    defaults: Vec<Option<UpstreamId>>,
+    defaults: Vec<Option<TargetId>>,
     pub(crate) head_limits: HeadLimits,
     pub(crate) body_bytes_max: Option<u64>,
     pub(crate) timeouts: config::Timeouts,
@@ -68,17 +68,12 @@ impl Snapshot {
             let upstream = config.upstreams.keys().position(|known| known == name)?;
             let affinity = affinity.unwrap_or(&config.upstreams[name].affinity).clone();
             targets.push(Target { upstream, affinity });
-            u32::try_from(targets.len() - 1).ok().map(UpstreamId)
+            u32::try_from(targets.len() - 1).ok().map(TargetId)
         };
         let mut rules = Vec::new();
         for route in &config.routes {
-            let Some(upstream) = add(&route.upstream, route.affinity.as_ref()) else { continue };
-            rules.push(Rule {
-                host: route.host.clone(),
-                path: route.path.clone(),
-                engine_io: true,
-                upstream,
-            });
+            let Some(target) = add(&route.upstream, route.affinity.as_ref()) else { continue };
+            rules.push(Rule { host: route.host.clone(), path: route.path.clone(), target });
         }
         let defaults =
             config.listeners.iter().map(|listener| add(listener.upstream.as_deref()?, None)).collect();
@@ -99,7 +94,7 @@ impl Snapshot {
 
     /// Index of the target of a request of this host and path; `None`: it has none.
     pub(crate) fn find(&self, listener: ListenerId, host: &[u8], path: &[u8]) -> Option<usize> {
-        Some(self.routes.find(host, path, self.defaults[listener.0])?.upstream.index())
+        self.routes.find(host, path).or(self.defaults[listener.0]).map(TargetId::index)
     }
 }
 

@@ -1,8 +1,8 @@
-//! Host and path to upstream.
+//! Host and path to target.
 //!
 //! The most specific host that has a rule for the path wins: an exact name, then the longest wildcard,
-//! then rules for any host. Among the rules of that host the longest path wins. Where none matches, the
-//! listener's default upstream takes the request.
+//! then rules for any host. Among the rules of that host the longest path wins. What a target is, and what
+//! happens where no rule matches, is the caller's business.
 //!
 //! Paths match whole segments, as in Kubernetes' `Prefix`: `/app` and `/app/` are the same rule, and take
 //! `/app`, `/app/` and `/app/x` but not `/apple`. (nginx and HAProxy compare bytes, and `/apple` is a known
@@ -21,12 +21,12 @@ use crate::limits::HOST_BYTES_MAX;
 #[cfg(test)]
 mod tests;
 
-/// One upstream, by a number of the caller's.
+/// What a rule leads to, by a number of the caller's.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct UpstreamId(pub u32);
+pub struct TargetId(pub u32);
 
-impl UpstreamId {
-    /// The number, for an array by upstream.
+impl TargetId {
+    /// The number, for an array by target.
     #[must_use]
     pub const fn index(self) -> usize {
         self.0 as usize
@@ -40,19 +40,8 @@ pub struct Rule {
     pub host: Option<String>,
     /// Path whose segments the request's path begins with. `/` is any path.
     pub path: String,
-    /// Requests of this route may be Engine.IO's.
-    pub engine_io: bool,
     /// Where they go.
-    pub upstream: UpstreamId,
-}
-
-/// Where a request goes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Route {
-    /// The upstream.
-    pub upstream: UpstreamId,
-    /// The query decides whether it is an Engine.IO request; else it is none.
-    pub engine_io: bool,
+    pub target: TargetId,
 }
 
 /// A rule that cannot be. `rule` is its index.
@@ -89,7 +78,7 @@ struct Host {
 struct Path {
     /// Without its final slashes.
     prefix: Box<[u8]>,
-    route: Route,
+    target: TargetId,
     /// Index of the rule.
     rule: usize,
 }
@@ -107,19 +96,15 @@ impl Routes {
         Ok(routes)
     }
 
-    /// The route of a request to `host`, as in its Host field, and `path`, without query. `default` is
-    /// the listener's; it takes Engine.IO.
+    /// The target of a request to `host`, as in its Host field, and `path`, without query.
     #[must_use]
-    pub fn find(&self, host: &[u8], path: &[u8], default: Option<UpstreamId>) -> Option<Route> {
+    pub fn find(&self, host: &[u8], path: &[u8]) -> Option<TargetId> {
         let host = name_of(host);
         let exact = search(&self.exact, host).ok().and_then(|at| longest(&self.exact[at].paths, path));
-        exact
-            .or_else(|| self.find_wildcard(host, path))
-            .or_else(|| longest(&self.any, path))
-            .or_else(|| default.map(|upstream| Route { upstream, engine_io: true }))
+        exact.or_else(|| self.find_wildcard(host, path)).or_else(|| longest(&self.any, path))
     }
 
-    fn find_wildcard(&self, host: &[u8], path: &[u8]) -> Option<Route> {
+    fn find_wildcard(&self, host: &[u8], path: &[u8]) -> Option<TargetId> {
         if self.wildcard.is_empty() || host.len() > HOST_BYTES_MAX {
             return None;
         }
@@ -138,7 +123,7 @@ impl Routes {
         }
         let path = Path {
             prefix: rule.path.trim_end_matches('/').as_bytes().into(),
-            route: Route { upstream: rule.upstream, engine_io: rule.engine_io },
+            target: rule.target,
             rule: index,
         };
         let paths = match &rule.host {
@@ -207,8 +192,8 @@ fn compare(lower: &[u8], name: &[u8]) -> Ordering {
     lower.len().cmp(&name.len()).then_with(|| lower.iter().copied().cmp(lowered()))
 }
 
-fn longest(paths: &[Path], path: &[u8]) -> Option<Route> {
-    paths.iter().find(|rule| covers(&rule.prefix, path)).map(|rule| rule.route)
+fn longest(paths: &[Path], path: &[u8]) -> Option<TargetId> {
+    paths.iter().find(|rule| covers(&rule.prefix, path)).map(|rule| rule.target)
 }
 
 /// Whether `path` is the prefix or continues it with a new segment.
