@@ -115,7 +115,11 @@ impl Routes {
         })
     }
 
-    fn add(&mut self, index: usize, rule: &Rule) -> Result<(), RouteError> {
+    /// Adds the rule of this index, which errors and later duplicates name it by.
+    ///
+    /// # Errors
+    /// [`RouteError`] if it is malformed or says again what an earlier one says; it is not added then.
+    pub fn add(&mut self, index: usize, rule: &Rule) -> Result<(), RouteError> {
         let bad_path = || RouteError::BadPath { rule: index, path: rule.path.clone() };
         let is_path_byte = |byte: u8| byte.is_ascii_graphic() && !b"?#".contains(&byte);
         if !rule.path.starts_with('/') || !rule.path.bytes().all(is_path_byte) {

@@ -6,6 +6,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
+use ringbolt_core::route::{Routes, Rule, TargetId};
 use toml::de::{DeTable, DeValue};
 
 use super::bounds::{BACKENDS_MAX, REQUEST_HEAD_BYTES, TABLE_ENTRIES, WEIGHT, WORKERS_MAX};
@@ -211,20 +212,16 @@ fn listeners(sections: Vec<Section<'_>>, upstreams: &[&str], unrouted: Unrouted<
 
 fn routes(problems: &Problems, sections: Vec<Section<'_>>, upstreams: &[&str]) -> Vec<Route> {
     let mut routes: Vec<Route> = Vec::new();
-    let mut places = BTreeSet::new();
+    let mut rules = Routes::default();
     for mut section in sections {
         let at = section.at();
         let host = section.read("host", text("a string", value::host));
         let path = section.read("path", text("a string", value::path)).unwrap_or_else(|| "/".to_owned());
         let upstream = section.require("upstream", r#""chat""#, reference(upstreams));
         let affinity = section.read("affinity", text("a string", super::affinity));
-        if !places.insert((host.clone(), path.clone())) {
-            let host = host.as_deref().unwrap_or("every host");
-            problems.add(
-                at,
-                section.key_of("path"),
-                format!("there is a route for {path} of {host} already"),
-            );
+        let rule = Rule { host: host.clone(), path: path.clone(), target: TargetId(0) };
+        if let Err(error) = rules.add(routes.len(), &rule) {
+            problems.add(at, section.key_of("path"), error.to_string());
         }
         section.finish();
         routes.push(Route { host, path, upstream: upstream.unwrap_or_default(), affinity });

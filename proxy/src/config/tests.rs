@@ -237,3 +237,11 @@ proptest! {
         prop_assert_eq!(value::listen_address(&address.to_string()), Ok(address));
     }
 }
+
+#[test]
+fn a_star_stands_for_the_first_labels_only() {
+    assert_eq!(value::host("*.Example.com").as_deref(), Ok("*.example.com"));
+    for text in ["*", "*.", "a.*.com", "*a.com", "**.com"] {
+        assert!(value::host(text).is_err(), "{text}");
+    }
+}

@@ -154,14 +154,17 @@ pub(crate) fn host(text: &str) -> Result<String, String> {
     if text.contains(':') {
         return Err(format!(r#""{text}": a route's host has no port, any port matches; {example}"#));
     }
-    if text.contains('*') {
-        return Err(format!(r#""{text}": wildcards are not supported; leave host out to match every host"#));
+    let name = text.strip_prefix("*.").unwrap_or(text);
+    if name.contains('*') {
+        return Err(format!(
+            r#""{text}": a star stands only for the first labels, as in "*.example.com"; leave host out to match every host"#
+        ));
     }
     if !text.is_ascii() {
         return Err(format!(r#""{text}": write the name as browsers send it, in its xn-- form"#));
     }
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    if text.is_empty() || !text.bytes().all(allowed) {
+    if name.is_empty() || !name.bytes().all(allowed) {
         return Err(format!(r#""{text}" is no host name; {example}"#));
     }
     Ok(text.to_ascii_lowercase())
