@@ -1,15 +1,16 @@
 //! Every byte of every tunnel arrives once, in order, in both directions, whatever the sizes of the
-//! pieces, whoever closes first, and whether or not bytes came along with the Upgrade or the 101.
+//! pieces, whoever closes first, and whether or not bytes came along with the Upgrade or the 101; in bulk
+//! they are spliced, and a change between copying and splicing loses nothing.
 //!
 //! Fails with a wrong or missing byte if early bytes are dropped when the connection becomes a tunnel,
-//! if a full socket loses the rest of a write, or if one FIN closes both directions.
+//! if a full socket or pipe loses the rest of a write, or if one FIN closes both directions.
 #![forbid(unsafe_code)]
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringbolt_harness::{Engine, Options, Ringbolt};
+use ringbolt_harness::{Engine, Metrics, Options, Ringbolt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -17,6 +18,9 @@ use tokio::sync::{Semaphore, mpsc};
 
 const TUNNELS: u64 = 1_000;
 const AT_ONCE: usize = 200;
+/// Seeds of tunnels that move much: enough to be spliced.
+const BULK_SEED: u64 = 1 << 32;
+const BULK_BYTES: usize = 48 << 20;
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// A reproducible stream of bytes: xorshift64*.
@@ -63,7 +67,11 @@ struct Plan {
 impl Plan {
     fn new(seed: u64) -> Self {
         let mut dice = Stream::new(seed ^ 0xd1ce, 0);
-        let (up, down) = (dice.below(200_000), dice.below(200_000));
+        let (up, down) = if seed >= BULK_SEED {
+            (BULK_BYTES + dice.below(1_000), BULK_BYTES + dice.below(1_000))
+        } else {
+            (dice.below(200_000), dice.below(200_000))
+        };
         let early = |on: u64, length: usize| if seed & on != 0 { length.min(3_000) } else { 0 };
         Self { seed, up, down, early_up: early(1, up), early_down: early(2, down) }
     }
@@ -80,8 +88,9 @@ impl Plan {
 /// Sends the rest of `stream` in pieces of random size, then FIN.
 async fn send(mut socket: OwnedWriteHalf, mut stream: Stream, seed: u64) -> OwnedWriteHalf {
     let mut dice = Stream::new(seed ^ 0x517e, 0);
+    let piece_bytes_max = if seed.min(!seed) >= BULK_SEED { 400_000 } else { 20_000 };
     while stream.left > 0 {
-        let piece = stream.take(dice.below(20_000) + 1);
+        let piece = stream.take(dice.below(piece_bytes_max) + 1);
         socket.write_all(&piece).await.expect("the far end takes everything");
         tokio::task::yield_now().await;
     }
@@ -158,8 +167,10 @@ async fn client(proxy: SocketAddr, plan: Plan) {
     tokio::join!(send(writer, up, !plan.seed), checking);
 }
 
-fn exact_through(engine: Engine) {
+/// Runs these tunnels through the proxy, checks that no slot is left behind, and gives its metrics.
+fn exact_through(engine: Engine, seeds: std::ops::Range<u64>) -> Metrics {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
+    let count = seeds.end - seeds.start;
     runtime.block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("port");
         let address = listener.local_addr().expect("address");
@@ -170,7 +181,7 @@ fn exact_through(engine: Engine) {
         let proxy = ringbolt.address();
         let places = Arc::new(Semaphore::new(AT_ONCE));
         let mut clients = tokio::task::JoinSet::new();
-        for seed in 1..=TUNNELS {
+        for seed in seeds {
             let places = Arc::clone(&places);
             clients.spawn(async move {
                 let _place = places.acquire().await.expect("open");
@@ -181,7 +192,7 @@ fn exact_through(engine: Engine) {
             while let Some(client) = clients.join_next().await {
                 client.expect("tunnel is exact");
             }
-            for _ in 0..TUNNELS {
+            for _ in 0..count {
                 exact.recv().await.expect("backend runs");
             }
         };
@@ -190,18 +201,49 @@ fn exact_through(engine: Engine) {
             ended = &mut backend => panic!("backend ended: {ended:?}"),
         }
         let metrics = ringbolt.metrics();
-        assert_eq!(metrics["ringbolt_tunnels_total"], 1_000.0);
+        assert_eq!(metrics["ringbolt_tunnels_total"], count as f64);
         assert_eq!(metrics["ringbolt_tunnels_active"], 0.0, "a slot is left behind");
         assert_eq!(ringbolt.terminate().code(), Some(0));
-    });
+        metrics
+    })
+}
+
+fn total(metrics: &Metrics, name: &str) -> f64 {
+    let directions = ["client_to_upstream", "upstream_to_client"];
+    directions.iter().map(|direction| metrics[&format!("{name}{{direction=\"{direction}\"}}")]).sum()
+}
+
+fn a_thousand_are_exact_through(engine: Engine) {
+    let metrics = exact_through(engine, 1..TUNNELS + 1);
+    assert!(total(&metrics, "ringbolt_tunnel_bytes_total") > 0.0);
+}
+
+fn bulk_is_exact_through(engine: Engine) {
+    let metrics = exact_through(engine, BULK_SEED..BULK_SEED + 4);
+    let (all, spliced) = (
+        total(&metrics, "ringbolt_tunnel_bytes_total"),
+        total(&metrics, "ringbolt_tunnel_spliced_bytes_total"),
+    );
+    assert!(all >= 8.0 * BULK_BYTES as f64, "{all} bytes");
+    assert!(spliced > all / 2.0, "{spliced} of {all} bytes were spliced");
 }
 
 #[test]
 fn a_thousand_tunnels_are_exact_on_the_ring() {
-    exact_through(Engine::Uring);
+    a_thousand_are_exact_through(Engine::Uring);
 }
 
 #[test]
 fn a_thousand_tunnels_are_exact_on_epoll() {
-    exact_through(Engine::Epoll);
+    a_thousand_are_exact_through(Engine::Epoll);
+}
+
+#[test]
+fn bulk_is_spliced_and_exact_on_the_ring() {
+    bulk_is_exact_through(Engine::Uring);
+}
+
+#[test]
+fn bulk_is_spliced_and_exact_on_epoll() {
+    bulk_is_exact_through(Engine::Epoll);
 }

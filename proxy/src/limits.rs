@@ -18,6 +18,13 @@ pub(crate) const TUNNEL_BYTES_PER_TURN: usize = 4 * HOT_BUFFER_BYTES;
 /// Tunnels of one worker: a token holds 31 bits of slot index. At the limit the upgrade is answered 503.
 pub(crate) const TUNNELS_PER_WORKER_MAX: usize = 1 << 24;
 
+/// Pipes of one worker at most, in use or idle, 256 KiB each. Users without privilege get large pipes
+/// only up to `fs.pipe-user-pages-soft` pages, by default 64 MiB. Above it bytes are copied.
+pub(crate) const PIPES_MAX: usize = 256;
+
+/// Empty pipes kept for the next bulk direction; half of them are closed with every sweep.
+pub(crate) const PIPES_IDLE_MAX: usize = 32;
+
 /// Idle upstream connections kept for one backend by one worker: as many requests as it may have had
 /// in flight to a busy backend, so that a steady load does not connect anew. Each holds a descriptor for
 /// at most `timeouts.upstream_keep_alive`. The oldest is closed at the limit.

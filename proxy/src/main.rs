@@ -22,6 +22,7 @@ mod limits;
 mod load;
 mod log;
 mod metrics;
+mod pipes;
 mod pool;
 mod relay;
 mod request;

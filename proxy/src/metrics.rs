@@ -65,6 +65,8 @@ worker_counters! {
     tunnels_closed: PerLabel<TunnelEnd> => TUNNELS_CLOSED,
     /// Bytes carried through tunnels, counted when they were sent on.
     tunnel_bytes: PerLabel<Direction> => TUNNEL_BYTES,
+    /// The part of them that was spliced.
+    tunnel_spliced_bytes: PerLabel<Direction> => TUNNEL_SPLICED_BYTES,
     /// Engine.IO handshakes whose sid was learned.
     sessions: PerLabel<EngineIo> => SESSIONS,
     /// Choices of a backend.

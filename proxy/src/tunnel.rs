@@ -1,24 +1,25 @@
 //! Tunnels: bytes both ways after a 101, until both ends have closed.
 //!
-//! A tunnel is not a task (decision D2): it is one small slot in its worker's table, holding two
-//! descriptors, counters and flags. An idle one owns no buffer, no future and no timer. Bytes move by
-//! recv(2) and send(2) through the worker's hot buffer; what the far end does not take at once is
-//! spilled into memory of the tunnel, and reading stops until it is gone, so a stuck reader stops
-//! its sender and a tunnel never holds more than one hot buffer a direction.
+//! A tunnel is not a task (decision 2): it is one small slot in its worker's table, holding two
+//! descriptors, counters and flags. An idle one owns no buffer, no pipe, no future and no timer. How
+//! bytes move is in `tunnel/end.rs`; here is when, and how a tunnel begins and ends.
+
+mod end;
 
 use std::cell::RefCell;
-use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use ringbolt_core::affinity::BackendId;
-use ringbolt_reactor::{self as net, Ready, SinkToken, Slab, SourceId, TimerId};
+use ringbolt_reactor::{Ready, SinkToken, Slab, TimerId, shutdown_write};
 
 use crate::config::Timeouts;
-use crate::limits::{HOT_BUFFER_BYTES, TUNNEL_BYTES_PER_TURN, TUNNELS_PER_WORKER_MAX};
+use crate::limits::TUNNELS_PER_WORKER_MAX;
 use crate::metrics::label::{Direction, TunnelEnd};
 use crate::stream::Stream;
 use crate::worker::Worker;
+
+use self::end::{End, Flow};
 
 /// The end a byte comes from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,32 +47,6 @@ impl Side {
     }
 }
 
-/// What became of a direction that was asked to move bytes.
-enum Flow {
-    /// Nothing left to read, or the far end takes no more: the next event goes on.
-    Waiting,
-    /// The direction had its share of this turn and has more to move.
-    Again,
-}
-
-#[derive(Debug)]
-struct End {
-    fd: OwnedFd,
-    source: SourceId,
-    /// Its peer has sent FIN and all bytes before it have been read.
-    finished: bool,
-    /// RDHUP or HUP was seen: no further event announces the FIN, so read until it is found.
-    closing: bool,
-    /// Bytes read from this end that the other has not taken.
-    spill: Option<Box<Spill>>,
-}
-
-#[derive(Debug)]
-struct Spill {
-    bytes: Box<[u8]>,
-    sent: usize,
-}
-
 #[derive(Debug)]
 struct Tunnel {
     client: End,
@@ -82,6 +57,9 @@ struct Tunnel {
     /// The worker's uptime in seconds when bytes last moved.
     active_at: u32,
 }
+
+/// What a million idle tunnels cost is this, a slot's bookkeeping, and two sources of the reactor.
+const _: () = assert!(size_of::<Tunnel>() <= 128);
 
 /// The tunnels of one worker.
 #[derive(Debug)]
@@ -128,47 +106,19 @@ impl Tunnel {
     /// Moves bytes that `from` has sent to the other end, as many as both allow.
     fn pump(&mut self, worker: &Worker, from: Side) -> Result<Flow, TunnelEnd> {
         let (source, target) = self.ends(from);
-        if source.finished || !flush(worker, source, target, from)? {
-            return Ok(Flow::Waiting);
+        let flow = source.pump(target, from, worker)?;
+        if flow == Flow::Finished {
+            self.finish(from)?;
         }
-        let mut moved = 0;
-        loop {
-            let received = worker.hot.with(|buffer| -> Result<Option<usize>, TunnelEnd> {
-                let length = match net::recv(source.fd.as_fd(), buffer) {
-                    Ok(length) => length,
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
-                    Err(_) => return Err(reset(from)),
-                };
-                let sent = send(target, &buffer[..length], from)?;
-                worker.counters().tunnel_bytes.of(from.direction()).add(sent as u64);
-                if sent < length {
-                    source.spill = Some(Box::new(Spill { bytes: buffer[sent..length].into(), sent: 0 }));
-                }
-                Ok(Some(length))
-            })?;
-            match received {
-                None => return Ok(Flow::Waiting),
-                Some(0) => return self.finish(from).map(|()| Flow::Waiting),
-                Some(_) if source.spill.is_some() => return Ok(Flow::Waiting),
-                // A short read emptied the socket, and the next byte raises an event of its own.
-                Some(length) if length < HOT_BUFFER_BYTES && !source.closing => {
-                    return Ok(Flow::Waiting);
-                }
-                Some(length) => moved += length,
-            }
-            if moved >= TUNNEL_BYTES_PER_TURN {
-                return Ok(Flow::Again);
-            }
-        }
+        Ok(flow)
     }
 
     /// `from` has sent its last byte: passes the FIN on. The other direction goes on.
     fn finish(&mut self, from: Side) -> Result<(), TunnelEnd> {
         let (source, target) = self.ends(from);
-        source.finished = true;
         // Fails only when the far end is gone already, which its own event tells.
-        let _ = net::shutdown_write(target.fd.as_fd());
-        let both = target.finished;
+        let _ = shutdown_write(target.fd.as_fd());
+        let both = source.finished && target.finished;
         let first = *self.first_closed.get_or_insert(from);
         match (both, first) {
             (false, _) => Ok(()),
@@ -178,41 +128,12 @@ impl Tunnel {
     }
 }
 
-/// Sends what `source` spilled earlier. `false` when the target still does not take all of it.
-fn flush(worker: &Worker, source: &mut End, target: &End, from: Side) -> Result<bool, TunnelEnd> {
-    let Some(spill) = &mut source.spill else { return Ok(true) };
-    let sent = send(target, &spill.bytes[spill.sent..], from)?;
-    worker.counters().tunnel_bytes.of(from.direction()).add(sent as u64);
-    spill.sent += sent;
-    if spill.sent < spill.bytes.len() {
-        return Ok(false);
-    }
-    source.spill = None;
-    Ok(true)
-}
-
-/// Sends to `target` what came from `from`; `Ok(0)` when it takes nothing now.
-fn send(target: &End, bytes: &[u8], from: Side) -> Result<usize, TunnelEnd> {
-    match net::send(target.fd.as_fd(), bytes) {
-        Ok(sent) => Ok(sent),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
-        Err(_) => Err(reset(from.other())),
-    }
-}
-
-fn reset(side: Side) -> TunnelEnd {
-    match side {
-        Side::Client => TunnelEnd::ClientReset,
-        Side::Upstream => TunnelEnd::UpstreamReset,
-    }
-}
-
 /// Makes a tunnel of two connections whose 101 has been forwarded.
 ///
 /// Bytes already read from either end go through first, in order.
 pub(crate) fn open(worker: &Worker, client: Stream, upstream: Stream, backend: BackendId) {
     let table = &worker.tunnels;
-    let (client, upstream) = (end_of(client), end_of(upstream));
+    let (client, upstream) = (End::new(client), End::new(upstream));
     let sources = [client.source, upstream.source];
     let tunnel = Tunnel {
         client,
@@ -236,25 +157,18 @@ pub(crate) fn open(worker: &Worker, client: Stream, upstream: Stream, backend: B
     drive(worker, index, &Side::BOTH);
 }
 
-fn end_of(stream: Stream) -> End {
-    let Stream { socket, unread } = stream;
-    let closing = socket.is_read_closed();
-    let (fd, source) = socket.into_parts();
-    let spill = (!unread.is_empty()).then(|| Box::new(Spill { bytes: unread.into_boxed_slice(), sent: 0 }));
-    End { fd, source, finished: false, closing, spill }
-}
-
 /// An event of one of the tunnel's descriptors.
 pub(crate) fn ready(worker: &Worker, token: SinkToken, ready: Ready) {
     let (index, side) = place(token);
     let unblocks = {
         let mut slots = worker.tunnels.slots.borrow_mut();
         let Some(tunnel) = slots.at(index) else { return };
-        tunnel.end(side).closing |= ready.read_closed() || ready.closed() || ready.error();
-        ready.writable() && tunnel.end(side.other()).spill.is_some()
+        tunnel.end(side).note(ready);
+        ready.writable() && tunnel.end(side.other()).is_blocked()
     };
     // A socket is nearly always writable, so that alone is no reason to read from the other end.
-    match (ready.readable(), unblocks) {
+    let readable = ready.readable() || ready.read_closed() || ready.closed() || ready.error();
+    match (readable, unblocks) {
         (true, true) => drive(worker, index, &[side, side.other()]),
         (true, false) => drive(worker, index, &[side]),
         (false, true) => drive(worker, index, &[side.other()]),
@@ -303,7 +217,7 @@ fn drive(worker: &Worker, index: u32, from: &[Side]) {
         tunnel.active_at = worker.uptime_seconds();
         for &side in from {
             match tunnel.pump(worker, side) {
-                Ok(Flow::Waiting) => {}
+                Ok(Flow::Waiting | Flow::Finished) => {}
                 Ok(Flow::Again) => worker.reactor.again(tunnel.end(side).source),
                 Err(reason) => {
                     ended = Some(reason);
@@ -340,8 +254,8 @@ fn close(worker: &Worker, index: u32, reason: TunnelEnd) {
     if let Some(timer) = timer {
         worker.reactor.cancel_timer(timer);
     }
-    worker.reactor.close(client.fd, client.source);
-    worker.reactor.close(upstream.fd, upstream.source);
+    client.close(worker);
+    upstream.close(worker);
     worker.shared.loads.sub(backend);
     worker.counters().tunnels_active.sub(1);
     worker.counters().tunnels_closed.of(reason).add(1);

@@ -20,6 +20,7 @@ use crate::hot_buffer::HotBuffer;
 use crate::limits::SWEEP_INTERVAL;
 use crate::load::{InFlight, Loads};
 use crate::metrics::{Counters, WorkerCounters};
+use crate::pipes::Pipes;
 use crate::pool::Pool;
 use crate::sids::SidTable;
 use crate::snapshot::Snapshot;
@@ -56,6 +57,7 @@ pub(crate) struct Worker {
     pub(crate) response_heads: Spares<ResponseHead>,
     pub(crate) pool: Pool,
     pub(crate) tunnels: TunnelTable,
+    pub(crate) pipes: Pipes,
     pub(crate) in_flight: InFlight,
     /// Memory for placing one request; empty between two.
     pub(crate) candidates: RefCell<Vec<Candidate>>,
@@ -86,6 +88,7 @@ impl Worker {
             request_heads: Spares::default(),
             response_heads: Spares::default(),
             pool: Pool::new(snapshot.timeouts.upstream_keep_alive),
+            pipes: Pipes::default(),
             tunnels: TunnelTable::new(&snapshot.timeouts),
             in_flight: InFlight::default(),
             candidates: RefCell::default(),
@@ -118,6 +121,12 @@ impl Worker {
     pub(crate) fn uptime_seconds(&self) -> u32 {
         let seconds = self.reactor.now().saturating_duration_since(self.started).as_secs();
         u32::try_from(seconds).unwrap_or(u32::MAX)
+    }
+
+    /// Milliseconds since the worker began, as of this turn; wraps around after 49 days.
+    pub(crate) fn uptime_ms(&self) -> u32 {
+        let elapsed = self.reactor.now().saturating_duration_since(self.started);
+        u32::try_from(elapsed.as_millis() & u128::from(u32::MAX)).unwrap_or(0)
     }
 
     pub(crate) fn is_draining(&self) -> bool {
@@ -194,6 +203,7 @@ impl Worker {
         loop {
             self.reactor.sleep_until(self.reactor.now() + SWEEP_INTERVAL).await;
             self.pool.sweep(self.reactor.now());
+            self.pipes.sweep();
             self.shared.sids.sweep(self);
         }
     }

@@ -7,4 +7,5 @@
 pub mod affinity;
 pub mod http;
 pub mod limits;
+pub mod pace;
 pub mod route;

@@ -98,3 +98,16 @@ pub const TRAILER_FIELDS_MAX: usize = 32;
 
 const _: () = assert!(TARGET_BYTES_MAX + METHOD_BYTES_MAX < HEAD_BYTES_DEFAULT);
 const _: () = assert!(TRAILER_FIELDS_MAX <= FIELDS_MAX);
+
+// ---- Tunnels ----
+
+/// Time over which the bytes of a direction are judged: several round trips of a fast network, short
+/// against any bulk transfer.
+pub const BULK_WINDOW_MS: u32 = 64;
+
+/// Bytes in one window from which a direction is bulk: 8 MiB/s. Below that the saved copies are not
+/// worth a pipe.
+pub const BULK_BYTES_PER_WINDOW: u32 = 512 * 1024;
+
+/// Mean size of a piece from which splicing is cheaper than copying.
+pub const BULK_PIECE_BYTES_MIN: u32 = 8 * 1024;

@@ -86,6 +86,8 @@ metrics! {
         "Tunnels that ended, by the cause.";
     TUNNEL_BYTES = Counter Bytes "ringbolt_tunnel_bytes_total" [LabelKey::of::<label::Direction>()]
         "Bytes carried through tunnels.";
+    TUNNEL_SPLICED_BYTES = Counter Bytes "ringbolt_tunnel_spliced_bytes_total" [LabelKey::of::<label::Direction>()]
+        "The part of them that was spliced, because a direction was bulk.";
 
     SESSIONS = Counter Count "ringbolt_engine_io_sessions_total" [LabelKey::of::<label::EngineIo>()]
         "Engine.IO sessions whose handshake answer passed through.";

@@ -1,0 +1,192 @@
+//! One end of a tunnel, and the way of its bytes to the other end.
+//!
+//! Small messages move by recv(2) and send(2) through the worker's hot buffer. While a direction is
+//! bulk (`ringbolt_core::pace`) they move by splice(2) through a pipe of the worker's, without a copy
+//! to user memory (decision D3). What the far end does not take at once is held, in memory or in the
+//! pipe, and reading stops until it is gone. An end that holds nothing owns nothing but its descriptor.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use ringbolt_core::pace::Pace;
+use ringbolt_reactor::{self as net, Pipe, Ready, SourceId};
+
+use super::Side;
+use crate::limits::{HOT_BUFFER_BYTES, TUNNEL_BYTES_PER_TURN};
+use crate::metrics::label::TunnelEnd;
+use crate::stream::Stream;
+use crate::worker::Worker;
+
+/// What became of a direction that was asked to move bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Flow {
+    /// Nothing left to read, or the far end takes no more: the next event goes on.
+    Waiting,
+    /// The direction had its share of this turn and has more to move.
+    Again,
+    /// The sender has finished, and all it sent has been passed on.
+    Finished,
+}
+
+/// Bytes that the far end has not taken.
+#[derive(Debug)]
+enum Held {
+    Spill { bytes: Box<[u8]>, sent: usize },
+    Pipe { pipe: Pipe, bytes: usize },
+}
+
+/// One connection of a tunnel.
+#[derive(Debug)]
+pub(super) struct End {
+    pub(super) fd: OwnedFd,
+    pub(super) source: SourceId,
+    /// Bytes read from here on their way to the other end.
+    held: Option<Box<Held>>,
+    pace: Pace,
+    /// RDHUP or HUP was seen: no further event announces the FIN, so read until it is found.
+    closing: bool,
+    /// Its FIN has been found.
+    pub(super) finished: bool,
+}
+
+impl End {
+    /// Makes an end of a connection; bytes already read from it go first.
+    pub(super) fn new(stream: Stream) -> Self {
+        let Stream { socket, unread } = stream;
+        let closing = socket.is_read_closed();
+        let (fd, source) = socket.into_parts();
+        let held = (!unread.is_empty()).then(|| Box::new(Held::Spill { bytes: unread.into(), sent: 0 }));
+        Self { fd, source, held, pace: Pace::default(), closing, finished: false }
+    }
+
+    pub(super) fn note(&mut self, ready: Ready) {
+        self.closing |= ready.read_closed() || ready.closed() || ready.error();
+    }
+
+    /// Bytes wait for the other end.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.held.is_some()
+    }
+
+    /// Moves what this end has sent to `target`, as much as both allow. `side` is this end's.
+    pub(super) fn pump(&mut self, target: &Self, side: Side, worker: &Worker) -> Result<Flow, TunnelEnd> {
+        if self.finished || !self.flush(target, side, worker)? {
+            return Ok(Flow::Waiting);
+        }
+        let mut moved = 0;
+        while moved < TUNNEL_BYTES_PER_TURN {
+            let pipe = if self.pace.is_bulk() { worker.pipes.take() } else { None };
+            let piece = match pipe {
+                Some(pipe) => self.splice(pipe, target, side, worker)?,
+                None => self.copy(target, side, worker)?,
+            };
+            let Some(length) = piece else { return Ok(Flow::Waiting) };
+            if length == 0 {
+                self.finished = true;
+                return Ok(Flow::Finished);
+            }
+            self.pace.add(length, worker.uptime_ms());
+            // A short read emptied the socket, and the next byte raises an event of its own.
+            let emptied = !self.pace.is_bulk() && length < HOT_BUFFER_BYTES && !self.closing;
+            if self.held.is_some() || emptied {
+                return Ok(Flow::Waiting);
+            }
+            moved += length;
+        }
+        Ok(Flow::Again)
+    }
+
+    /// Moves one piece through the hot buffer. `None`: nothing to read; 0: the end.
+    fn copy(&mut self, target: &Self, side: Side, worker: &Worker) -> Result<Option<usize>, TunnelEnd> {
+        worker.hot.with(|buffer| {
+            let Some(length) = unless_blocked(net::recv(self.fd.as_fd(), buffer), side)? else {
+                return Ok(None);
+            };
+            let sent = target.send(&buffer[..length], side, worker)?;
+            if sent < length {
+                self.held = Some(Box::new(Held::Spill { bytes: buffer[sent..length].into(), sent: 0 }));
+            }
+            Ok(Some(length))
+        })
+    }
+
+    /// Moves one piece through `pipe`. `None`: nothing to read; 0: the end.
+    fn splice(
+        &mut self,
+        pipe: Pipe,
+        target: &Self,
+        side: Side,
+        worker: &Worker,
+    ) -> Result<Option<usize>, TunnelEnd> {
+        let length = match unless_blocked(pipe.fill(self.fd.as_fd(), pipe.capacity()), side) {
+            Ok(Some(length)) if length > 0 => length,
+            nothing => {
+                worker.pipes.give_back(pipe);
+                return nothing;
+            }
+        };
+        self.held = Some(Box::new(Held::Pipe { pipe, bytes: length }));
+        self.flush(target, side, worker)?;
+        Ok(Some(length))
+    }
+
+    /// Sends what is held. `false` when the target still does not take all of it.
+    fn flush(&mut self, target: &Self, side: Side, worker: &Worker) -> Result<bool, TunnelEnd> {
+        let Some(held) = &mut self.held else { return Ok(true) };
+        let empty = match &mut **held {
+            Held::Spill { bytes, sent } => {
+                *sent += target.send(&bytes[*sent..], side, worker)?;
+                *sent == bytes.len()
+            }
+            Held::Pipe { pipe, bytes } => {
+                let drained = pipe.drain(target.fd.as_fd(), *bytes);
+                let moved = unless_blocked(drained, side.other())?.unwrap_or(0);
+                worker.counters().tunnel_bytes.of(side.direction()).add(moved as u64);
+                worker.counters().tunnel_spliced_bytes.of(side.direction()).add(moved as u64);
+                *bytes -= moved;
+                *bytes == 0
+            }
+        };
+        if empty && let Some(held) = self.held.take() {
+            held.give_back(worker);
+        }
+        Ok(empty)
+    }
+
+    /// Sends bytes that came from the other end, `side`; 0 when nothing is taken now.
+    fn send(&self, bytes: &[u8], side: Side, worker: &Worker) -> Result<usize, TunnelEnd> {
+        let sent = unless_blocked(net::send(self.fd.as_fd(), bytes), side.other())?.unwrap_or(0);
+        worker.counters().tunnel_bytes.of(side.direction()).add(sent as u64);
+        Ok(sent)
+    }
+
+    /// Closes the connection; what is held is lost with it.
+    pub(super) fn close(self, worker: &Worker) {
+        if let Some(held) = self.held {
+            held.give_back(worker);
+        }
+        worker.reactor.close(self.fd, self.source);
+    }
+}
+
+impl Held {
+    fn give_back(self, worker: &Worker) {
+        match self {
+            Self::Pipe { pipe, bytes: 0 } => worker.pipes.give_back(pipe),
+            Self::Pipe { pipe, .. } => worker.pipes.discard(pipe),
+            Self::Spill { .. } => {}
+        }
+    }
+}
+
+/// `None` if the call would have blocked; any other error is a reset of the connection at `side`.
+fn unless_blocked(result: io::Result<usize>, side: Side) -> Result<Option<usize>, TunnelEnd> {
+    match result {
+        Ok(length) => Ok(Some(length)),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+        Err(_) => Err(match side {
+            Side::Client => TunnelEnd::ClientReset,
+            Side::Upstream => TunnelEnd::UpstreamReset,
+        }),
+    }
+}
