@@ -90,6 +90,17 @@ pub(crate) async fn refuse(worker: &Worker, client: &mut Client, error: Error) -
     !close && matches!(told, Ok(Ok(())))
 }
 
+/// Ends a connection whose client is still sending, so that it can read the answer it got.
+pub(crate) async fn linger(worker: &Worker, client: &mut Client) {
+    let deadline = worker.reactor.now() + LINGER;
+    let lingering = async {
+        client.stream.socket.shutdown_write()?;
+        read_away(worker, client).await
+    };
+    // Whether the client read its answer or not, this is the end.
+    let _ = worker.reactor.timeout_at(Some(deadline), lingering).await;
+}
+
 /// Throws away what the client still sends: closing on unread bytes would reset the connection, and
 /// the client might lose the answer (RFC 9112 section 9.6).
 async fn read_away(worker: &Worker, client: &mut Client) -> io::Result<()> {

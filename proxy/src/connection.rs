@@ -17,6 +17,7 @@ pub(crate) async fn serve(worker: &Worker, mut client: Box<Client>) {
         match serve_request(worker, &mut client).await {
             Ok(Next::Request) => {}
             Ok(Next::Close) => return,
+            Ok(Next::Linger) => return answer::linger(worker, &mut client).await,
             Ok(Next::Tunnel(upstream, backend)) => {
                 return tunnel::open(worker, client.stream, upstream, backend);
             }

@@ -31,6 +31,8 @@ pub(crate) enum Next {
     Request,
     /// It is closed.
     Close,
+    /// It is closed too, but was answered while it is still sending.
+    Linger,
     /// Both connections become a tunnel.
     Tunnel(Stream, BackendId),
 }
@@ -90,7 +92,11 @@ pub(crate) async fn exchange(
             if upstream_keep_alive && uploaded {
                 worker.pool.give_back(backend.id, stream, worker.reactor.now());
             }
-            Ok(if client_keep_alive && uploaded { Next::Request } else { Next::Close })
+            Ok(match (uploaded, client_keep_alive) {
+                (true, true) => Next::Request,
+                (true, false) => Next::Close,
+                (false, _) => Next::Linger,
+            })
         }
         Err(Error::Stale) if !reused => Err(Answer::BACKEND_CLOSED.into()),
         Err(error) => Err(error),
