@@ -10,6 +10,7 @@ mod backends;
 mod install;
 mod lanes;
 mod process;
+pub mod raw;
 mod ringbolt;
 mod scenario;
 

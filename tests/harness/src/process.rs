@@ -128,7 +128,8 @@ impl Process {
     ///
     /// # Panics
     /// If a process it left behind keeps its streams open for more than 10 s.
-    pub(crate) fn whole_output(&self) -> String {
+    #[must_use]
+    pub fn whole_output(&self) -> String {
         let deadline = Instant::now() + KILL_LIMIT;
         let mut state = self.output.state.lock();
         while state.streams_open > 0 {

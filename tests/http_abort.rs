@@ -1,0 +1,122 @@
+//! A client that goes away while its backend works is gone for the backend too, at once.
+//!
+//! Fails with killed Socket.IO sessions if the proxy keeps an abandoned poll open: the client's next poll
+//! then overlaps it at the backend, which ends the session, and held polls pile up for clients long gone.
+
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use ringbolt_harness::raw::{Backend, Gate, Wire};
+use ringbolt_harness::{Engine, Options, Ringbolt};
+
+const BOTH_ENGINES: [Engine; 2] = [Engine::Uring, Engine::Epoll];
+const AT_ONCE: Duration = Duration::from_millis(500);
+const POLL: &str = "GET /socket.io/?EIO=4&transport=polling&sid=abc HTTP/1.1\r\nHost: a.example\r\n\r\n";
+
+fn proxy(backend: &Backend, engine: Engine) -> Ringbolt {
+    Ringbolt::start(&Options {
+        workers: 1,
+        engine,
+        ..Options::new(env!("CARGO_BIN_EXE_ringbolt"), &[backend.address()])
+    })
+}
+
+/// How long the backend goes on holding a request after its client does `leave`.
+fn heard_after(request: &str, engine: Engine, leave: impl Fn(&mut Wire)) -> Duration {
+    let (sender, ended) = mpsc::channel();
+    let backend = Backend::start_at_head(move |_, wire| {
+        // A body may come first; the end is what counts.
+        while wire.read("the end of the abandoned request").is_ok() {}
+        wire.close();
+        let _ = sender.send(Instant::now());
+    });
+    let ringbolt = proxy(&backend, engine);
+    let mut client = Wire::connect(ringbolt.address());
+    client.send(request);
+    backend.wait_for_requests(1);
+    let left = Instant::now();
+    leave(&mut client);
+    let heard =
+        ended.recv_timeout(Duration::from_secs(5)).expect("the backend never hears that its client left");
+    heard.saturating_duration_since(left)
+}
+
+fn assert_heard_at_once(request: &str, leave: impl Fn(&mut Wire)) {
+    for engine in BOTH_ENGINES {
+        let after = heard_after(request, engine, &leave);
+        assert!(after < AT_ONCE, "{engine:?}: heard after {after:?}");
+    }
+}
+
+#[test]
+fn a_client_that_closes_ends_its_held_poll() {
+    assert_heard_at_once(POLL, Wire::close);
+}
+
+#[test]
+fn a_client_that_resets_ends_its_held_poll() {
+    assert_heard_at_once(POLL, Wire::reset);
+}
+
+#[test]
+fn a_client_that_closes_its_half_ends_its_held_poll() {
+    assert_heard_at_once(POLL, |client| client.finish());
+}
+
+#[test]
+fn a_client_that_closes_with_another_request_pipelined_ends_its_held_poll() {
+    assert_heard_at_once(&POLL.repeat(3), Wire::close);
+}
+
+#[test]
+fn a_client_that_leaves_within_its_body_ends_the_request() {
+    let half = "POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 1000\r\n\r\nthe first of it";
+    assert_heard_at_once(half, Wire::close);
+    assert_heard_at_once(half, Wire::reset);
+}
+
+#[test]
+fn a_client_that_leaves_within_its_answer_ends_the_request() {
+    for engine in BOTH_ENGINES {
+        let (sender, ended) = mpsc::channel();
+        let backend = Backend::start(move |_, wire| {
+            wire.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n");
+            let _ = wire.expect_end();
+            wire.close();
+            let _ = sender.send(Instant::now());
+        });
+        let ringbolt = proxy(&backend, engine);
+        let mut client = Wire::connect(ringbolt.address());
+        client.send(POLL);
+        client.read_head().expect("the answer has begun");
+        let left = Instant::now();
+        client.close();
+        let heard = ended.recv_timeout(Duration::from_secs(5)).expect("the backend never hears of it");
+        assert!(heard.saturating_duration_since(left) < AT_ONCE, "{engine:?}");
+    }
+}
+
+#[test]
+fn a_late_answer_to_an_abandoned_poll_reaches_nobody_else() {
+    let answered = Gate::default();
+    let tell = answered.clone();
+    let backend = Backend::start(move |request, wire| {
+        if request.connection == 0 {
+            wire.send("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nfor ");
+            let _ = wire.expect_end();
+            // Fails where the proxy has closed both directions, as it should have.
+            let _ = wire.try_send("no 1");
+            tell.open();
+        } else {
+            wire.send("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nfor no 2");
+        }
+    });
+    let ringbolt = proxy(&backend, Engine::Auto);
+    let mut gone = Wire::connect(ringbolt.address());
+    gone.send(POLL);
+    gone.read_head().expect("the answer has begun");
+    gone.close();
+    answered.wait("until the late answer is on its way");
+    assert_eq!(Wire::connect(ringbolt.address()).exchange(POLL).text(), "for no 2");
+    assert_eq!(backend.connections(), 2);
+}

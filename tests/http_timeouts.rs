@@ -1,0 +1,130 @@
+//! Every wait of a client's connection ends by its own timeout, with an answer where one was asked for.
+//!
+//! Fails with connections that are held for ever by clients that say nothing (slow loris), or with a 408
+//! for a browser that opened a connection in advance.
+
+use std::time::{Duration, Instant};
+
+use ringbolt_harness::raw::{Backend, End, Gate, Wire};
+use ringbolt_harness::{Engine, Options, Ringbolt};
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n";
+const UPGRADE: &str = "GET / HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+const ACCEPTED: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+
+/// A proxy with this one timeout at 300 ms.
+fn proxy(backend: &Backend, timeout: &str, engine: Engine) -> Ringbolt {
+    let config = format!(
+        "[[listener]]\naddress = \"127.0.0.1:0\"\n[upstream.a]\nbackends = [\"{}\"]\n[timeouts]\n{timeout} = \"300ms\"\n",
+        backend.address()
+    );
+    let config = Some(config);
+    Ringbolt::start(&Options { engine, config, ..Options::new(env!("CARGO_BIN_EXE_ringbolt"), &[]) })
+}
+
+/// Neither at once nor much later than after the 300 ms of [`proxy`].
+fn assert_after_timeout(began: Instant) {
+    let after = began.elapsed();
+    assert!((Duration::from_millis(200)..Duration::from_secs(2)).contains(&after), "{after:?}");
+}
+
+#[test]
+fn a_connection_without_a_request_is_closed_without_a_word() {
+    for engine in [Engine::Uring, Engine::Epoll] {
+        let backend = Backend::named("a");
+        let ringbolt = proxy(&backend, "request_head", engine);
+        let began = Instant::now();
+        assert_eq!(Wire::connect(ringbolt.address()).expect_end(), End::Fin);
+        assert_after_timeout(began);
+    }
+}
+
+#[test]
+fn half_a_head_is_answered_408() {
+    for engine in [Engine::Uring, Engine::Epoll] {
+        let backend = Backend::named("a");
+        let ringbolt = proxy(&backend, "request_head", engine);
+        let mut client = Wire::connect(ringbolt.address());
+        assert_eq!(client.exchange(GET).text(), "a");
+        let began = Instant::now();
+        assert_eq!(client.exchange("GET / HTTP/1.1\r\nHost:").status(), 408);
+        assert_eq!(client.expect_end(), End::Fin);
+        assert_after_timeout(began);
+        assert_eq!(backend.requests().len(), 1);
+    }
+}
+
+#[test]
+fn a_connection_between_two_requests_is_closed_without_a_word() {
+    let backend = Backend::named("a");
+    let ringbolt = proxy(&backend, "keep_alive", Engine::Auto);
+    let mut client = Wire::connect(ringbolt.address());
+    assert_eq!(client.exchange(GET).text(), "a");
+    let began = Instant::now();
+    assert_eq!(client.expect_end(), End::Fin);
+    assert_after_timeout(began);
+}
+
+#[test]
+fn half_a_body_is_answered_408_and_ends_at_the_backend() {
+    let backend = Backend::named("a");
+    let ringbolt = proxy(&backend, "request_body_idle", Engine::Auto);
+    let mut client = Wire::connect(ringbolt.address());
+    let began = Instant::now();
+    let half = "POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 10\r\n\r\nhello";
+    assert_eq!(client.exchange(half).status(), 408);
+    assert_after_timeout(began);
+    let _ = backend.wait_for_ends(1);
+    assert!(backend.requests().is_empty(), "half a body looked complete to the backend");
+}
+
+#[test]
+fn a_backend_that_falls_silent_within_its_answer_breaks_it_off() {
+    let backend = Backend::start(|_, wire| {
+        wire.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello");
+        let _ = wire.expect_end();
+    });
+    let ringbolt = proxy(&backend, "response", Engine::Auto);
+    let mut client = Wire::connect(ringbolt.address());
+    let began = Instant::now();
+    client.send(GET);
+    assert_eq!(client.read_head().expect("a head").status(), 200);
+    assert!(client.read_to_end().0.len() < 10);
+    assert_after_timeout(began);
+}
+
+#[test]
+fn a_tunnel_whose_one_end_has_closed_ends_with_the_other_in_time() {
+    let closed = Gate::default();
+    let wait = closed.clone();
+    let backend = Backend::start(move |_, wire| {
+        wire.send(ACCEPTED);
+        wait.wait("until the client's connection has ended, without closing this one");
+        wire.close();
+    });
+    let ringbolt = proxy(&backend, "tunnel_half_closed", Engine::Auto);
+    let mut client = Wire::connect(ringbolt.address());
+    assert_eq!(client.exchange(UPGRADE).status(), 101);
+    let began = Instant::now();
+    client.finish();
+    let _ = client.expect_end();
+    assert_after_timeout(began);
+    closed.open();
+}
+
+#[test]
+fn a_silent_tunnel_ends_only_where_that_is_configured() {
+    let backend = Backend::start(|_, wire| {
+        wire.send(ACCEPTED);
+        let _ = wire.expect_end();
+    });
+    let ringbolt = proxy(&backend, "tunnel_idle", Engine::Auto);
+    let mut client = Wire::connect(ringbolt.address());
+    assert_eq!(client.exchange(UPGRADE).status(), 101);
+    let began = Instant::now();
+    let _ = client.expect_end();
+    let after = began.elapsed();
+    assert!(after < Duration::from_secs(3), "{after:?}");
+}

@@ -1,0 +1,69 @@
+//! Where the kernel refuses io_uring, `auto` serves on epoll and says so, and `uring` does not start.
+//!
+//! Fails in most containers, whose seccomp filters refuse io_uring: without the fallback nothing serves
+//! there, and without the line and the metric nobody learns why the processor does more than it should.
+
+use std::process::Command;
+use std::time::Duration;
+
+use ringbolt_harness::raw::{Backend, Wire};
+use ringbolt_harness::{Engine, Options, Process, Ringbolt};
+
+/// Runs what follows under a filter that answers EPERM to every io_uring call.
+const WITHOUT_IO_URING: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/socketio/without_io_uring.py");
+
+fn options(backend: &Backend, engine: Engine, without_io_uring: bool) -> Options {
+    Options { engine, without_io_uring, ..Options::new(env!("CARGO_BIN_EXE_ringbolt"), &[backend.address()]) }
+}
+
+fn assert_serves(ringbolt: &Ringbolt) {
+    let answer = Wire::connect(ringbolt.address()).exchange("GET / HTTP/1.1\r\nHost: a.example\r\n\r\n");
+    assert_eq!(answer.text(), "a");
+}
+
+#[test]
+fn auto_uses_the_ring_where_there_is_one() {
+    let backend = Backend::named("a");
+    let ringbolt = Ringbolt::start(&options(&backend, Engine::Auto, false));
+    assert_serves(&ringbolt);
+    let metrics = ringbolt.metrics();
+    assert_eq!(metrics["ringbolt_engine_info{engine=\"uring\"}"], 2.0);
+    assert_eq!(metrics["ringbolt_ring_fallbacks_total"], 0.0);
+}
+
+#[test]
+fn auto_falls_back_to_epoll_with_one_line_and_a_metric() {
+    let backend = Backend::named("a");
+    let ringbolt = Ringbolt::start(&options(&backend, Engine::Auto, true));
+    assert_serves(&ringbolt);
+    let metrics = ringbolt.metrics();
+    assert_eq!(metrics["ringbolt_engine_info{engine=\"epoll\"}"], 2.0);
+    assert_eq!(metrics["ringbolt_ring_fallbacks_total"], 2.0);
+    let output = ringbolt.process().output();
+    let lines: Vec<_> = output.lines().filter(|line| line.contains("io_uring")).collect();
+    let [line] = lines[..] else { panic!("not one line about it: {output}") };
+    assert!(line.contains("epoll"), "what serves instead: {line}");
+    assert!(line.contains("seccomp"), "cause and cure: {line}");
+}
+
+#[test]
+fn epoll_is_used_where_it_is_asked_for_without_a_word() {
+    let backend = Backend::named("a");
+    let ringbolt = Ringbolt::start(&options(&backend, Engine::Epoll, false));
+    assert_serves(&ringbolt);
+    let metrics = ringbolt.metrics();
+    assert_eq!(metrics["ringbolt_engine_info{engine=\"epoll\"}"], 2.0);
+    assert_eq!(metrics["ringbolt_ring_fallbacks_total"], 0.0);
+    assert!(!ringbolt.process().output().contains("io_uring"), "{}", ringbolt.process().output());
+}
+
+#[test]
+fn uring_does_not_start_without_a_ring_and_says_why() {
+    let mut command = Command::new("python3");
+    command.args([WITHOUT_IO_URING, "--", env!("CARGO_BIN_EXE_ringbolt")]);
+    command.args(["run", "--listen", "127.0.0.1:0", "--backend", "127.0.0.1:1"]);
+    let mut process = Process::spawn("ringbolt", command.args(["--admin", "off", "--engine", "uring"]));
+    assert_eq!(process.wait(Duration::from_secs(10)).code(), Some(1));
+    let output = process.whole_output();
+    assert!(output.contains("io_uring") && output.contains("seccomp"), "cause and cure: {output}");
+}
