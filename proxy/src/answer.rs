@@ -3,7 +3,8 @@
 use std::io;
 
 use ringbolt_core::http::{
-    Answer, Framing, Method, RequestHead, Version, WebSocketKey, write_answer, write_engine_io_answer,
+    Answer, Framing, Method, RequestHead, Upgrade, Version, WebSocketKey, write_answer,
+    write_engine_io_answer,
 };
 
 use crate::client::Client;
@@ -18,8 +19,8 @@ pub(crate) struct Asked {
     pub(crate) method: Method,
     pub(crate) version: Version,
     pub(crate) keep_alive: bool,
-    /// Nothing of the request follows its head.
-    bodiless: bool,
+    /// Nothing of the request follows its head, neither a body nor what an upgrade was asked for.
+    is_whole: bool,
     /// Of a WebSocket upgrade.
     pub(crate) websocket_key: Option<WebSocketKey>,
     engine_io: Option<EngineIo>,
@@ -38,7 +39,8 @@ impl Asked {
             method: head.method(),
             version: head.version(),
             keep_alive: head.keep_alive(),
-            bodiless: matches!(head.framing(), Framing::None | Framing::Length(0)),
+            is_whole: matches!(head.framing(), Framing::None | Framing::Length(0))
+                && matches!(head.upgrade(), Upgrade::None | Upgrade::Ignored),
             websocket_key: head.websocket_key(),
             engine_io: None,
         }
@@ -68,7 +70,7 @@ pub(crate) async fn refuse(worker: &Worker, client: &mut Client, error: Error) -
     counters.responses.of(label::StatusClass::of(answer.status)).add(1);
     counters.answers.of(label::AnswerStatus::of(answer.status)).add(1);
     let asked = &client.asked;
-    let close = !(asked.keep_alive && asked.bodiless) || worker.is_draining();
+    let close = !(asked.keep_alive && asked.is_whole) || worker.is_draining();
     let mut bytes = Vec::new();
     let head_only = asked.method == Method::Head;
     match &asked.engine_io {
