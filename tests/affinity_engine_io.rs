@@ -2,6 +2,7 @@
 //!
 //! Fails with HTTP 400 `Session ID unknown` from another backend if one framing of the handshake is not
 //! read, if the sid is stored after the answer has left, or if another worker does not know it.
+#![forbid(unsafe_code)]
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;

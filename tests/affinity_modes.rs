@@ -2,6 +2,7 @@
 //!
 //! Fails with all clients of one address on one backend, with a user who changes backends between two
 //! requests, or with new sessions on a backend that is being emptied.
+#![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;

@@ -2,6 +2,7 @@
 //!
 //! Fails with killed Socket.IO sessions if the proxy keeps an abandoned poll open: the client's next poll
 //! then overlaps it at the backend, which ends the session, and held polls pile up for clients long gone.
+#![forbid(unsafe_code)]
 
 use std::sync::mpsc;
 use std::time::{Duration, Instant};

@@ -2,6 +2,7 @@
 //!
 //! Fails with links broken by a rewritten target, cookies lost from repeated fields, a backend that
 //! believes a client's claim about its own address, or a hop's private field that reaches the next hop.
+#![forbid(unsafe_code)]
 
 use ringbolt_harness::raw::{Backend, End, Head, Wire};
 use ringbolt_harness::{Options, Ringbolt};

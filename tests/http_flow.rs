@@ -2,6 +2,7 @@
 //!
 //! Fails with the proxy's memory growing by the body if anything between the two ends reads ahead
 //! without bound, or with a stuck exchange if one direction waits for the other to finish.
+#![forbid(unsafe_code)]
 
 use std::fs;
 use std::thread;

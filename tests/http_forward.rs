@@ -2,6 +2,7 @@
 //!
 //! Fails with a missing, added or shifted byte if framing is copied instead of decided anew: the two
 //! ends of a proxy then disagree about where a message ends, and the next one begins in its middle.
+#![forbid(unsafe_code)]
 
 use ringbolt_harness::raw::{Backend, End, Ending, Wire};
 use ringbolt_harness::{Options, Ringbolt};

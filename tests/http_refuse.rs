@@ -2,6 +2,7 @@
 //!
 //! Fails with one client's bytes taken for another's request (smuggling) if the proxy and a backend
 //! read the same bytes differently, which is what every row of these tables makes some pair of servers do.
+#![forbid(unsafe_code)]
 
 use ringbolt_harness::raw::{Backend, End, Wire};
 use ringbolt_harness::{Options, Ringbolt};

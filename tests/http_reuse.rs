@@ -2,6 +2,7 @@
 //!
 //! Fails with answers in the wrong order, or with a connection for each request, which costs a client
 //! a round trip and the proxy a port each time.
+#![forbid(unsafe_code)]
 
 use ringbolt_harness::raw::{Backend, End, Wire};
 use ringbolt_harness::{Options, Ringbolt};

@@ -2,6 +2,7 @@
 //!
 //! Fails with connections that are held for ever by clients that say nothing (slow loris), or with a 408
 //! for a browser that opened a connection in advance.
+#![forbid(unsafe_code)]
 
 use std::time::{Duration, Instant};
 

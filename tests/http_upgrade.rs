@@ -2,6 +2,7 @@
 //!
 //! Fails with lost first frames, connections cut in one direction when the other ends, or a raw way past
 //! routing and field rules (h2c smuggling, a forged 101) if a tunnel opens on one end's word alone.
+#![forbid(unsafe_code)]
 
 use std::time::{Duration, Instant};
 

@@ -2,6 +2,7 @@
 //!
 //! Fails with half an answer taken for a whole one, with an answer handed to the wrong client, or with a
 //! request executed twice, if a fault upstream is smoothed over instead of shown.
+#![forbid(unsafe_code)]
 
 use std::time::{Duration, Instant};
 

@@ -2,6 +2,7 @@
 //!
 //! Fails with answers cut in half at every deployment, with balancers that go on sending to a proxy
 //! that drains, or with an operator who reads "Address already in use" and has to guess whose.
+#![forbid(unsafe_code)]
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};

@@ -2,6 +2,7 @@
 //!
 //! Fails in most containers, whose seccomp filters refuse io_uring: without the fallback nothing serves
 //! there, and without the line and the metric nobody learns why the processor does more than it should.
+#![forbid(unsafe_code)]
 
 use std::process::Command;
 use std::time::Duration;
