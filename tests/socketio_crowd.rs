@@ -15,6 +15,32 @@ ringbolt_harness::scenarios! {
     python: Python, Node4, 120 => crowd crowd_polling crowd_websocket;
 }
 
+/// The address all clients come from has one favourite backend. When that is the one that is slow to answer Engine.IO
+/// handshakes, a worker that does not see what the others have asked of it sends it more than its share: the slower a
+/// backend, the more it would get.
+#[test]
+fn a_slow_backend_draws_no_crowd() {
+    let backends = Backends::shared(Kind::SocketIo4);
+    // Names decide which backend is the favourite, so in one of the three it is the slow one.
+    let daemons = [["a", "b", "c"], ["b", "c", "a"], ["c", "a", "b"]].map(|names| {
+        let named = names.iter().zip(backends.addresses());
+        let list: Vec<String> = named
+            .map(|(name, address)| format!("{{ name = \"{name}\", address = \"{address}\" }}"))
+            .collect();
+        let config = format!(
+            "[[listener]]\naddress = \"127.0.0.1:0\"\n[upstream.chat]\nbackends = [{}]\n",
+            list.join(", ")
+        );
+        let options = Options::new(env!("CARGO_BIN_EXE_ringbolt"), &[]);
+        (names.concat(), Ringbolt::start(&Options { workers: 3, config: Some(config), ..options }))
+    });
+    let lanes =
+        daemons.each_ref().map(|(name, daemon)| Lane { name: name.clone(), address: daemon.address() });
+    let scenario =
+        Scenario { name: "crowd_sluggish", client: Client::Node4, limit: Duration::from_secs(120) };
+    scenario.run(backends, &lanes);
+}
+
 /// Backends of its own, because the scenario ends two of them.
 fn reconnect(kind: Kind, client: Client, without_io_uring: bool) {
     let backends = Backends::start(kind, 3);

@@ -21,6 +21,8 @@ const PATHS = {
   // Compresses even the Engine.IO handshake for a client that accepts it.
   "/compressed": { httpCompression: { threshold: 0 } },
   "/cookie": { cookie: "io" },
+  // The first backend takes its time to accept a session, as a busy one does.
+  "/sluggish": { allowRequest: (_, accept) => setTimeout(accept, NAME === "backend-1" ? 2000 : 0, null, true) },
 };
 
 /// Options of every path: room for 1 MB payloads, and compressed frames for clients that ask for them.

@@ -3,6 +3,7 @@
 
 const assert = require("assert/strict");
 const { connect } = require("../clients.js");
+const { request } = require("../engineio.js");
 
 const CLIENTS = 200;
 /// The most a backend may get, as a multiple of its equal share.
@@ -10,7 +11,23 @@ const SHARE_MAX = 1.5;
 
 /// 200 sessions open at once: nobody meets an error, and no backend gets more than 1.5 times its share.
 async function crowd(context, options) {
-  const clients = await Promise.all(Array.from({ length: CLIENTS }, () => connect(context, options)));
+  const opening = Array.from({ length: CLIENTS }, () => connect(context, options));
+  return judgeShares(context, await Promise.all(opening), options);
+}
+
+/// The same with clients that come one after the other, each when a request to an idle backend took its time, while
+/// one backend needs longer for a handshake than all of them take to come.
+async function crowd_sluggish(context) {
+  const options = { path: "/sluggish/", transports: ["polling"] };
+  const opening = [];
+  while (opening.length < CLIENTS) {
+    opening.push(connect(context, options));
+    await request(`${context.backends.at(-1)}/session?id=none`);
+  }
+  return judgeShares(context, await Promise.all(opening), options);
+}
+
+async function judgeShares(context, clients, options) {
   const sessions = {};
   await Promise.all(
     clients.map(async (client, index) => {
@@ -56,5 +73,6 @@ module.exports = {
   crowd: { run: (context) => crowd(context, {}), oneLaneAtATime: true },
   crowd_polling: { run: (context) => crowd(context, { transports: ["polling"] }), oneLaneAtATime: true },
   crowd_websocket: { run: (context) => crowd(context, { transports: ["websocket"] }), oneLaneAtATime: true },
+  crowd_sluggish: { run: crowd_sluggish, oneLaneAtATime: true },
   reconnect: { run: reconnect, oneLaneAtATime: true },
 };
