@@ -8,6 +8,7 @@ use ringbolt_core::http::Answer;
 
 use crate::client::Client;
 use crate::error::Error;
+use crate::load::Placing;
 use crate::metrics::label;
 use crate::request::Request;
 use crate::route::Route;
@@ -28,6 +29,8 @@ pub(crate) struct Choice<'a> {
     learns: bool,
     /// The known session the request belongs to.
     session: Option<Session<'a>>,
+    /// The new session it opens, for as long as that is not counted itself.
+    placing: Option<Placing<'a>>,
     /// The request carries a sid, known or not: it must never be sent twice.
     has_sid: bool,
     /// The client's place in rendezvous hashing.
@@ -69,9 +72,11 @@ pub(crate) fn choose<'a>(
         client: client.address.ip(),
         rotation: worker.next_rotation(),
     };
-    let choice =
-        with_candidates(worker, route, &[], |candidates| affinity::decide(affinity, &seen, candidates))
-            .ok_or(Answer::NO_BACKEND)?;
+    let opens = matches!(role, Some(Role::Handshake | Role::WebSocketHandshake));
+    let choice = with_candidates(worker, route, &[], opens, |candidates| {
+        affinity::decide(affinity, &seen, candidates)
+    })
+    .ok_or(Answer::NO_BACKEND)?;
     worker.counters().affinity_decisions.of(label::Evidence::of(choice.reason)).add(1);
     let has_sid = matches!(role, Some(Role::Session(_) | Role::SessionTooLong));
     if has_sid && choice.reason != Evidence::Table {
@@ -85,6 +90,7 @@ pub(crate) fn choose<'a>(
         protocol: query.map(|query| query.protocol),
         learns: matches!(role, Some(Role::Handshake)),
         session: known.map(|(_, session)| session),
+        placing: opens.then(|| place(worker, route, choice.index)),
         has_sid,
         key: key_of_address(seen.client),
         failed: Vec::new(),
@@ -92,13 +98,22 @@ pub(crate) fn choose<'a>(
     })
 }
 
+fn place<'a>(worker: &'a Worker, route: &Route, index: usize) -> Placing<'a> {
+    Placing::begin(&worker.shared.loads, route.upstream().backends[index].id)
+}
+
 /// Shows `decide` the backends of the route's upstream as they are now, without the failed ones.
+///
+/// A request that opens a session is weighed by sessions and tunnels, which all workers count together;
+/// any other by this worker's requests in flight too.
 fn with_candidates<T>(
     worker: &Worker,
     route: &Route,
     failed: &[usize],
+    opens: bool,
     decide: impl FnOnce(&[Candidate]) -> T,
 ) -> T {
+    let in_flight = |backend: &Backend| if opens { 0 } else { worker.in_flight.get(backend.id) };
     let mut candidates = worker.candidates.borrow_mut();
     candidates.clear();
     candidates.extend(route.upstream().backends.iter().enumerate().map(|(index, backend)| Candidate {
@@ -106,8 +121,7 @@ fn with_candidates<T>(
         seed: backend.seed,
         weight: backend.weight,
         accepts_new: backend.accepts_new && !failed.contains(&index),
-        // Requests in flight count too: of a burst of handshakes none has a session yet.
-        load: worker.shared.loads.get(backend.id).saturating_add(worker.in_flight.get(backend.id)),
+        load: worker.shared.loads.get(backend.id).saturating_add(in_flight(backend)),
     }));
     decide(&candidates)
 }
@@ -148,11 +162,13 @@ impl Choice<'_> {
             return false;
         }
         self.failed.push(self.index);
-        let next = with_candidates(self.worker, self.route, &self.failed, |candidates| {
+        let opens = self.placing.take().is_some();
+        let next = with_candidates(self.worker, self.route, &self.failed, opens, |candidates| {
             choose_bounded(self.key, candidates)
         });
         let Some(next) = next else { return false };
         self.index = next;
+        self.placing = opens.then(|| place(self.worker, self.route, next));
         self.evidence = Evidence::Placement;
         true
     }

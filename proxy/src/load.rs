@@ -33,6 +33,27 @@ impl Loads {
     }
 }
 
+/// A session that is being placed: it weighs on its backend, for all workers to see, until it is counted
+/// itself or has failed. Without it a backend that is slow to answer handshakes would draw all the others.
+#[derive(Debug)]
+pub(crate) struct Placing<'a> {
+    loads: &'a Loads,
+    backend: BackendId,
+}
+
+impl<'a> Placing<'a> {
+    pub(crate) fn begin(loads: &'a Loads, backend: BackendId) -> Self {
+        loads.add(backend);
+        Self { loads, backend }
+    }
+}
+
+impl Drop for Placing<'_> {
+    fn drop(&mut self) {
+        self.loads.sub(self.backend);
+    }
+}
+
 /// Requests this worker has in flight, by backend.
 #[derive(Debug, Default)]
 pub(crate) struct InFlight(RefCell<Vec<u32>>);
