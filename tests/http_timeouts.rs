@@ -35,7 +35,7 @@ fn assert_after_timeout(began: Instant) {
 fn a_connection_without_a_request_is_closed_without_a_word() {
     for engine in [Engine::Uring, Engine::Epoll] {
         let backend = Backend::named("a");
-        let ringbolt = proxy(&backend, "request_head", engine);
+        let ringbolt = proxy(&backend, "keep_alive", engine);
         let began = Instant::now();
         assert_eq!(Wire::connect(ringbolt.address()).expect_end(), End::Fin);
         assert_after_timeout(began);

@@ -17,12 +17,10 @@ pub(crate) struct Client {
     pub(crate) listener: ListenerId,
     /// What it asked for last, for as long as that is not answered.
     pub(crate) asked: Asked,
-    /// Requests read so far.
-    pub(crate) requests: u32,
 }
 
 impl Client {
     pub(crate) fn new(socket: Socket, address: SocketAddr, listener: ListenerId) -> Self {
-        Self { stream: Stream::new(socket), address, listener, asked: Asked::default(), requests: 0 }
+        Self { stream: Stream::new(socket), address, listener, asked: Asked::default() }
     }
 }

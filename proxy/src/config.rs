@@ -120,11 +120,11 @@ pub(crate) enum BackendState {
 /// `[timeouts]`. None of them ends a live tunnel unless `tunnel_idle` is set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Timeouts {
-    /// From a connection's first byte, or its acceptance, to the end of the request head.
+    /// From a request's first byte to the end of its head.
     pub(crate) request_head: Duration,
     /// Between two pieces of a request body.
     pub(crate) request_body_idle: Duration,
-    /// Between an answer and the client's next request.
+    /// Silence of a client's connection before a request, the first one included.
     pub(crate) keep_alive: Duration,
     /// Until a backend has accepted a connection.
     pub(crate) connect: Duration,

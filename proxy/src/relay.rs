@@ -120,8 +120,13 @@ impl Relay {
     }
 
     /// The sender closed: right only for a body that ends with its connection.
+    pub(crate) fn end_of_source(&mut self) -> Result<(), RelayError> {
+        self.reader.finish_at_eof().map_err(|_| RelayError::Source)
+    }
+
+    /// The same, with what that means sent to the receiver.
     pub(crate) fn end_of_stream(&mut self, target: &Socket) -> Result<(), RelayError> {
-        self.reader.finish_at_eof().map_err(|_| RelayError::Source)?;
+        self.end_of_source()?;
         self.send(&[], true, target)
     }
 

@@ -43,7 +43,6 @@ fn is_safe_without_body(head: &RequestHead) -> bool {
 pub(crate) async fn read<'a>(worker: &'a Worker, client: &mut Client) -> Result<Option<Request<'a>>, Error> {
     client.asked = Asked::default();
     let Some(head) = read_head(worker, client).await? else { return Ok(None) };
-    client.requests = client.requests.saturating_add(1);
     client.asked = Asked::of(&head);
     worker.counters().requests.of(label::Method::of(head.method_bytes())).add(1);
     check(worker, &head)?;
@@ -60,20 +59,21 @@ enum Beginning<T> {
     Drained,
 }
 
-/// Waits for a head and reads it. The first one of a connection has to begin as soon as it would have
-/// to be complete, later ones within the keep-alive timeout; then each has its own time to arrive.
+/// Waits for a head and reads it. A connection may be silent before a request for as long as between
+/// two: browsers open connections in advance, and a busy client is slow to use one. Then the head has
+/// its own time to arrive.
 async fn read_head<'a>(
     worker: &'a Worker,
     client: &mut Client,
 ) -> Result<Option<Spare<'a, RequestHead>>, Error> {
     let snapshot = worker.snapshot();
     let timeouts = &snapshot.timeouts;
-    let timeout = if client.requests == 0 { timeouts.request_head } else { timeouts.keep_alive };
-    // A socket may claim to be readable when it is not: only a byte begins a request.
-    let begun = Cell::new(!client.stream.unread.is_empty());
+    // A socket may claim to be readable when it is not, and an empty line may follow an earlier request
+    // (RFC 9112 section 2.2): only another byte begins one.
+    let begun = Cell::new(false);
     let mut reader = client.stream.reader();
     let mut reading = pin!(reader.read(&worker.hot, |input| -> Result<_, Error> {
-        begun.set(true);
+        begun.set(input.iter().any(|byte| !matches!(byte, b'\r' | b'\n')));
         // Taken only now: a request that is waited for holds no memory.
         let mut head = worker.request_heads.take();
         Ok(match head.parse(input, &snapshot.head_limits)? {
@@ -87,7 +87,7 @@ async fn read_head<'a>(
         Poll::Pending if worker.is_draining() => Poll::Ready(Beginning::Drained),
         Poll::Pending => Poll::Pending,
     });
-    match worker.reactor.timeout_at(Some(worker.reactor.now() + timeout), beginning).await {
+    match worker.reactor.timeout_at(Some(worker.reactor.now() + timeouts.keep_alive), beginning).await {
         Ok(Beginning::Read(read)) => read,
         Ok(Beginning::Begun) => {
             let deadline = worker.reactor.now() + timeouts.request_head;

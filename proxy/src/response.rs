@@ -153,7 +153,8 @@ fn begin(head: &ResponseHead, exchange: &Exchange<'_>) -> Final {
     if exchange.asked.websocket_key.is_some() {
         counters.upgrades.of(label::Upgrade::Declined).add(1);
     }
-    let keep_alive = exchange.asked.keep_alive && !exchange.worker.is_draining();
+    // Whoever is answered while still sending cannot be heard any further.
+    let keep_alive = exchange.asked.keep_alive && exchange.uploaded.get() && !exchange.worker.is_draining();
     let cookie = exchange.choice.cookie();
     let context = ReplyContext {
         client_version: exchange.asked.version,
@@ -205,8 +206,7 @@ async fn learn(
         });
         match worker.reactor.timeout_at(Some(deadline), reading).await {
             Ok(Ok(Some(()))) => {}
-            // The rest of the way finds the end again and deals with it.
-            Ok(Ok(None)) => break,
+            Ok(Ok(None)) => relay.end_of_source().map_err(|error| unsent_error(&error))?,
             Ok(Err(error)) => return Err(unsent_error(&error)),
             Err(_) => return Err(Answer::BACKEND_SILENT.into()),
         }
