@@ -11,6 +11,7 @@ mod timers;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::{EngineChoice, NoSink, Reactor, RingRefusal, Sink, Socket};
@@ -18,16 +19,25 @@ use crate::{EngineChoice, NoSink, Reactor, RingRefusal, Sink, Socket};
 /// A test that takes longer hangs.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-fn on_each_engine(test: impl Fn(&Reactor)) {
+/// Runs `test` with each engine, each on a thread of its own: the kernel takes a closed ring down later, by
+/// work that interrupts whatever the thread that had it waits for.
+fn on_each_engine(test: impl Fn(&Reactor) + Sync) {
     for choice in [EngineChoice::Uring, EngineChoice::Epoll] {
-        match Reactor::new(choice) {
-            Ok((reactor, _)) => {
-                test(&reactor);
-                reactor.drop_tasks().unwrap();
-            }
-            Err(error) if is_refusal(&error) => eprintln!("left out: {error}"),
-            Err(error) => panic!("{choice}: {error}"),
+        let ended = thread::scope(|scope| scope.spawn(|| on_engine(choice, &test)).join());
+        if let Err(panic) = ended {
+            std::panic::resume_unwind(panic);
         }
+    }
+}
+
+fn on_engine(choice: EngineChoice, test: impl Fn(&Reactor)) {
+    match Reactor::new(choice) {
+        Ok((reactor, _)) => {
+            test(&reactor);
+            reactor.drop_tasks().unwrap();
+        }
+        Err(error) if is_refusal(&error) => eprintln!("left out: {error}"),
+        Err(error) => panic!("{choice}: {error}"),
     }
 }
 
