@@ -9,6 +9,8 @@ Usage: cargo xtask COMMAND
 Commands:
   demo    build the release proxy and run a chat on three Socket.IO backends behind it
           (options after the word go to the demo: `cargo xtask demo --listen 127.0.0.1:0`)
+  bench   build for release and measure: `cargo xtask bench peers [--quick]` runs the proxy beside
+          nginx and HAProxy and writes bench/results (not part of CI; takes some minutes)
   check   all that CI runs: fmt, tidy, clippy, tools, build, test
   test    the part of it that runs tests: tools, build, test
   tidy    rules of the source tree that no compiler checks
@@ -19,7 +21,7 @@ Options:
 ";
 
 /// Every command by its word, in the order of the help text.
-const WORDS: [&str; 5] = ["demo", "check", "test", "tidy", "tools"];
+const WORDS: [&str; 6] = ["demo", "bench", "check", "test", "tidy", "tools"];
 
 /// A command of the project.
 #[derive(Debug, PartialEq, Eq)]
@@ -31,6 +33,8 @@ pub(crate) enum Command {
     Tools,
     /// With the options for the demo itself.
     Demo(Vec<String>),
+    /// With the measurement and its options.
+    Bench(Vec<String>),
 }
 
 /// Reads the command line, without the program's name.
@@ -41,6 +45,7 @@ pub(crate) fn parse(words: &[String]) -> Result<Command, String> {
     let command = match word.as_str() {
         "-h" | "--help" | "help" => Command::Help,
         "demo" => return Ok(Command::Demo(rest.to_vec())),
+        "bench" => return Ok(Command::Bench(rest.to_vec())),
         "check" => Command::Check,
         "test" => Command::Test,
         "tidy" => Command::Tidy,
@@ -99,18 +104,25 @@ mod tests {
 
     #[test]
     fn an_unknown_command_names_the_nearest() {
-        for (typed, meant) in
-            [("chek", "check"), ("tests", "test"), ("tydi", "tidy"), ("dmeo", "demo"), ("tool", "tools")]
-        {
+        for (typed, meant) in [
+            ("chek", "check"),
+            ("tests", "test"),
+            ("tydi", "tidy"),
+            ("dmeo", "demo"),
+            ("tool", "tools"),
+            ("bnch", "bench"),
+        ] {
             let text = parsed(typed).unwrap_err();
             assert!(text.contains(&format!("`{meant}`")), "{typed}: {text}");
         }
     }
 
     #[test]
-    fn options_of_the_demo_are_passed_on_and_surplus_words_refused() {
+    fn options_of_other_programs_are_passed_on_and_surplus_words_refused() {
         let options = vec!["--listen".to_owned(), "127.0.0.1:0".to_owned()];
         assert_eq!(parsed("demo --listen 127.0.0.1:0"), Ok(Command::Demo(options)));
+        let options = vec!["peers".to_owned(), "--quick".to_owned()];
+        assert_eq!(parsed("bench peers --quick"), Ok(Command::Bench(options)));
         assert_eq!(parsed("check fast"), Err("`check` takes no \"fast\"".to_owned()));
     }
 

@@ -1,12 +1,13 @@
-//! The project's own commands: `cargo xtask check` is what CI runs, `cargo xtask demo` the quick start.
+//! The project's own commands: `cargo xtask check` is what CI runs, `cargo xtask demo` the quick start,
+//! `cargo xtask bench` the measurements.
 //!
 //! Standard library only, so that these commands build in seconds on a fresh machine. They know the
 //! workspace's layout and tools; nothing else in the workspace knows them.
 #![forbid(unsafe_code)]
 
 mod command;
-mod demo;
 mod packages;
+mod release;
 mod steps;
 mod tidy;
 
@@ -39,7 +40,8 @@ fn run(command: Command) -> Result<(), String> {
         Command::Test => steps::run(&root, steps::TEST),
         Command::Tidy => tidy::run(&root),
         Command::Tools => packages::install(),
-        Command::Demo(options) => demo::run(&root, &options),
+        Command::Demo(options) => release::run(&root, "ringbolt-demo", &options),
+        Command::Bench(options) => release::run(&root, "ringbolt-bench", &options),
     }
 }
 

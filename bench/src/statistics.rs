@@ -1,0 +1,93 @@
+//! Medians, percentiles and ratios. Pure: no clock, no files.
+
+use serde::Serialize;
+
+/// What several rounds of one measurement gave.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub(crate) struct Spread {
+    pub(crate) median: f64,
+    pub(crate) least: f64,
+    pub(crate) most: f64,
+}
+
+/// Median and extremes; `None` of nothing.
+pub(crate) fn spread(values: &[f64]) -> Option<Spread> {
+    let mut sorted = values.to_vec();
+    sorted.sort_unstable_by(f64::total_cmp);
+    let (least, most) = (*sorted.first()?, *sorted.last()?);
+    let middle = sorted.len() / 2;
+    let median = if sorted.len().is_multiple_of(2) {
+        f64::midpoint(sorted[middle - 1], sorted[middle])
+    } else {
+        sorted[middle]
+    };
+    Some(Spread { median, least, most })
+}
+
+/// The value that `percent` of the sorted values do not exceed (nearest rank); `None` of nothing.
+pub(crate) fn percentile(sorted: &[u32], percent: usize) -> Option<u32> {
+    let rank = (sorted.len() * percent).div_ceil(100).max(1);
+    sorted.get(rank - 1).copied()
+}
+
+/// A number with three figures that mean something, for people.
+pub(crate) fn three_figures(value: f64) -> String {
+    match value.abs() {
+        size if size >= 1000.0 => {
+            // Thousands separated, because bytes and microseconds stand in one table.
+            let whole = format!("{value:.0}");
+            let split = whole.len() - 3;
+            format!("{},{}", &whole[..split], &whole[split..])
+        }
+        size if size >= 100.0 => format!("{value:.0}"),
+        size if size >= 10.0 => format!("{value:.1}"),
+        size if size >= 0.1 => format!("{value:.2}"),
+        _ => format!("{value:.3}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_ignores_one_outlier() {
+        let of = |values: &[f64]| spread(values).unwrap().median;
+        assert_eq!(of(&[9.0, 1.0, 1000.0]), 9.0);
+        assert_eq!(of(&[4.0, 1.0, 2.0, 3.0]), 2.5);
+        assert_eq!(of(&[7.0]), 7.0);
+        assert_eq!(spread(&[]), None);
+    }
+
+    #[test]
+    fn the_spread_names_the_extremes() {
+        assert_eq!(spread(&[2.0, 3.0, 1.0]), Some(Spread { median: 2.0, least: 1.0, most: 3.0 }));
+    }
+
+    #[test]
+    fn a_percentile_is_a_value_that_occurred() {
+        let values: Vec<u32> = (1..=200).collect();
+        assert_eq!(percentile(&values, 50), Some(100));
+        assert_eq!(percentile(&values, 99), Some(198));
+        assert_eq!(percentile(&values, 100), Some(200));
+        assert_eq!(percentile(&[5], 50), Some(5));
+        assert_eq!(percentile(&[5, 6], 1), Some(5));
+        assert_eq!(percentile(&[], 50), None);
+    }
+
+    #[test]
+    fn numbers_keep_three_figures() {
+        for (value, text) in [
+            (22_345.6, "22,346"),
+            (1_000.0, "1,000"),
+            (212.4, "212"),
+            (17.345, "17.3"),
+            (8.125, "8.12"),
+            (0.4567, "0.46"),
+            (0.0123, "0.012"),
+            (-1_500.0, "-1,500"),
+        ] {
+            assert_eq!(three_figures(value), text);
+        }
+    }
+}
