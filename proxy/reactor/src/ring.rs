@@ -101,8 +101,8 @@ impl Ring {
     }
 
     fn push(&mut self, entry: &squeue::Entry) -> io::Result<()> {
-        // SAFETY: the reactor queues poll operations only; they name a descriptor by number and point to no
-        // memory, so there is nothing to keep valid.
+        // SAFETY: the reactor queues polls and their cancels only; they name a descriptor by number and point to
+        // no memory, so there is nothing to keep valid.
         if unsafe { self.ring.submission().push(entry) }.is_err() {
             // Room in the completion queue first: an overflown one may keep the kernel from taking more.
             self.reap();
@@ -183,7 +183,9 @@ impl Readiness for Ring {
 
     fn remove(&mut self, _fd: BorrowedFd<'_>, key: u64) -> io::Result<()> {
         let quiet = if self.skip_success { squeue::Flags::SKIP_SUCCESS } else { squeue::Flags::empty() };
-        self.push(&opcode::PollRemove::new(key).build().user_data(NOBODY).flags(quiet))
+        // Not POLL_REMOVE: while an event of the poll is under way it is refused (EALREADY) and the poll stays,
+        // and with it the socket. A cancel marks such a poll too.
+        self.push(&opcode::AsyncCancel::new(key).build().user_data(NOBODY).flags(quiet))
     }
 
     fn wait(&mut self, wait: Wait, events: &mut Vec<Event>) -> io::Result<()> {

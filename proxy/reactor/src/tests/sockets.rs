@@ -309,3 +309,19 @@ fn a_burst_of_connections_lets_other_tasks_run() {
         assert!(polls.get() >= 300 / crate::limits::ACCEPTS_PER_BURST_MAX, "{} polls", polls.get());
     });
 }
+
+/// A watch whose event is under way is not taken back by every operation, and a watch that stays holds the
+/// socket open: the other end would never see the end.
+#[test]
+fn a_socket_closed_while_an_event_is_under_way_is_closed() {
+    on_each_engine(|reactor| {
+        let (socket, mut other) = socket_pair(reactor);
+        run(reactor, crate::yield_now());
+        other.write_all(b"x").unwrap();
+        drop(socket);
+        run(reactor, crate::yield_now());
+        other.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        // Bytes were left unread, so the end is a reset.
+        assert_eq!(other.read(&mut [0; 8]).unwrap_err().kind(), ErrorKind::ConnectionReset);
+    });
+}
