@@ -1,6 +1,6 @@
 //! Every byte of every tunnel arrives once, in order, in both directions, whatever the sizes of the
 //! pieces, whoever closes first, and whether or not bytes came along with the Upgrade or the 101; in bulk
-//! they are spliced, and a change between copying and splicing loses nothing.
+//! they are spliced, while they chat the kernel receives by itself, and no change between these loses anything.
 //!
 //! Fails with a wrong or missing byte if early bytes are dropped when the connection becomes a tunnel,
 //! if a full socket or pipe loses the rest of a write, or if one FIN closes both directions.
@@ -21,6 +21,9 @@ const AT_ONCE: usize = 200;
 /// Seeds of tunnels that move much: enough to be spliced.
 const BULK_SEED: u64 = 1 << 32;
 const BULK_BYTES: usize = 48 << 20;
+/// Seeds of tunnels that chat: small pieces, for which the kernel receives by itself, and long ones between.
+const CHAT_SEED: u64 = 1 << 40;
+const CHAT_BYTES: usize = 2 << 20;
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// A reproducible stream of bytes: xorshift64*.
@@ -67,10 +70,10 @@ struct Plan {
 impl Plan {
     fn new(seed: u64) -> Self {
         let mut dice = Stream::new(seed ^ 0xd1ce, 0);
-        let (up, down) = if seed >= BULK_SEED {
-            (BULK_BYTES + dice.below(1_000), BULK_BYTES + dice.below(1_000))
-        } else {
-            (dice.below(200_000), dice.below(200_000))
+        let (up, down) = match seed {
+            CHAT_SEED.. => (CHAT_BYTES + dice.below(1_000), CHAT_BYTES + dice.below(1_000)),
+            BULK_SEED.. => (BULK_BYTES + dice.below(1_000), BULK_BYTES + dice.below(1_000)),
+            _ => (dice.below(200_000), dice.below(200_000)),
         };
         let early = |on: u64, length: usize| if seed & on != 0 { length.min(3_000) } else { 0 };
         Self { seed, up, down, early_up: early(1, up), early_down: early(2, down) }
@@ -88,8 +91,12 @@ impl Plan {
 /// Sends the rest of `stream` in pieces of random size, then FIN.
 async fn send(mut socket: OwnedWriteHalf, mut stream: Stream, seed: u64) -> OwnedWriteHalf {
     let mut dice = Stream::new(seed ^ 0x517e, 0);
-    let piece_bytes_max = if seed.min(!seed) >= BULK_SEED { 400_000 } else { 20_000 };
     while stream.left > 0 {
+        let piece_bytes_max = match seed.min(!seed) {
+            CHAT_SEED.. if dice.below(2_000) > 0 => 200,
+            BULK_SEED.. => 400_000,
+            _ => 20_000,
+        };
         let piece = stream.take(dice.below(piece_bytes_max) + 1);
         socket.write_all(&piece).await.expect("the far end takes everything");
         tokio::task::yield_now().await;
@@ -226,6 +233,23 @@ fn bulk_is_exact_through(engine: Engine) {
     );
     assert!(all >= 8.0 * BULK_BYTES as f64, "{all} bytes");
     assert!(spliced > all / 2.0, "{spliced} of {all} bytes were spliced");
+}
+
+fn chat_is_exact_through(engine: Engine) -> Metrics {
+    let metrics = exact_through(engine, CHAT_SEED..CHAT_SEED + 40);
+    assert_eq!(metrics["ringbolt_tunnel_chats_active"], 0.0, "a chat outlived its tunnel");
+    metrics
+}
+
+#[test]
+fn chat_is_received_by_the_kernel_and_exact_on_the_ring() {
+    let metrics = chat_is_exact_through(Engine::Uring);
+    assert!(metrics["ringbolt_tunnel_chats_total"] >= 40.0, "{}", metrics["ringbolt_tunnel_chats_total"]);
+}
+
+#[test]
+fn chat_is_exact_on_epoll() {
+    assert_eq!(chat_is_exact_through(Engine::Epoll)["ringbolt_tunnel_chats_total"], 0.0);
 }
 
 #[test]

@@ -15,6 +15,10 @@ pub(crate) const HOT_BUFFER_BYTES: usize = 64 * 1024;
 /// next turn of the loop.
 pub(crate) const TUNNEL_BYTES_PER_TURN: usize = 4 * HOT_BUFFER_BYTES;
 
+/// Pieces of a direction held behind the one that is being sent. A direction that has more is read by large
+/// pieces again.
+pub(crate) const CHAT_CHUNKS_HELD_MAX: usize = 8;
+
 /// Tunnels of one worker: a token holds 31 bits of slot index. At the limit the upgrade is answered 503.
 pub(crate) const TUNNELS_PER_WORKER_MAX: usize = 1 << 24;
 

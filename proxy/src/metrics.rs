@@ -67,6 +67,10 @@ worker_counters! {
     tunnel_bytes: PerLabel<Direction> => TUNNEL_BYTES,
     /// The part of them that was spliced.
     tunnel_spliced_bytes: PerLabel<Direction> => TUNNEL_SPLICED_BYTES,
+    /// Directions for which the kernel receives by itself now.
+    tunnel_chats_active: Gauge => TUNNEL_CHATS_ACTIVE,
+    /// Directions for which it began to.
+    tunnel_chats: Counter => TUNNEL_CHATS,
     /// Engine.IO handshakes whose sid was learned.
     sessions: PerLabel<EngineIo> => SESSIONS,
     /// Choices of a backend.

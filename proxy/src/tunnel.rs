@@ -4,6 +4,7 @@
 //! descriptors, counters and flags. An idle one owns no buffer, no pipe, no future and no timer. How
 //! bytes move is in `tunnel/end.rs`; here is when, and how a tunnel begins and ends.
 
+mod chat;
 mod end;
 
 use std::cell::RefCell;
@@ -19,6 +20,8 @@ use crate::metrics::label::{Direction, TunnelEnd};
 use crate::stream::Stream;
 use crate::worker::Worker;
 
+use self::chat::Chat;
+pub(crate) use self::chat::{quieten, received, sent};
 use self::end::{End, Flow};
 
 /// The end a byte comes from.
@@ -36,6 +39,14 @@ impl Side {
         match self {
             Self::Client => Direction::ClientToUpstream,
             Self::Upstream => Direction::UpstreamToClient,
+        }
+    }
+
+    /// How a tunnel ends whose connection at this end has failed.
+    fn reset(self) -> TunnelEnd {
+        match self {
+            Self::Client => TunnelEnd::ClientReset,
+            Self::Upstream => TunnelEnd::UpstreamReset,
         }
     }
 
@@ -65,6 +76,8 @@ const _: () = assert!(size_of::<Tunnel>() <= 128);
 #[derive(Debug)]
 pub(crate) struct TunnelTable {
     slots: RefCell<Slab<Tunnel>>,
+    /// Directions that chat, or did until lately.
+    chats: RefCell<Vec<Chat>>,
     half_closed: Duration,
     idle: Option<Duration>,
 }
@@ -73,6 +86,7 @@ impl TunnelTable {
     pub(crate) fn new(timeouts: &Timeouts) -> Self {
         Self {
             slots: RefCell::new(Slab::new(u32::MAX)),
+            chats: RefCell::default(),
             half_closed: timeouts.tunnel_half_closed,
             idle: timeouts.tunnel_idle,
         }
@@ -217,7 +231,8 @@ fn drive(worker: &Worker, index: u32, from: &[Side]) {
         tunnel.active_at = worker.uptime_seconds();
         for &side in from {
             match tunnel.pump(worker, side) {
-                Ok(Flow::Waiting | Flow::Finished) => {}
+                Ok(Flow::Waiting) => chat::consider(tunnel, worker, index, side),
+                Ok(Flow::Finished) => {}
                 Ok(Flow::Again) => worker.reactor.again(tunnel.end(side).source),
                 Err(reason) => {
                     ended = Some(reason);

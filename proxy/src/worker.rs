@@ -5,6 +5,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
+use std::io;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use std::time::Instant;
 
 use ringbolt_core::affinity::Candidate;
 use ringbolt_core::http::{RequestHead, ResponseHead};
-use ringbolt_reactor::{Reactor, Ready, Sink, SinkToken, mailbox};
+use ringbolt_reactor::{Chunk, Reactor, Ready, Received, Sink, SinkToken, mailbox};
 
 use crate::hot_buffer::HotBuffer;
 use crate::limits::SWEEP_INTERVAL;
@@ -123,6 +124,12 @@ impl Worker {
         u32::try_from(seconds).unwrap_or(u32::MAX)
     }
 
+    /// As [`Self::uptime_seconds`], in less memory; wraps around after 18 hours.
+    #[expect(clippy::cast_possible_truncation, reason = "it wraps around")]
+    pub(crate) fn uptime_seconds_wrapping(&self) -> u16 {
+        self.uptime_seconds() as u16
+    }
+
     /// Milliseconds since the worker began, as of this turn; wraps around after 49 days.
     pub(crate) fn uptime_ms(&self) -> u32 {
         let elapsed = self.reactor.now().saturating_duration_since(self.started);
@@ -204,6 +211,7 @@ impl Worker {
             self.reactor.sleep_until(self.reactor.now() + SWEEP_INTERVAL).await;
             self.pool.sweep(self.reactor.now());
             self.pipes.sweep();
+            tunnel::quieten(self);
             self.shared.sids.sweep(self);
         }
     }
@@ -216,5 +224,13 @@ impl Sink for Worker {
 
     fn expired(&self, token: SinkToken) {
         tunnel::expired(self, token);
+    }
+
+    fn received(&self, token: SinkToken, received: Received) {
+        tunnel::received(self, token, received);
+    }
+
+    fn sent(&self, token: SinkToken, chunk: Chunk, result: io::Result<usize>) {
+        tunnel::sent(self, token, &chunk, result);
     }
 }

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod affinity;
+pub mod chatter;
 pub mod http;
 pub mod limits;
 pub mod pace;

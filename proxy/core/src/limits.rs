@@ -111,3 +111,18 @@ pub const BULK_BYTES_PER_WINDOW: u32 = 512 * 1024;
 
 /// Mean size of a piece from which splicing is cheaper than copying.
 pub const BULK_PIECE_BYTES_MIN: u32 = 8 * 1024;
+
+/// Small messages within a second from which a direction chats. The few calls that changing its way costs
+/// are saved again by about as many messages.
+pub const CHAT_MESSAGES_PER_SECOND: u8 = 8;
+
+/// Fewer in a whole second end it.
+pub const CHAT_MESSAGES_PER_SECOND_MIN: u8 = 2;
+
+const _: () = assert!(CHAT_MESSAGES_PER_SECOND_MIN < CHAT_MESSAGES_PER_SECOND);
+
+/// A longer message is not small: it does not fit one buffer of the kernel's receive.
+pub const CHAT_MESSAGE_BYTES_MAX: usize = 2047;
+
+/// Seconds a direction does not count as chatting after it turned out not to suit.
+pub const CHAT_PAUSE_SECONDS: u16 = 8;

@@ -69,7 +69,7 @@ impl Readiness for Epoll {
         events.extend(happened.iter().map(|event| {
             // Copied out: the kernel's struct is packed on x86_64.
             let (flags, data) = (event.flags, event.data);
-            Event { key: data.u64(), ready: Ready::from_poll(flags.bits()), ended: false }
+            Event::Ready { key: data.u64(), ready: Ready::from_poll(flags.bits()), ended: false }
         }));
         Ok(())
     }

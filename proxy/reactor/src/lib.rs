@@ -3,11 +3,12 @@
 //!
 //! It decides when a task runs and who is told that a descriptor is ready. It knows no protocol, no
 //! configuration and no tunnel. Nothing in it leaves its thread but wakers, [`mailbox`] ends and
-//! [`BoundListener`]s. No memory is ever lent to the kernel.
+//! [`BoundListener`]s. The only memory lent to the kernel is that of `buffer_ring`.
 //!
 //! Start reading at [`Reactor`]; below it stand the engines (`ring`, `epoll`), beside it the `executor`, above
 //! it what tasks use ([`Socket`], [`Listener`], [`connect`], [`Sleep`], [`select`]).
 
+mod buffer_ring;
 mod connect;
 mod epoll;
 mod executor;
@@ -25,15 +26,17 @@ mod slab;
 mod socket;
 mod source;
 mod timer;
+mod transfer;
 mod waker;
 mod wheel;
 
+pub use buffer_ring::Chunk;
 pub use connect::connect;
 pub use listener::{BoundListener, Listener};
 pub use pin::{available_cores, pin_to_core};
 pub use pipe::{Pipe, splice};
 pub use reactor::{NoSink, Reactor, Sink, Stats};
-pub use readiness::{Engine, EngineChoice, Ready, UnknownEngine};
+pub use readiness::{Engine, EngineChoice, Ready, Received, UnknownEngine};
 pub use refusal::RingRefusal;
 pub use select::{Either, Join, Select, join, select, yield_now};
 pub use slab::{Key, Slab};

@@ -49,3 +49,20 @@ pub const PIPE_BYTES: usize = 256 * 1024;
 
 /// Length of the timer wheel's tick in milliseconds. A timer fires at most this much late by rounding.
 pub const TICK_MS: u64 = 1;
+
+/// Size of a buffer the kernel receives into by itself: a small message with its frame header. A longer one
+/// comes in several pieces; a direction of long messages is better read with one large buffer.
+pub const BUFFER_BYTES: u32 = 2048;
+
+/// Such buffers of one worker: 8 MiB of address space, of which only those in use at the same time are
+/// touched. When all are in use the kernel ends the receive, and the source is watched and read as before.
+pub const BUFFERS: u16 = 4096;
+
+/// Buffers lent to the kernel at a time, at first. Twice as many after each time it found none.
+pub const BUFFERS_LENT_MIN: u16 = 256;
+
+const _: () = assert!(BUFFERS.is_power_of_two() && BUFFERS_LENT_MIN < BUFFERS);
+
+/// Sources of one worker the kernel receives for by itself. Each costs 1.2 KiB of kernel memory more than
+/// one that is watched. At the limit `Reactor::receive` refuses and the source stays watched.
+pub const RECEIVING_MAX: usize = 8192;

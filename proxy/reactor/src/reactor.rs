@@ -13,10 +13,11 @@ use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
+use crate::buffer_ring::Chunk;
 use crate::epoll::Epoll;
 use crate::executor::Executor;
 use crate::limits::{COMPLETION_ENTRIES, TASK_POLLS_PER_TURN_MAX, TICK_MS};
-use crate::readiness::{Engine, EngineChoice, Event, Readiness, Ready, Wait};
+use crate::readiness::{Engine, EngineChoice, Event, Readiness, Ready, Received, Wait};
 use crate::refusal::{Refused, RingRefusal};
 use crate::ring::Ring;
 use crate::source::{SourceId, Sources};
@@ -35,6 +36,11 @@ pub trait Sink {
     fn ready(&self, token: SinkToken, ready: Ready);
     /// A timer set for `token` has fired.
     fn expired(&self, token: SinkToken);
+    /// The kernel has received for the source assigned to `token`, as [`Reactor::receive`] asked.
+    fn received(&self, _token: SinkToken, _received: Received) {}
+    /// A send that [`Reactor::send`] queued on behalf of `token` has ended, with how many bytes. `WouldBlock`
+    /// or less than the chunk has: the send buffer is full.
+    fn sent(&self, _token: SinkToken, _chunk: Chunk, _result: io::Result<usize>) {}
 }
 
 /// A sink for a thread whose sources all belong to tasks.
@@ -44,6 +50,14 @@ pub struct NoSink;
 impl Sink for NoSink {
     fn ready(&self, _token: SinkToken, _ready: Ready) {}
     fn expired(&self, _token: SinkToken) {}
+}
+
+/// What the sink is told.
+#[derive(Debug)]
+pub(crate) enum Occurrence {
+    Ready(Ready),
+    Received(Received),
+    Sent(Chunk, io::Result<usize>),
 }
 
 /// Counters since the reactor's start, and present sizes.
@@ -76,10 +90,10 @@ struct Inner {
     sources: RefCell<Sources>,
     wheel: RefCell<Wheel<Target>>,
     /// Events for the sink, served after all tasks of the turn are woken.
-    for_sink: RefCell<Vec<(SourceId, Ready)>>,
+    for_sink: RefCell<Vec<(SourceId, Occurrence)>>,
     /// Buffers of a turn, kept to save their allocation.
     events: Cell<Vec<Event>>,
-    serving: Cell<Vec<(SourceId, Ready)>>,
+    serving: Cell<Vec<(SourceId, Occurrence)>>,
     origin: Instant,
     now: Cell<Instant>,
     running: Cell<bool>,
@@ -237,21 +251,32 @@ impl Reactor {
 
     /// Records an event at its source and wakes the tasks that wait for it.
     fn note(&self, event: Event) -> io::Result<()> {
-        if event.key == REMOTE_WAKE {
-            self.0.executor.take_remote_wakes();
-            if event.ended {
-                let eventfd = self.0.executor.eventfd().as_raw_fd();
-                self.0.readiness.borrow_mut().renew(eventfd, REMOTE_WAKE)?;
+        match event {
+            Event::Ready { key: REMOTE_WAKE, ended, .. } => {
+                self.0.executor.take_remote_wakes();
+                if ended {
+                    let eventfd = self.0.executor.eventfd().as_raw_fd();
+                    self.0.readiness.borrow_mut().renew(eventfd, REMOTE_WAKE)?;
+                }
+                Ok(())
             }
-            return Ok(());
+            Event::Ready { key, ready, ended } => self.note_ready(key, ready, ended),
+            Event::Received { key, received } => self.note_received(key, received),
+            Event::Sent { key, chunk, result } => {
+                self.tell_sink(SourceId::from_key(key), Occurrence::Sent(chunk, result));
+                Ok(())
+            }
         }
-        let id = SourceId::from_key(event.key);
-        let Some(noted) = self.0.sources.borrow_mut().note(id, event.ready) else { return Ok(()) };
+    }
+
+    fn note_ready(&self, key: u64, ready: Ready, ended: bool) -> io::Result<()> {
+        let id = SourceId::from_key(key);
+        let Some(noted) = self.0.sources.borrow_mut().note(id, ready) else { return Ok(()) };
         if noted.for_sink {
-            self.0.for_sink.borrow_mut().push((id, event.ready));
+            self.tell_sink(id, Occurrence::Ready(ready));
         }
-        if event.ended {
-            self.0.readiness.borrow_mut().renew(noted.fd, event.key)?;
+        if ended && !noted.receiving {
+            self.0.readiness.borrow_mut().renew(noted.fd, key)?;
         }
         for target in [noted.reader, noted.writer].into_iter().flatten() {
             target.wake();
@@ -265,10 +290,13 @@ impl Reactor {
             return;
         }
         let mut serving = self.0.for_sink.replace(self.0.serving.take());
-        for (id, ready) in serving.drain(..) {
+        for (id, occurrence) in serving.drain(..) {
             let owner = self.0.sources.borrow().sink_owner(id);
-            if let Some((token, lasting)) = owner {
-                sink.ready(token, ready.with(lasting));
+            let Some((token, lasting)) = owner else { continue };
+            match occurrence {
+                Occurrence::Ready(ready) => sink.ready(token, ready.with(lasting)),
+                Occurrence::Received(received) => sink.received(token, received),
+                Occurrence::Sent(chunk, result) => sink.sent(token, chunk, result),
             }
         }
         // A burst of assignments must not leave its size behind.
@@ -356,14 +384,18 @@ impl Reactor {
         let Some((ready, displaced)) = assigned else { return };
         drop(displaced);
         if ready != Ready::NONE {
-            self.0.for_sink.borrow_mut().push((source, ready));
+            self.tell_sink(source, Occurrence::Ready(ready));
         }
     }
 
     /// Tells the sink in the next turn that `source` is readable: it had its share of this turn, and the
     /// kernel raises no second edge for what is still unread.
     pub fn again(&self, source: SourceId) {
-        self.0.for_sink.borrow_mut().push((source, Ready::READABLE));
+        self.tell_sink(source, Occurrence::Ready(Ready::READABLE));
+    }
+
+    pub(crate) fn tell_sink(&self, source: SourceId, occurrence: Occurrence) {
+        self.0.for_sink.borrow_mut().push((source, occurrence));
     }
 
     /// Ends the watch on a source and closes its descriptor.
@@ -371,13 +403,24 @@ impl Reactor {
     /// The ring's watch holds the socket open until it is removed, which is done with this turn's submission:
     /// the other end sees the end of the stream then.
     pub fn close(&self, fd: OwnedFd, source: SourceId) {
+        let receiving = self.with_sources(|sources| sources.receiving(source));
         let removed = self.0.sources.borrow_mut().remove(source);
-        if removed.is_some() {
-            // Fails only when nothing is watched, and then nothing is to be ended.
-            let _ = self.0.readiness.borrow_mut().remove(fd.as_fd(), source.key());
+        if let Some((_, receiving)) = receiving {
+            let mut readiness = self.0.readiness.borrow_mut();
+            // These fail only where nothing is watched, or for a ring that ends the loop at the next wait.
+            let _ = readiness.settle();
+            let _ = if receiving {
+                readiness.stop_receiving(source.key())
+            } else {
+                readiness.remove(fd.as_fd(), source.key())
+            };
         }
         drop(fd);
         drop(removed);
+    }
+
+    pub(crate) fn with_readiness<T>(&self, with: impl FnOnce(&mut dyn Readiness) -> T) -> T {
+        with(&mut **self.0.readiness.borrow_mut())
     }
 
     pub(crate) fn with_sources<T>(&self, with: impl FnOnce(&mut Sources) -> T) -> T {

@@ -7,6 +7,8 @@ use std::os::fd::{BorrowedFd, RawFd};
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::buffer_ring::Chunk;
+
 /// Which engine the operator asked for.
 #[derive(Copy, Clone, Debug, Default, Eq, PartialEq)]
 pub enum EngineChoice {
@@ -152,14 +154,27 @@ impl Ready {
     }
 }
 
-/// One report of the kernel.
-#[derive(Copy, Clone, Debug)]
-pub(crate) struct Event {
-    /// The key given to [`Readiness::add`].
-    pub(crate) key: u64,
-    pub(crate) ready: Ready,
-    /// The kernel ended this watch; [`Readiness::renew`] it if it is still wanted.
-    pub(crate) ended: bool,
+/// One report of the kernel. `key` is the one given to [`Readiness::add`].
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// A watched descriptor. `ended`: the kernel ended the watch; [`Readiness::renew`] it if it is still wanted.
+    Ready { key: u64, ready: Ready, ended: bool },
+    /// The kernel has received by itself.
+    Received { key: u64, received: Received },
+    /// A send has ended; with how many bytes.
+    Sent { key: u64, chunk: Chunk, result: io::Result<usize> },
+}
+
+/// What became of a receive that the kernel goes on with by itself.
+#[derive(Debug)]
+pub enum Received {
+    /// Bytes, in the order of the stream.
+    Bytes(Chunk),
+    /// It has ended, for whatever reason but a failure; the source is watched again, and what is unread, or
+    /// the end of the stream, is reported by that watch.
+    Stopped,
+    /// The connection has failed, and this was the error's only report.
+    Failed(io::Error),
 }
 
 /// How long a turn may sleep.
@@ -193,5 +208,29 @@ pub(crate) trait Readiness: fmt::Debug {
     fn remove(&mut self, fd: BorrowedFd<'_>, key: u64) -> io::Result<()>;
     /// Submits, sleeps as told, and appends what happened. A signal or an elapsed time is no error.
     fn wait(&mut self, wait: Wait, events: &mut Vec<Event>) -> io::Result<()>;
+    /// Receives from `fd` into buffers of the kernel's choice from now on, until told to stop. It does not
+    /// replace the watch. False when this engine or kernel cannot.
+    fn receive(&mut self, _fd: RawFd, _key: u64) -> io::Result<bool> {
+        Ok(false)
+    }
+    /// Ends a watch that such a receive replaces.
+    fn unwatch(&mut self, _key: u64) -> io::Result<()> {
+        Ok(())
+    }
+    /// Ends the receiving; what has been received still comes, and then [`Received::Stopped`].
+    fn stop_receiving(&mut self, _key: u64) -> io::Result<()> {
+        Ok(())
+    }
+    /// Sends with the next [`Self::wait`], as much as the send buffer takes. The report carries `key`.
+    fn send(&mut self, fd: BorrowedFd<'_>, key: u64, chunk: Chunk) -> io::Result<()> {
+        let _ = (fd, key, chunk);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+    /// Called before a descriptor is closed: leaves nothing queued that would act on the number's next owner.
+    fn settle(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+    /// Gives memory back that nothing uses now.
+    fn trim(&mut self) {}
     fn stats(&self) -> EngineStats;
 }

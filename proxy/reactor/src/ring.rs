@@ -1,5 +1,8 @@
-//! The ring engine: one multishot poll for each descriptor. No buffer is ever lent to the kernel. Decides
-//! which ring flags are used, by trying; knows no tasks, sinks or sockets.
+//! The ring engine: one multishot poll for each descriptor, and for the few busy ones the kernel receives and
+//! sends by itself (`ring/transfer.rs`). Decides which ring flags are used, by trying; knows no tasks, sinks or
+//! sockets.
+
+mod transfer;
 
 use std::fmt;
 use std::io;
@@ -10,9 +13,12 @@ use io_uring::types::{Fd, SubmitArgs, Timespec};
 use io_uring::{Builder, EnterFlags, IoUring, cqueue, opcode, squeue};
 use rustix::event::{EventfdFlags, eventfd};
 
+use crate::buffer_ring::Chunk;
 use crate::limits::{COMPLETION_ENTRIES, SUBMISSION_ENTRIES};
 use crate::readiness::{Engine, EngineStats, Event, Readiness, Ready, Wait};
 use crate::refusal::Refused;
+
+use self::transfer::{Kind, Transfers};
 
 /// Key of completions nobody waits for. No source has it: its generation is above theirs.
 const NOBODY: u64 = u64::MAX - 1;
@@ -28,6 +34,7 @@ pub(crate) struct Ring {
     skip_success: bool,
     /// Events fetched early to make room in the queues.
     early: Vec<Event>,
+    transfers: Transfers,
     stats: EngineStats,
 }
 
@@ -76,8 +83,14 @@ impl Ring {
             return Err(Refused::Feature("IORING_FEAT_EXT_ARG", "5.11"));
         }
         let skip_success = ring.params().is_feature_skip_cqe_on_success();
-        let mut ring =
-            Self { ring, tells_pending, skip_success, early: Vec::new(), stats: EngineStats::default() };
+        let mut ring = Self {
+            ring,
+            tells_pending,
+            skip_success,
+            early: Vec::new(),
+            transfers: Transfers::default(),
+            stats: EngineStats::default(),
+        };
         match ring.has_multishot_poll() {
             Ok(true) => Ok(ring),
             Ok(false) => Err(Refused::Feature("multishot poll", "5.13")),
@@ -92,7 +105,9 @@ impl Ring {
         let mut events = Vec::new();
         self.add(probe.as_fd(), NOBODY)?;
         self.wait(Wait::For(PROBE_WAIT), &mut events)?;
-        let goes_on = events.iter().any(|event| event.ready.readable() && !event.ended);
+        let goes_on = events
+            .iter()
+            .any(|event| matches!(event, Event::Ready { ready, ended: false, .. } if ready.readable()));
         if goes_on {
             self.remove(probe.as_fd(), NOBODY)?;
             self.wait(Wait::No, &mut events)?;
@@ -101,8 +116,8 @@ impl Ring {
     }
 
     fn push(&mut self, entry: &squeue::Entry) -> io::Result<()> {
-        // SAFETY: the reactor queues polls and their cancels only; they name a descriptor by number and point to
-        // no memory, so there is nothing to keep valid.
+        // SAFETY: polls and cancels point to no memory, receives name a registered buffer ring, and sends point
+        // into a chunk that `Transfers` keeps until their completion. All of it outlives the ring (`drop`).
         if unsafe { self.ring.submission().push(entry) }.is_err() {
             // Room in the completion queue first: an overflown one may keep the kernel from taking more.
             self.reap();
@@ -114,6 +129,13 @@ impl Ring {
         Ok(())
     }
 
+    /// Ends a poll or receive. Not by POLL_REMOVE: while an event of the poll is under way that is refused
+    /// (EALREADY) and the poll stays, and with it the socket. A cancel marks such a poll too.
+    fn cancel(&mut self, user_data: u64) -> io::Result<()> {
+        let quiet = if self.skip_success { squeue::Flags::SKIP_SUCCESS } else { squeue::Flags::empty() };
+        self.push(&opcode::AsyncCancel::new(user_data).build().user_data(NOBODY).flags(quiet))
+    }
+
     fn watch(&mut self, fd: RawFd, key: u64) -> io::Result<()> {
         let events = u32::from(WATCHED.cast_unsigned());
         self.push(&opcode::PollAdd::new(Fd(fd), events).multi(true).build().user_data(key))
@@ -122,6 +144,7 @@ impl Ring {
     /// Submits and waits. GETEVENTS is always asked for: without it deferred work, as the end of a removed
     /// watch that still holds a closed socket open, would stay undone until some later wait.
     fn enter(&mut self, wait: Wait) -> io::Result<()> {
+        self.transfers.lend();
         let queued = u32::try_from(self.ring.submission().len()).unwrap_or(u32::MAX);
         let flags = EnterFlags::GETEVENTS;
         self.stats.submissions += 1;
@@ -147,17 +170,11 @@ impl Ring {
 
     fn reap(&mut self) {
         for entry in self.ring.completion() {
-            let (ready, may_go_on) = match entry.result() {
-                result if result >= 0 => (Ready::from_poll(result.cast_unsigned()), true),
-                // Short of memory, or ended by the kernel: watch again.
-                result if [-libc::ENOMEM, -libc::EAGAIN, -libc::ECANCELED].contains(&result) => {
-                    (Ready::NONE, true)
-                }
-                // Asking again would fail again.
-                _ => (Ready::ERROR, false),
-            };
-            let ended = may_go_on && !cqueue::more(entry.flags());
-            self.early.push(Event { key: entry.user_data(), ready, ended });
+            match Kind::of(entry.user_data()) {
+                Kind::Poll => self.early.push(poll_event(&entry)),
+                Kind::Receive(key) => self.transfers.received(key, &entry, &mut self.early),
+                Kind::Send(id) => self.early.extend(self.transfers.sent(id, entry.result())),
+            }
         }
     }
 
@@ -166,6 +183,18 @@ impl Ring {
         let queue = self.ring.submission();
         !self.tells_pending || !queue.is_empty() || queue.taskrun() || queue.cq_overflow()
     }
+}
+
+fn poll_event(entry: &cqueue::Entry) -> Event {
+    let (ready, may_go_on) = match entry.result() {
+        result if result >= 0 => (Ready::from_poll(result.cast_unsigned()), true),
+        // Short of memory, or ended by the kernel: watch again.
+        result if [-libc::ENOMEM, -libc::EAGAIN, -libc::ECANCELED].contains(&result) => (Ready::NONE, true),
+        // Asking again would fail again.
+        _ => (Ready::ERROR, false),
+    };
+    let ended = may_go_on && !cqueue::more(entry.flags());
+    Event::Ready { key: entry.user_data(), ready, ended }
 }
 
 impl Readiness for Ring {
@@ -182,10 +211,31 @@ impl Readiness for Ring {
     }
 
     fn remove(&mut self, _fd: BorrowedFd<'_>, key: u64) -> io::Result<()> {
-        let quiet = if self.skip_success { squeue::Flags::SKIP_SUCCESS } else { squeue::Flags::empty() };
-        // Not POLL_REMOVE: while an event of the poll is under way it is refused (EALREADY) and the poll stays,
-        // and with it the socket. A cancel marks such a poll too.
-        self.push(&opcode::AsyncCancel::new(key).build().user_data(NOBODY).flags(quiet))
+        self.cancel(key)
+    }
+
+    fn settle(&mut self) -> io::Result<()> {
+        self.submit_transfers()
+    }
+
+    fn receive(&mut self, fd: RawFd, key: u64) -> io::Result<bool> {
+        self.start_receive(fd, key)
+    }
+
+    fn unwatch(&mut self, key: u64) -> io::Result<()> {
+        self.cancel(key)
+    }
+
+    fn stop_receiving(&mut self, key: u64) -> io::Result<()> {
+        self.cancel(Kind::Receive(key).user_data())
+    }
+
+    fn send(&mut self, fd: BorrowedFd<'_>, key: u64, chunk: Chunk) -> io::Result<()> {
+        self.queue_send(fd, key, chunk)
+    }
+
+    fn trim(&mut self) {
+        self.transfers.trim(&self.ring.submitter());
     }
 
     fn wait(&mut self, wait: Wait, events: &mut Vec<Event>) -> io::Result<()> {

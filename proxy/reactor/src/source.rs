@@ -44,6 +44,8 @@ struct Source {
     fd: RawFd,
     ready: Ready,
     owner: Owner,
+    /// The kernel receives by itself, and no watch is set.
+    receiving: bool,
 }
 
 /// An idle tunnel holds two of these and little else; two share a cache line.
@@ -65,6 +67,7 @@ pub(crate) type Displaced = [Option<Target>; 2];
 pub(crate) struct Noted {
     pub(crate) fd: RawFd,
     pub(crate) for_sink: bool,
+    pub(crate) receiving: bool,
     pub(crate) reader: Option<Target>,
     pub(crate) writer: Option<Target>,
 }
@@ -84,9 +87,21 @@ impl Sources {
     }
 
     pub(crate) fn insert(&mut self, fd: RawFd, ready: Ready) -> SourceId {
-        let source = Source { reader: None, writer: None, fd, ready, owner: Owner::Tasks };
+        let source = Source { reader: None, writer: None, fd, ready, owner: Owner::Tasks, receiving: false };
         let Key { index, generation } = self.0.insert(source);
         SourceId { index, generation }
+    }
+
+    /// Marks a source whose watch is replaced by a receive, or the other way round. `None` when it is gone.
+    pub(crate) fn set_receiving(&mut self, id: SourceId, receiving: bool) -> Option<RawFd> {
+        let source = self.0.get_mut(id.slot())?;
+        source.receiving = receiving;
+        Some(source.fd)
+    }
+
+    /// The descriptor, and whether the kernel receives by itself. `None` when the source is gone.
+    pub(crate) fn receiving(&self, id: SourceId) -> Option<(RawFd, bool)> {
+        self.0.get(id.slot()).map(|source| (source.fd, source.receiving))
     }
 
     /// `None` when the source is gone already.
@@ -99,7 +114,8 @@ impl Sources {
         let source = self.0.get_mut(id.slot())?;
         source.ready = source.ready.with(ready);
         let for_sink = source.owner == Owner::Sink;
-        let mut noted = Noted { fd: source.fd, for_sink, reader: None, writer: None };
+        let mut noted =
+            Noted { fd: source.fd, for_sink, receiving: source.receiving, reader: None, writer: None };
         if !for_sink && ready.has_any(Ready::FOR_READER) {
             noted.reader = source.reader.take();
         }

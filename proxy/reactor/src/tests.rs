@@ -7,6 +7,7 @@ mod sink;
 mod sockets;
 mod tasks;
 mod timers;
+mod transfer;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};

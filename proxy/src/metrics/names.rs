@@ -88,6 +88,10 @@ metrics! {
         "Bytes carried through tunnels.";
     TUNNEL_SPLICED_BYTES = Counter Bytes "ringbolt_tunnel_spliced_bytes_total" [LabelKey::of::<label::Direction>()]
         "The part of them that was spliced, because a direction was bulk.";
+    TUNNEL_CHATS_ACTIVE = Gauge Count "ringbolt_tunnel_chats_active" []
+        "Tunnel directions of frequent small messages, for which the kernel receives by itself now.";
+    TUNNEL_CHATS = Counter Count "ringbolt_tunnel_chats_total" []
+        "Times the kernel began to receive for a tunnel direction by itself.";
 
     SESSIONS = Counter Count "ringbolt_engine_io_sessions_total" [LabelKey::of::<label::EngineIo>()]
         "Engine.IO sessions whose handshake answer passed through.";

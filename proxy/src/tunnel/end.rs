@@ -2,14 +2,17 @@
 //!
 //! Small messages move by recv(2) and send(2) through the worker's hot buffer. While a direction is
 //! bulk (`ringbolt_core::pace`) they move by splice(2) through a pipe of the worker's, without a copy
-//! to user memory (decision D3). What the far end does not take at once is held, in memory or in the
-//! pipe, and reading stops until it is gone. An end that holds nothing owns nothing but its descriptor.
+//! to user memory (decision D3). While it chats the kernel receives by itself (`tunnel/chat.rs`). What the far
+//! end does not take at once is held, in memory or in the pipe, and reading stops until it is gone. An end that
+//! holds nothing owns nothing but its descriptor.
 
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
+use ringbolt_core::chatter::Chatter;
 use ringbolt_core::pace::Pace;
-use ringbolt_reactor::{self as net, Pipe, Ready, SourceId};
+use ringbolt_reactor::{self as net, Chunk, Pipe, Ready, SourceId};
 
 use super::Side;
 use crate::limits::{HOT_BUFFER_BYTES, TUNNEL_BYTES_PER_TURN};
@@ -30,9 +33,28 @@ pub(super) enum Flow {
 
 /// Bytes that the far end has not taken.
 #[derive(Debug)]
-enum Held {
-    Spill { bytes: Box<[u8]>, sent: usize },
-    Pipe { pipe: Pipe, bytes: usize },
+pub(super) enum Held {
+    Spill {
+        bytes: Vec<u8>,
+        sent: usize,
+    },
+    Pipe {
+        pipe: Pipe,
+        bytes: usize,
+    },
+    /// Received behind the chunk that is being sent.
+    Queue(VecDeque<Chunk>),
+}
+
+/// Who reads from an end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Reading {
+    /// We, when its watch reports something.
+    Watched,
+    /// The kernel, into buffers of its choice.
+    Receiving,
+    /// The kernel, until it has confirmed that it stopped.
+    Stopping,
 }
 
 /// One connection of a tunnel.
@@ -41,10 +63,14 @@ pub(super) struct End {
     pub(super) fd: OwnedFd,
     pub(super) source: SourceId,
     /// Bytes read from here on their way to the other end.
-    held: Option<Box<Held>>,
-    pace: Pace,
+    pub(super) held: Option<Box<Held>>,
+    pub(super) pace: Pace,
+    pub(super) chatter: Chatter,
+    pub(super) reading: Reading,
+    /// A chunk from here is on its way to the other end.
+    pub(super) sending: bool,
     /// RDHUP or HUP was seen: no further event announces the FIN, so read until it is found.
-    closing: bool,
+    pub(super) closing: bool,
     /// Its FIN has been found.
     pub(super) finished: bool,
 }
@@ -55,8 +81,18 @@ impl End {
         let Stream { socket, unread } = stream;
         let closing = socket.is_read_closed();
         let (fd, source) = socket.into_parts();
-        let held = (!unread.is_empty()).then(|| Box::new(Held::Spill { bytes: unread.into(), sent: 0 }));
-        Self { fd, source, held, pace: Pace::default(), closing, finished: false }
+        let held = (!unread.is_empty()).then(|| Box::new(Held::Spill { bytes: unread, sent: 0 }));
+        Self {
+            fd,
+            source,
+            held,
+            pace: Pace::default(),
+            chatter: Chatter::default(),
+            reading: Reading::Watched,
+            sending: false,
+            closing,
+            finished: false,
+        }
     }
 
     pub(super) fn note(&mut self, ready: Ready) {
@@ -70,7 +106,8 @@ impl End {
 
     /// Moves what this end has sent to `target`, as much as both allow. `side` is this end's.
     pub(super) fn pump(&mut self, target: &Self, side: Side, worker: &Worker) -> Result<Flow, TunnelEnd> {
-        if self.finished || !self.flush(target, side, worker)? {
+        let ours = self.reading == Reading::Watched && !self.sending && !self.finished;
+        if !ours || !self.flush(target, side, worker)? {
             return Ok(Flow::Waiting);
         }
         let mut moved = 0;
@@ -85,7 +122,7 @@ impl End {
                 self.finished = true;
                 return Ok(Flow::Finished);
             }
-            self.pace.add(length, worker.uptime_ms());
+            self.note_moved(length, worker);
             // A short read emptied the socket, and the next byte raises an event of its own.
             let emptied = !self.pace.is_bulk() && length < HOT_BUFFER_BYTES && !self.closing;
             if self.held.is_some() || emptied {
@@ -96,6 +133,11 @@ impl End {
         Ok(Flow::Again)
     }
 
+    pub(super) fn note_moved(&mut self, length: usize, worker: &Worker) {
+        self.pace.add(length, worker.uptime_ms());
+        self.chatter.add(length, worker.uptime_seconds_wrapping());
+    }
+
     /// Moves one piece through the hot buffer. `None`: nothing to read; 0: the end.
     fn copy(&mut self, target: &Self, side: Side, worker: &Worker) -> Result<Option<usize>, TunnelEnd> {
         worker.hot.with(|buffer| {
@@ -104,7 +146,7 @@ impl End {
             };
             let sent = target.send(&buffer[..length], side, worker)?;
             if sent < length {
-                self.held = Some(Box::new(Held::Spill { bytes: buffer[sent..length].into(), sent: 0 }));
+                self.held = Some(Box::new(Held::Spill { bytes: buffer[sent..length].to_vec(), sent: 0 }));
             }
             Ok(Some(length))
         })
@@ -146,6 +188,8 @@ impl End {
                 *bytes -= moved;
                 *bytes == 0
             }
+            // Goes on when the chunk before them has been sent.
+            Held::Queue(_) => false,
         };
         if empty && let Some(held) = self.held.take() {
             held.give_back(worker);
@@ -165,6 +209,9 @@ impl End {
         if let Some(held) = self.held {
             held.give_back(worker);
         }
+        if self.reading != Reading::Watched {
+            worker.counters().tunnel_chats_active.sub(1);
+        }
         worker.reactor.close(self.fd, self.source);
     }
 }
@@ -174,19 +221,16 @@ impl Held {
         match self {
             Self::Pipe { pipe, bytes: 0 } => worker.pipes.give_back(pipe),
             Self::Pipe { pipe, .. } => worker.pipes.discard(pipe),
-            Self::Spill { .. } => {}
+            Self::Spill { .. } | Self::Queue(_) => {}
         }
     }
 }
 
 /// `None` if the call would have blocked; any other error is a reset of the connection at `side`.
-fn unless_blocked(result: io::Result<usize>, side: Side) -> Result<Option<usize>, TunnelEnd> {
+pub(super) fn unless_blocked(result: io::Result<usize>, side: Side) -> Result<Option<usize>, TunnelEnd> {
     match result {
         Ok(length) => Ok(Some(length)),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-        Err(_) => Err(match side {
-            Side::Client => TunnelEnd::ClientReset,
-            Side::Upstream => TunnelEnd::UpstreamReset,
-        }),
+        Err(_) => Err(side.reset()),
     }
 }

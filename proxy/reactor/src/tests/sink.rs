@@ -60,7 +60,7 @@ impl Sink for EchoSink {
     }
 }
 
-async fn until(condition: impl Fn() -> bool, reactor: &Reactor) {
+pub(super) async fn until(condition: impl Fn() -> bool, reactor: &Reactor) {
     while !condition() {
         reactor.sleep_until(reactor.now() + Duration::from_millis(1)).await;
     }
