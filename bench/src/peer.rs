@@ -42,6 +42,14 @@ impl Kind {
             Self::Haproxy => "HAProxy",
         }
     }
+
+    /// Threads of one worker and of what keeps house: Ringbolt's and nginx' first thread does.
+    pub(crate) fn threads(self) -> usize {
+        match self {
+            Self::Ringbolt | Self::Nginx => 2,
+            Self::Haproxy => 1,
+        }
+    }
 }
 
 /// The programs of the contestants.
@@ -53,8 +61,15 @@ pub(crate) struct Programs {
 }
 
 impl Programs {
-    /// Finds all of them. The error names the Debian packages of those that are missing.
-    pub(crate) fn find(ringbolt: PathBuf) -> Result<Self, String> {
+    /// Finds all of them; Ringbolt beside this program, unless another is named. The error names the Debian
+    /// packages of those that are missing.
+    pub(crate) fn find(ringbolt: Option<PathBuf>) -> Result<Self, String> {
+        let ringbolt = match ringbolt {
+            Some(path) => path,
+            None => std::env::current_exe()
+                .map_err(|error| format!("cannot find my own executable: {error}"))?
+                .with_file_name("ringbolt"),
+        };
         if !ringbolt.is_file() {
             return Err(format!("no proxy at {}; `cargo xtask bench peers` builds it", ringbolt.display()));
         }
@@ -271,7 +286,7 @@ mod tests {
 
     #[test]
     fn a_missing_proxy_says_what_builds_it() {
-        let text = Programs::find(PathBuf::from("/nowhere/ringbolt")).unwrap_err();
+        let text = Programs::find(Some(PathBuf::from("/nowhere/ringbolt"))).unwrap_err();
         assert!(text.contains("cargo xtask bench peers"), "{text}");
     }
 }
