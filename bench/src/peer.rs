@@ -123,7 +123,7 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    /// Starts it in front of `origin` and waits until it listens.
+    /// Starts it in front of `origin` and waits until it listens with all its threads.
     pub(crate) fn start(
         kind: Kind,
         programs: &Programs,
@@ -154,7 +154,6 @@ impl Peer {
             let said = fs::read_to_string(&log).unwrap_or_default();
             format!("{} {reason}; it said:\n{said}", kind.name())
         })?;
-        peer.processes = proc::tree(peer.child.id());
         Ok(peer)
     }
 
@@ -164,12 +163,17 @@ impl Peer {
             if let Ok(Some(status)) = self.child.try_wait() {
                 return Err(format!("ended with {status}"));
             }
-            if TcpStream::connect(self.address).is_ok() {
+            // nginx listens before it has started its worker.
+            let processes = proc::tree(self.child.id());
+            if proc::thread_names(&processes).len() >= self.kind.threads()
+                && TcpStream::connect(self.address).is_ok()
+            {
+                self.processes = processes;
                 return Ok(());
             }
             std::thread::sleep(LOOK_INTERVAL);
         }
-        Err(format!("does not listen after {} s", READY_TIMEOUT.as_secs()))
+        Err(format!("does not listen with all its threads after {} s", READY_TIMEOUT.as_secs()))
     }
 
     /// Whether it has all the processes it started with.

@@ -1,8 +1,10 @@
 //! Messages or polls at a fixed rate: connections take turns, and none waits for another's answer.
 //!
 //! All contestants get the same load this way, so their latencies can be compared. Sending is spread
-//! evenly. A connection that still waits for its answer is passed over, so a slow answer holds up nobody.
+//! evenly. A connection that still waits for its answer is passed over, so a slow answer holds up nobody;
+//! where all wait, the time counts from when the next was due, or a proxy that stalls would look quick.
 
+use std::collections::VecDeque;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
@@ -43,6 +45,10 @@ pub(crate) struct Paced<'a> {
     wire: Wire,
     interval: Duration,
     next_at: Instant,
+    /// When what waits for a connection was to be sent.
+    due: VecDeque<Instant>,
+    /// What is due in a second.
+    due_max: usize,
     next: usize,
     under_way: usize,
     tally: Tally,
@@ -63,6 +69,8 @@ impl<'a> Paced<'a> {
             wire,
             interval: Duration::from_secs(1) / rate.max(1),
             next_at: Instant::now(),
+            due: VecDeque::new(),
+            due_max: rate as usize,
             next: 0,
             under_way: 0,
             tally: Tally::default(),
@@ -70,23 +78,24 @@ impl<'a> Paced<'a> {
         }
     }
 
-    fn send(&mut self, net: &mut Net) {
-        for _ in 0..self.senders.len() {
-            let index = self.next;
-            self.next = (index + STRIDE) % self.senders.len();
-            let sender = &mut self.senders[index];
-            if sender.sent_at.is_some() {
-                continue;
-            }
-            sender.sent_at = Some(Instant::now());
-            self.under_way += 1;
-            let fd = sender.link.fd.as_fd();
-            return match self.wire {
-                Wire::Messages { length } => net.send_message(fd, length),
-                Wire::Polls => net.send_all(fd, sender.request.as_bytes()),
-            };
+    /// Sends on the next connection that does not wait. There is one.
+    fn send(&mut self, net: &mut Net, due: Instant) {
+        while self.senders[self.next].sent_at.is_some() {
+            self.advance();
         }
-        net.faults.add(|| "all connections wait for an answer".to_owned());
+        let sender = &mut self.senders[self.next];
+        sender.sent_at = Some(due);
+        self.under_way += 1;
+        let fd = sender.link.fd.as_fd();
+        match self.wire {
+            Wire::Messages { length } => net.send_message(fd, length),
+            Wire::Polls => net.send_all(fd, sender.request.as_bytes()),
+        }
+        self.advance();
+    }
+
+    fn advance(&mut self) {
+        self.next = (self.next + STRIDE) % self.senders.len();
     }
 }
 
@@ -117,7 +126,16 @@ impl Clients for Paced<'_> {
         }
         while self.next_at <= now {
             self.next_at += self.interval;
-            self.send(net);
+            self.due.push_back(now);
+        }
+        if self.due.len() > self.due_max {
+            self.due.clear();
+            net.faults.add(|| "the proxy is a second behind the rate".to_owned());
+        }
+        while self.under_way < self.senders.len()
+            && let Some(due) = self.due.pop_front()
+        {
+            self.send(net, due);
         }
         self.next_at - now
     }
