@@ -2,24 +2,33 @@
 //!
 //! Processor time for each unit of work is the figure, never wall time: it says the same on a fast
 //! and a slow machine, and little of what else runs. Start reading in `peers.rs`; `load/` makes the
-//! load, `peer.rs` starts the proxies, `sample.rs` and `crowd.rs` measure, `report.rs` writes.
+//! load, `peer.rs` starts the proxies, `sample.rs` and `crowd.rs` measure, `report.rs` keeps what they
+//! found, `markdown.rs` and `plots.rs` show it. `with.rs` lets another load tool have the proxies.
 #![forbid(unsafe_code)]
 
 mod cores;
 mod crowd;
 mod load;
+mod machine;
+mod markdown;
 mod measure;
+mod network;
 mod peer;
 mod peers;
+mod plots;
 mod proc;
 mod report;
 mod sample;
 mod statistics;
+mod with;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use network::Surroundings;
 
 /// Measure Ringbolt.
 #[derive(Debug, Parser)]
@@ -33,6 +42,10 @@ struct Options {
 enum Command {
     /// Side by side with nginx and HAProxy, interleaved in one run
     Peers(Peers),
+    /// Draw the plots of the last table again
+    Plots(Plots),
+    /// Run another load tool against each proxy in turn
+    With(With),
 }
 
 #[derive(Debug, clap::Args)]
@@ -46,14 +59,39 @@ struct Peers {
     /// The proxy to measure (default: the one built beside this program)
     #[arg(long, value_name = "FILE")]
     ringbolt: Option<PathBuf>,
-    /// Folder for `peers.md` and `peers.json`
+    /// Folder for `peers.md`, `peers.json` and `plots`
+    #[arg(long, value_name = "FOLDER", default_value = "bench/results")]
+    results: PathBuf,
+    #[command(flatten)]
+    surroundings: Surroundings,
+}
+
+#[derive(Debug, clap::Args)]
+struct Plots {
+    /// Folder of `peers.json`; the plots go to `plots` in it
     #[arg(long, value_name = "FOLDER", default_value = "bench/results")]
     results: PathBuf,
 }
 
+#[derive(Debug, clap::Args)]
+struct With {
+    /// The proxy to measure (default: the one built beside this program)
+    #[arg(long, value_name = "FILE")]
+    ringbolt: Option<PathBuf>,
+    #[command(flatten)]
+    surroundings: Surroundings,
+    /// The program and its arguments; it finds NAME, ADDRESS, SID and PIDS in its environment
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    program: Vec<OsString>,
+}
+
 fn main() -> ExitCode {
-    let Options { command: Command::Peers(options) } = Options::parse();
-    match peers::run(&options) {
+    let outcome = match Options::parse().command {
+        Command::Peers(options) => peers::run(&options),
+        Command::Plots(options) => plots::draw(&options.results),
+        Command::With(options) => with::run(&options),
+    };
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(text) => {
             eprintln!("ringbolt-bench: {text}");

@@ -42,6 +42,14 @@ impl Kind {
             Self::Haproxy => "HAProxy",
         }
     }
+
+    /// Threads of one worker and of what keeps house: Ringbolt's and nginx' first thread does.
+    pub(crate) fn threads(self) -> usize {
+        match self {
+            Self::Ringbolt | Self::Nginx => 2,
+            Self::Haproxy => 1,
+        }
+    }
 }
 
 /// The programs of the contestants.
@@ -53,8 +61,15 @@ pub(crate) struct Programs {
 }
 
 impl Programs {
-    /// Finds all of them. The error names the Debian packages of those that are missing.
-    pub(crate) fn find(ringbolt: PathBuf) -> Result<Self, String> {
+    /// Finds all of them; Ringbolt beside this program, unless another is named. The error names the Debian
+    /// packages of those that are missing.
+    pub(crate) fn find(ringbolt: Option<PathBuf>) -> Result<Self, String> {
+        let ringbolt = match ringbolt {
+            Some(path) => path,
+            None => std::env::current_exe()
+                .map_err(|error| format!("cannot find my own executable: {error}"))?
+                .with_file_name("ringbolt"),
+        };
         if !ringbolt.is_file() {
             return Err(format!("no proxy at {}; `cargo xtask bench peers` builds it", ringbolt.display()));
         }
@@ -108,7 +123,7 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    /// Starts it in front of `origin` and waits until it listens.
+    /// Starts it in front of `origin` and waits until it listens with all its threads.
     pub(crate) fn start(
         kind: Kind,
         programs: &Programs,
@@ -139,7 +154,6 @@ impl Peer {
             let said = fs::read_to_string(&log).unwrap_or_default();
             format!("{} {reason}; it said:\n{said}", kind.name())
         })?;
-        peer.processes = proc::tree(peer.child.id());
         Ok(peer)
     }
 
@@ -149,12 +163,17 @@ impl Peer {
             if let Ok(Some(status)) = self.child.try_wait() {
                 return Err(format!("ended with {status}"));
             }
-            if TcpStream::connect(self.address).is_ok() {
+            // nginx listens before it has started its worker.
+            let processes = proc::tree(self.child.id());
+            if proc::thread_names(&processes).len() >= self.kind.threads()
+                && TcpStream::connect(self.address).is_ok()
+            {
+                self.processes = processes;
                 return Ok(());
             }
             std::thread::sleep(LOOK_INTERVAL);
         }
-        Err(format!("does not listen after {} s", READY_TIMEOUT.as_secs()))
+        Err(format!("does not listen with all its threads after {} s", READY_TIMEOUT.as_secs()))
     }
 
     /// Whether it has all the processes it started with.
@@ -271,7 +290,7 @@ mod tests {
 
     #[test]
     fn a_missing_proxy_says_what_builds_it() {
-        let text = Programs::find(PathBuf::from("/nowhere/ringbolt")).unwrap_err();
+        let text = Programs::find(Some(PathBuf::from("/nowhere/ringbolt"))).unwrap_err();
         assert!(text.contains("cargo xtask bench peers"), "{text}");
     }
 }

@@ -1,15 +1,14 @@
-//! The table of a run: as JSON for programs, as Markdown for people. Pure.
+//! What a run found: its rows, and whether each reached its bar. Pure.
 //!
-//! A row in which anything went wrong has no figures, only the reason.
-
-use std::fmt::Write;
+//! Serialised it is the JSON file; `markdown.rs` makes the table of it, `plots.rs` the plots. A row in
+//! which anything went wrong has no figures, only the reason.
 
 use serde::Serialize;
 
 use crate::measure::{Bar, Measure};
 use crate::peer::Kind;
 use crate::sample::Sample;
-use crate::statistics::{self, Spread, three_figures};
+use crate::statistics::{self, Spread};
 
 /// The whole of a run.
 #[derive(Debug, Serialize)]
@@ -26,6 +25,8 @@ pub(crate) struct Run {
     pub(crate) commit: String,
     pub(crate) machine: String,
     pub(crate) kernel: String,
+    /// Whether it is a namespace of the run's own, and if not, why.
+    pub(crate) network: String,
     pub(crate) congestion_control: String,
     pub(crate) priority: String,
     pub(crate) rounds: usize,
@@ -41,7 +42,7 @@ pub(crate) struct Run {
 pub(crate) struct Contestant {
     pub(crate) name: &'static str,
     pub(crate) version: String,
-    /// With 9,000 tunnels open.
+    /// Where there were most of them at the end of a load.
     pub(crate) threads: Vec<String>,
 }
 
@@ -50,8 +51,9 @@ pub(crate) struct Row {
     pub(crate) key: &'static str,
     pub(crate) title: &'static str,
     pub(crate) unit: &'static str,
-    #[serde(skip)]
     pub(crate) bar: Bar,
+    /// None where there is no bar, or nothing to hold against it.
+    pub(crate) reached: Option<bool>,
     pub(crate) outcome: Outcome,
 }
 
@@ -69,6 +71,7 @@ pub(crate) struct Figures {
     pub(crate) cost: Spread,
     pub(crate) p50_microseconds: Option<f64>,
     pub(crate) p99_microseconds: Option<f64>,
+    pub(crate) p999_microseconds: Option<f64>,
     pub(crate) per_second: Option<f64>,
     pub(crate) proxy_busy: f64,
     pub(crate) load_busy: f64,
@@ -88,7 +91,9 @@ impl Row {
             .map(|(kind, rounds)| Figures::new(rounds).map_err(|fault| format!("{}: {fault}", kind.name())))
             .collect();
         let outcome = figures.map_or_else(Outcome::Refused, Outcome::Figures);
-        Self { key, title, unit: unit.name(), bar, outcome }
+        let mut row = Self { key, title, unit: unit.name(), bar, reached: None, outcome };
+        row.reached = row.is_reached();
+        row
     }
 
     fn cost(&self, kind: Kind) -> Option<Spread> {
@@ -102,8 +107,7 @@ impl Row {
         (other > 0.0).then(|| own / other)
     }
 
-    /// Whether the bar is reached; `None` where there is none.
-    pub(crate) fn is_reached(&self) -> Option<bool> {
+    fn is_reached(&self) -> Option<bool> {
         match self.bar {
             Bar::Ratio(most, to) => Some(self.ratio(to)? <= most),
             Bar::Figure(most) => Some(self.cost(Kind::Ringbolt)?.median <= most),
@@ -125,6 +129,7 @@ impl Figures {
             cost: all(&|sample| Some(sample.figure)).ok_or("was not measured")?,
             p50_microseconds: median(&|sample| Some(sample.latency?.p50)),
             p99_microseconds: median(&|sample| Some(sample.latency?.p99)),
+            p999_microseconds: median(&|sample| Some(sample.latency?.p999)),
             per_second: median(&|sample| sample.per_second),
             proxy_busy: median(&|sample| Some(sample.proxy_busy)).unwrap_or_default(),
             load_busy: median(&|sample| Some(sample.load_busy)).unwrap_or_default(),
@@ -138,203 +143,54 @@ impl Report {
     pub(crate) fn refused(&self) -> usize {
         self.rows.iter().filter(|row| matches!(row.outcome, Outcome::Refused(_))).count()
     }
-
-    pub(crate) fn markdown(&self) -> String {
-        let mut text = String::from("# Ringbolt beside its peers\n\n");
-        text.push_str(
-            "Written by the command below; [what the rows mean](../README.md). One worker each, on a core of its own. \
-             Figures are medians.\n\n",
-        );
-        // Writing to a String cannot fail.
-        let _ = self.write_run(&mut text);
-        let _ = self.write_costs(&mut text);
-        let _ = self.write_latencies(&mut text);
-        let _ = self.write_refusals(&mut text);
-        text
-    }
-
-    fn write_run(&self, text: &mut String) -> std::fmt::Result {
-        let run = &self.run;
-        writeln!(text, "| | |\n| --- | --- |")?;
-        writeln!(text, "| command | `{}` |", run.command)?;
-        writeln!(text, "| commit | {} |", run.commit)?;
-        writeln!(text, "| machine | {} |", run.machine)?;
-        writeln!(text, "| kernel | {}, TCP congestion control {} |", run.kernel, run.congestion_control)?;
-        for contestant in &self.contestants {
-            let threads = contestant.threads.join(", ");
-            writeln!(text, "| {} | {}; threads: {threads} |", contestant.name, contestant.version)?;
-        }
-        writeln!(
-            text,
-            "| run | {} rounds of {} s a figure, {:.0} s in all, at {} |",
-            run.rounds, run.seconds_measured, run.seconds_in_all, run.priority
-        )?;
-        let load = run.load_average_before.map_or("unknown".to_owned(), |load| format!("{load:.2}"));
-        writeln!(
-            text,
-            "| disturbance | load average before the run {load}; other programs took {:.0} % of the proxies' core |\n",
-            run.foreign * 100.0
-        )
-    }
-
-    fn write_costs(&self, text: &mut String) -> std::fmt::Result {
-        writeln!(
-            text,
-            "## Cost\n\nMedian, and in brackets how far the rounds are apart, as a part of it.\n"
-        )?;
-        writeln!(
-            text,
-            "| measure | unit | Ringbolt | nginx | HAProxy | of nginx | of HAProxy | bar | reached |"
-        )?;
-        writeln!(text, "| --- | --- | --- | --- | --- | --- | --- | --- | --- |")?;
-        for row in &self.rows {
-            let Outcome::Figures(figures) = &row.outcome else {
-                writeln!(text, "| {} | {} | refused | | | | | | |", row.title, row.unit)?;
-                continue;
-            };
-            write!(text, "| {} | {} |", row.title, row.unit)?;
-            for Figures { cost, .. } in figures {
-                write!(
-                    text,
-                    " {} ({}) |",
-                    three_figures(cost.median),
-                    percent(cost.most - cost.least, cost.median)
-                )?;
-            }
-            for other in [Kind::Nginx, Kind::Haproxy] {
-                write!(
-                    text,
-                    " {} |",
-                    row.ratio(other).map_or("-".to_owned(), |ratio| format!("{ratio:.2}"))
-                )?;
-            }
-            let reached = row.is_reached().map_or("", |reached| if reached { "yes" } else { "**no**" });
-            writeln!(text, " {} | {reached} |", bar_text(row.bar))?;
-        }
-        writeln!(text)
-    }
-
-    fn write_latencies(&self, text: &mut String) -> std::fmt::Result {
-        writeln!(text, "## Latency and saturation\n")?;
-        writeln!(
-            text,
-            "p50 / p99 in microseconds; part of the time each proxy, and the load at its side, was running.\n"
-        )?;
-        writeln!(
-            text,
-            "| measure | Ringbolt | nginx | HAProxy | Ringbolt busy, load | nginx busy, load | HAProxy busy, load |"
-        )?;
-        writeln!(text, "| --- | --- | --- | --- | --- | --- | --- |")?;
-        for row in &self.rows {
-            let Outcome::Figures(figures) = &row.outcome else { continue };
-            if figures.iter().all(|figures| figures.proxy_busy < 0.001) {
-                continue;
-            }
-            write!(text, "| {} |", row.title)?;
-            for figures in figures {
-                match (figures.p50_microseconds, figures.p99_microseconds) {
-                    (Some(p50), Some(p99)) => {
-                        write!(text, " {} / {} |", three_figures(p50), three_figures(p99))?
-                    }
-                    _ => write!(text, " - |")?,
-                }
-            }
-            for figures in figures {
-                write!(text, " {}, {} |", percent(figures.proxy_busy, 1.0), percent(figures.load_busy, 1.0))?;
-            }
-            writeln!(text)?;
-        }
-        writeln!(text)
-    }
-
-    fn write_refusals(&self, text: &mut String) -> std::fmt::Result {
-        for row in &self.rows {
-            if let Outcome::Refused(reason) = &row.outcome {
-                writeln!(text, "Refused: {}: {reason}\n", row.title)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-fn bar_text(bar: Bar) -> String {
-    match bar {
-        Bar::Ratio(most, to) => format!("{most} of {}", to.name()),
-        Bar::Figure(most) => most.to_string(),
-        Bar::None => String::new(),
-    }
-}
-
-fn percent(part: f64, of: f64) -> String {
-    if of > 0.0 { format!("{:.0} %", 100.0 * part / of) } else { "-".to_owned() }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::measure::{CROWDED, LOADED};
+    use crate::measure::{CROWDED, LOADED, Unit};
+    use crate::sample::Latency;
 
     fn rounds(figures: &[f64]) -> Rounds {
-        figures
-            .iter()
-            .map(|figure| Ok(Sample { figure: *figure, proxy_busy: 0.5, ..Sample::default() }))
-            .collect()
-    }
-
-    fn report(rows: Vec<Row>) -> Report {
-        let run = Run {
-            command: "cargo xtask bench peers".to_owned(),
-            commit: "abc".to_owned(),
-            machine: "m".to_owned(),
-            kernel: "k".to_owned(),
-            congestion_control: "cubic".to_owned(),
-            priority: "nice 0".to_owned(),
-            rounds: 3,
-            seconds_measured: 1.0,
-            seconds_in_all: 100.0,
-            load_average_before: Some(0.5),
-            foreign: 0.02,
-        };
-        let contestants =
-            vec![Contestant { name: "nginx", version: "1.0".to_owned(), threads: vec!["a".to_owned()] }];
-        Report { run, contestants, rows }
+        figures.iter().map(|figure| Ok(Sample { figure: *figure, ..Sample::default() })).collect()
     }
 
     #[test]
     fn a_row_compares_medians_and_its_bar() {
-        let (get, _) = &LOADED[0];
-        let row = Row::new(get, &[rounds(&[7.0, 8.0, 90.0]), rounds(&[10.0]), rounds(&[16.0])]);
+        let row = Row::new(&LOADED[0].cost, &[rounds(&[7.0, 8.0, 90.0]), rounds(&[10.0]), rounds(&[16.0])]);
         assert_eq!((row.ratio(Kind::Nginx), row.ratio(Kind::Haproxy)), (Some(0.8), Some(0.5)));
-        assert_eq!(row.is_reached(), Some(false), "the bar is 0.75");
-        let text = report(vec![row]).markdown();
-        assert!(
-            text.contains(
-                "| CPU µs | 8.00 (1038 %) | 10.0 (0 %) | 16.0 (0 %) | 0.80 | 0.50 | 0.75 of nginx | **no** |"
-            ),
-            "{text}"
-        );
+        assert_eq!(row.reached, Some(false), "the bar is 0.75");
     }
 
     #[test]
     fn one_fault_in_one_round_refuses_the_row() {
-        let (get, _) = &LOADED[0];
         let mut faulty = rounds(&[1.0, 1.0]);
         faulty.push(Err("2 faults; first: status 502".to_owned()));
-        let row = Row::new(get, &[rounds(&[1.0]), faulty, rounds(&[1.0])]);
-        assert_eq!((row.ratio(Kind::Nginx), row.is_reached()), (None, None));
-        let report = report(vec![row]);
-        assert_eq!(report.refused(), 1);
-        let text = report.markdown();
+        let row = Row::new(&LOADED[0].cost, &[rounds(&[1.0]), faulty, rounds(&[1.0])]);
+        assert_eq!((row.ratio(Kind::Nginx), row.reached), (None, None));
         assert!(
-            text.contains("| refused |") && text.contains("nginx: 2 faults; first: status 502"),
-            "{text}"
+            matches!(row.outcome, Outcome::Refused(text) if text == "nginx: 2 faults; first: status 502")
         );
     }
 
     #[test]
-    fn figures_without_a_peer_are_held_to_a_number() {
+    fn figures_without_another_proxys_are_held_to_a_number() {
         let memory = CROWDED.iter().find(|measure| measure.key == "memory-tunnel").unwrap();
         let row = Row::new(memory, &[rounds(&[250.0]), rounds(&[0.0]), rounds(&[5000.0])]);
-        assert_eq!((row.is_reached(), row.ratio(Kind::Nginx)), (Some(true), None));
+        assert_eq!((row.reached, row.ratio(Kind::Nginx)), (Some(true), None));
+    }
+
+    #[test]
+    fn the_latency_of_a_fixed_rate_is_a_row_with_a_bar() {
+        let paced = LOADED.iter().find(|loaded| loaded.cost.key == "echo-rate-64-200").unwrap();
+        let p99 = paced.second.unwrap();
+        let sample = |p99| {
+            let latency = Some(Latency { p50: 1.0, p99, p999: 9000.0 });
+            vec![Sample { figure: 20.0, latency, ..Sample::default() }.seen_as(Unit::P99Microseconds)]
+        };
+        let row = |own| Row::new(&p99, &[sample(own), sample(200.0), sample(100.0)]);
+        assert_eq!((row(200.0).reached, row(201.0).reached), (Some(true), Some(false)));
+        assert_eq!(row(150.0).ratio(Kind::Nginx), Some(0.75));
+        assert!(Sample::default().seen_as(Unit::P99Microseconds).is_err(), "no latency is not a good one");
     }
 }

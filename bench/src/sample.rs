@@ -8,14 +8,20 @@ use crate::load::connect::{self, Purpose};
 use crate::load::echo::{self, Echo};
 use crate::load::exchange::Exchange;
 use crate::load::origin::Play;
+use crate::load::paced::{Paced, Wire};
+use crate::load::storm::Storm;
 use crate::load::visit::Visits;
 use crate::load::{self, NoClients, Stage};
-use crate::measure::Load;
+use crate::measure::{Load, Unit};
 use crate::peer::Peer;
 use crate::{proc, statistics};
 
 /// How long the last of the work under way may take to end.
 const QUIET_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long all clients of a storm may take to be back.
+const STORM_TIMEOUT: Duration = Duration::from_secs(20);
+/// Part of a fixed rate that must have been held; what an interrupted load misses is not made up for.
+const RATE_HELD: f64 = 0.8;
 /// Sessions whose polls come on new connections.
 const SESSIONS: usize = 64;
 
@@ -35,6 +41,10 @@ pub(crate) struct Sample {
     pub(crate) latency: Option<Latency>,
     /// Units of work, or bytes of bulk, in a second. Shows a proxy that stalls; it is no figure to compare.
     pub(crate) per_second: Option<f64>,
+    /// Wall time.
+    pub(crate) seconds: f64,
+    /// Names of the proxy's threads at the end of what was measured.
+    pub(crate) threads: Vec<String>,
     /// Part of the time the proxy was on its core.
     pub(crate) proxy_busy: f64,
     /// Part of the time the load was on its core.
@@ -48,6 +58,20 @@ pub(crate) struct Sample {
 pub(crate) struct Latency {
     pub(crate) p50: f64,
     pub(crate) p99: f64,
+    pub(crate) p999: f64,
+}
+
+impl Sample {
+    /// The same sample as another row: this is its figure, and what the first row shows is not repeated.
+    pub(crate) fn seen_as(&self, unit: Unit) -> Result<Self, String> {
+        let figure = match unit {
+            Unit::P99Microseconds => self.latency.map(|latency| latency.p99),
+            Unit::Milliseconds => Some(self.seconds * 1000.0),
+            _ => None,
+        };
+        let figure = figure.ok_or_else(|| format!("nothing was measured in {}", unit.name()))?;
+        Ok(Self { figure, ..Self::default() })
+    }
 }
 
 /// Measures saturating load. The error says why the figure cannot be trusted.
@@ -108,6 +132,21 @@ fn run(stage: &mut Stage, peer: &Peer, load: Load, times: Times, cores: Cores) -
             let clients = Bulk::new(&mut stage.net, &stage.origin, links, way);
             window.measure(stage, clients, 1_073_741_824.0)
         }
+        Load::PacedPolls { connections, rate } => {
+            let links = connect::open(stage, peer.address, Purpose::Session, connections)?;
+            window.measure_paced(stage, Paced::new(&links, Wire::Polls, rate), rate)
+        }
+        Load::PacedEcho { length, tunnels, rate } => {
+            stage.origin.play = Play::Echo { length, read_every: 1 };
+            let links = connect::open(stage, peer.address, Purpose::Tunnel, tunnels)?;
+            window.measure_paced(stage, Paced::new(&links, Wire::Messages { length }, rate), rate)
+        }
+        Load::Storm { tunnels } => {
+            stage.origin.play = Play::Swallow;
+            let links = connect::open(stage, peer.address, Purpose::Tunnel, tunnels)?;
+            stage.run_for(&mut NoClients, times.warm_up);
+            window.measure_storm(stage, Storm::new(peer.address, links), tunnels)
+        }
     }
 }
 
@@ -132,6 +171,7 @@ impl Window<'_> {
         let before = Clocks::read(self)?;
         stage.run_for(&mut clients, self.times.measured);
         let after = Clocks::read(self)?;
+        let threads = proc::thread_names(&self.peer.processes);
         let tally = std::mem::take(clients.tally());
         clients.stop();
         let quiet = stage.run(&mut clients, QUIET_TIMEOUT, |clients, _| clients.is_quiet());
@@ -143,17 +183,49 @@ impl Window<'_> {
             None => {}
         }
         let mut sample = after.since(&before);
+        sample.threads = threads;
         sample.per_second = Some(tally.done as f64 / (after.wall - before.wall).as_secs_f64());
         sample.figure *= scale / tally.done as f64;
         sample.latency = latency(tally.latencies);
+        Ok(sample)
+    }
+
+    /// Refuses a figure of less load than was asked for: the others had more.
+    fn measure_paced(&self, stage: &mut Stage, clients: Paced<'_>, rate: u32) -> Result<Sample, String> {
+        let sample = self.measure(stage, clients, 1e6)?;
+        let held = sample.per_second.unwrap_or_default();
+        if held < RATE_HELD * f64::from(rate) {
+            return Err(format!("{held:.0} a second instead of {rate}: something else has the load's core"));
+        }
+        Ok(sample)
+    }
+
+    /// Cuts all tunnels at the origin and measures until the last client has another.
+    fn measure_storm(&self, stage: &mut Stage, mut storm: Storm, tunnels: usize) -> Result<Sample, String> {
+        let before = Clocks::read(self)?;
+        stage.origin.close_tunnels();
+        let over = stage.run(&mut storm, STORM_TIMEOUT, Storm::is_over);
+        let after = Clocks::read(self)?;
+        let threads = proc::thread_names(&self.peer.processes);
+        let faults = stage.take_faults();
+        match faults.first {
+            Some(fault) => return Err(format!("{} faults; first: {fault}", faults.count)),
+            None if !over => return Err(format!("{} of {tunnels} clients came back", storm.tally.done)),
+            None => {}
+        }
+        let mut sample = after.since(&before);
+        sample.figure *= 1e6 / tunnels as f64;
+        sample.threads = threads;
+        sample.latency = latency(storm.tally.latencies);
         Ok(sample)
     }
 }
 
 fn latency(mut nanoseconds: Vec<u32>) -> Option<Latency> {
     nanoseconds.sort_unstable();
-    let at = |percent| statistics::percentile(&nanoseconds, percent).map(|value| f64::from(value) / 1000.0);
-    Some(Latency { p50: at(50)?, p99: at(99)? })
+    let at =
+        |per_mille| statistics::percentile(&nanoseconds, per_mille).map(|value| f64::from(value) / 1000.0);
+    Some(Latency { p50: at(500)?, p99: at(990)?, p999: at(999)? })
 }
 
 /// All clocks at one moment.
@@ -182,12 +254,12 @@ impl Clocks {
         let core = self.core.saturating_sub(before.core).as_secs_f64();
         Sample {
             figure: proxy,
-            latency: None,
-            per_second: None,
+            seconds: wall,
             proxy_busy: proxy / wall,
             load_busy: (self.load - before.load).as_secs_f64() / wall,
             // The core's clock has ticks of 10 ms.
             foreign: ((core - proxy) / wall).max(0.0),
+            ..Sample::default()
         }
     }
 }

@@ -24,9 +24,9 @@ pub(crate) fn spread(values: &[f64]) -> Option<Spread> {
     Some(Spread { median, least, most })
 }
 
-/// The value that `percent` of the sorted values do not exceed (nearest rank); `None` of nothing.
-pub(crate) fn percentile(sorted: &[u32], percent: usize) -> Option<u32> {
-    let rank = (sorted.len() * percent).div_ceil(100).max(1);
+/// The value that so many thousandths of the sorted values do not exceed (nearest rank); `None` of nothing.
+pub(crate) fn percentile(sorted: &[u32], per_mille: usize) -> Option<u32> {
+    let rank = (sorted.len() * per_mille).div_ceil(1000).max(1);
     sorted.get(rank - 1).copied()
 }
 
@@ -36,12 +36,19 @@ pub(crate) fn three_figures(value: f64) -> String {
         size if size >= 1000.0 => {
             // Thousands separated, because bytes and microseconds stand in one table.
             let whole = format!("{value:.0}");
-            let split = whole.len() - 3;
-            format!("{},{}", &whole[..split], &whole[split..])
+            let (digits, sign) = (whole.trim_start_matches('-'), if value < 0.0 { "-" } else { "" });
+            let groups: Vec<String> = digits
+                .as_bytes()
+                .rchunks(3)
+                .rev()
+                .map(|group| String::from_utf8_lossy(group).into())
+                .collect();
+            format!("{sign}{}", groups.join(","))
         }
         size if size >= 100.0 => format!("{value:.0}"),
         size if size >= 10.0 => format!("{value:.1}"),
         size if size >= 0.1 => format!("{value:.2}"),
+        0.0 => "0".to_owned(),
         _ => format!("{value:.3}"),
     }
 }
@@ -67,24 +74,26 @@ mod tests {
     #[test]
     fn a_percentile_is_a_value_that_occurred() {
         let values: Vec<u32> = (1..=200).collect();
-        assert_eq!(percentile(&values, 50), Some(100));
-        assert_eq!(percentile(&values, 99), Some(198));
-        assert_eq!(percentile(&values, 100), Some(200));
-        assert_eq!(percentile(&[5], 50), Some(5));
+        assert_eq!(percentile(&values, 500), Some(100));
+        assert_eq!(percentile(&values, 990), Some(198));
+        assert_eq!(percentile(&values, 999), Some(200));
+        assert_eq!(percentile(&[5], 500), Some(5));
         assert_eq!(percentile(&[5, 6], 1), Some(5));
-        assert_eq!(percentile(&[], 50), None);
+        assert_eq!(percentile(&[], 500), None);
     }
 
     #[test]
     fn numbers_keep_three_figures() {
         for (value, text) in [
             (22_345.6, "22,346"),
+            (1_211_671.0, "1,211,671"),
             (1_000.0, "1,000"),
             (212.4, "212"),
             (17.345, "17.3"),
             (8.125, "8.12"),
             (0.4567, "0.46"),
             (0.0123, "0.012"),
+            (0.0, "0"),
             (-1_500.0, "-1,500"),
         ] {
             assert_eq!(three_figures(value), text);

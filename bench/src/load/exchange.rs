@@ -1,6 +1,6 @@
 //! Keep-alive requests: every connection polls its session, and polls again when answered.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use super::connect::Link;
@@ -11,9 +11,46 @@ use super::{Clients, Load, Net, Received, Tally, WAIT_MAX, http};
 struct Client {
     fd: OwnedFd,
     request: String,
+    answers: Answers,
+    sent_at: Instant,
+}
+
+/// Reads the answers to the polls of one connection.
+#[derive(Debug, Default)]
+pub(super) struct Answers {
     /// An answer that came in pieces. Empty is the rule.
     partial: Vec<u8>,
-    sent_at: Instant,
+}
+
+impl Answers {
+    /// Something arrived. Returns whether an answer is whole; a wrong one is, and is a fault.
+    pub(super) fn arrived(&mut self, net: &mut Net, fd: BorrowedFd<'_>) -> bool {
+        let length = match net.receive(fd) {
+            Received::Bytes(length) => length,
+            Received::Nothing => return false,
+            Received::Closed => {
+                net.faults.add(|| "the proxy closed a keep-alive connection".to_owned());
+                return false;
+            }
+        };
+        let whole = if self.partial.is_empty() {
+            &net.buffer[..length]
+        } else {
+            self.partial.extend_from_slice(&net.buffer[..length]);
+            &self.partial
+        };
+        match http::read_answer(whole).and_then(|answer| answer.map(check_poll).transpose()) {
+            Ok(Some(())) => {}
+            Ok(None) if self.partial.is_empty() => {
+                self.partial.extend_from_slice(&net.buffer[..length]);
+                return false;
+            }
+            Ok(None) => return false,
+            Err(text) => net.faults.add(|| text),
+        }
+        self.partial.clear();
+        true
+    }
 }
 
 #[derive(Debug)]
@@ -28,8 +65,12 @@ impl Exchange {
     /// Takes over sessions and sends the first poll of each.
     pub(crate) fn new(net: &mut Net, links: Vec<Link>) -> Self {
         let sent_at = Instant::now();
-        let client =
-            |Link { fd, sid }| Client { fd, request: http::poll_request(&sid), partial: Vec::new(), sent_at };
+        let client = |Link { fd, sid }| Client {
+            fd,
+            request: http::poll_request(&sid),
+            answers: Answers::default(),
+            sent_at,
+        };
         let clients: Vec<Client> = links.into_iter().map(client).collect();
         for client in &clients {
             net.send_all(client.fd.as_fd(), client.request.as_bytes());
@@ -50,28 +91,9 @@ pub(super) fn check_poll(answer: http::Answer<'_>) -> Result<(), String> {
 impl Clients for Exchange {
     fn ready(&mut self, net: &mut Net, index: u32, _closing: bool) {
         let Some(client) = self.clients.get_mut(index as usize) else { return };
-        let length = match net.receive(client.fd.as_fd()) {
-            Received::Bytes(length) => length,
-            Received::Nothing => return,
-            Received::Closed => {
-                return net.faults.add(|| "the proxy closed a keep-alive connection".to_owned());
-            }
-        };
-        let whole = if client.partial.is_empty() {
-            &net.buffer[..length]
-        } else {
-            client.partial.extend_from_slice(&net.buffer[..length]);
-            &client.partial
-        };
-        match http::read_answer(whole).and_then(|answer| answer.map(check_poll).transpose()) {
-            Ok(Some(())) => {}
-            Ok(None) if client.partial.is_empty() => {
-                return client.partial.extend_from_slice(&net.buffer[..length]);
-            }
-            Ok(None) => return,
-            Err(text) => net.faults.add(|| text),
+        if !client.answers.arrived(net, client.fd.as_fd()) {
+            return;
         }
-        client.partial.clear();
         self.tally.add(client.sent_at);
         if self.stopping {
             self.under_way -= 1;

@@ -1,7 +1,10 @@
 //! The texts of the load: requests a Socket.IO client sends, answers its server gives, and a reader
 //! of both that knows exactly these. Pure.
 
+use std::borrow::Cow;
+
 use memchr::memmem;
+use ringbolt_core::http::websocket_accept;
 
 /// Bytes of a sid, as Engine.IO issues them.
 pub(crate) const SID_BYTES: usize = 20;
@@ -10,6 +13,10 @@ pub(crate) const POLL_BODY: &str =
     "42[\"message\",{\"from\":\"somebody\",\"text\":\"hello to all of you!!\"}]";
 
 const FIELDS: &str = "Host: chat.example\r\nUser-Agent: ringbolt-bench\r\nAccept: */*\r\n";
+
+/// Key and answer of RFC 6455 section 1.3.
+const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
 /// Opens an Engine.IO session by polling.
 pub(crate) fn handshake_request() -> String {
@@ -21,17 +28,29 @@ pub(crate) fn poll_request(sid: &str) -> String {
     format!("GET /socket.io/?EIO=4&transport=polling&sid={sid} HTTP/1.1\r\n{FIELDS}\r\n")
 }
 
-/// A session that is a WebSocket from its first request on. The key is that of RFC 6455 section 1.3.
+/// A session that is a WebSocket from its first request on.
 pub(crate) fn upgrade_request() -> String {
     format!(
         "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\n{FIELDS}Connection: Upgrade\r\nUpgrade: websocket\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n\r\n"
     )
 }
 
 /// The answer to [`upgrade_request`].
-pub(crate) const SWITCHING: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+const SWITCHING: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
      Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+
+/// The answer to an upgrade, whose key need not be that of [`upgrade_request`]: other load tools have their
+/// own.
+pub(crate) fn switching(request: &[u8]) -> Cow<'static, str> {
+    match field(request, b"sec-websocket-key:") {
+        Some(key) if key != KEY => {
+            let accept = websocket_accept(key.as_bytes());
+            Cow::Owned(SWITCHING.replace(ACCEPT, &String::from_utf8_lossy(&accept)))
+        }
+        _ => Cow::Borrowed(SWITCHING),
+    }
+}
 
 /// The answer to [`handshake_request`].
 pub(crate) fn handshake_answer(sid: &str) -> String {
@@ -104,13 +123,17 @@ pub(crate) fn read_answer(bytes: &[u8]) -> Result<Option<Answer<'_>>, String> {
 }
 
 fn content_length(head: &[u8]) -> Option<usize> {
-    const NAME: &[u8] = b"content-length:";
+    field(head, b"content-length:")?.parse().ok()
+}
+
+/// The value of a field. `name` is in small letters and ends with the colon.
+fn field<'a>(head: &'a [u8], name: &[u8]) -> Option<&'a str> {
     let mut line_start = 0;
     for line_end in memchr::memchr_iter(b'\n', head) {
         let line = &head[line_start..line_end];
         line_start = line_end + 1;
-        if line.len() > NAME.len() && line[..NAME.len()].eq_ignore_ascii_case(NAME) {
-            return std::str::from_utf8(&line[NAME.len()..]).ok()?.trim().parse().ok();
+        if line.len() > name.len() && line[..name.len()].eq_ignore_ascii_case(name) {
+            return Some(std::str::from_utf8(&line[name.len()..]).ok()?.trim());
         }
     }
     None
@@ -154,6 +177,18 @@ mod tests {
         }
         let answer = read_answer(handshake.as_bytes()).unwrap().unwrap();
         assert_eq!(sid_of(answer.body).as_deref(), Some(SID));
+    }
+
+    #[test]
+    fn every_key_gets_its_own_accept() {
+        assert_eq!(switching(upgrade_request().as_bytes()), SWITCHING);
+        assert!(SWITCHING.contains(ACCEPT));
+        let other = upgrade_request()
+            .replace(KEY, "x3JJHMbDL1EzLkh9GBhXDw==")
+            .replace("Sec-WebSocket-Key", "sec-websocket-key");
+        assert!(
+            switching(other.as_bytes()).contains("Sec-WebSocket-Accept: HSmrc0sMlYUkAGmm5OPpG2HaGWk=\r\n")
+        );
     }
 
     #[test]

@@ -6,13 +6,15 @@
 //! Knows nothing of which proxy is in between, nor of what is measured with it.
 
 pub(crate) mod bulk;
+pub(crate) mod burst;
 pub(crate) mod connect;
 pub(crate) mod echo;
 pub(crate) mod exchange;
 pub(crate) mod http;
 pub(crate) mod origin;
-pub(crate) mod silence;
+pub(crate) mod paced;
 pub(crate) mod slots;
+pub(crate) mod storm;
 pub(crate) mod visit;
 
 use std::io;
@@ -193,6 +195,45 @@ impl Net {
                     self.faults.add(|| format!("cannot send: {error}"));
                     return Turn::Closed;
                 }
+            }
+        }
+        Turn::Again
+    }
+
+    /// Sends of `owed` bytes what the socket takes, or a turn's share, and subtracts it.
+    pub(crate) fn send_part(&mut self, fd: BorrowedFd<'_>, owed: &mut u64) -> Turn {
+        for _ in 0..CALLS_PER_TURN {
+            let length = usize::try_from(*owed).map_or(FLOOD_BYTES, |owed| owed.min(FLOOD_BYTES));
+            if length == 0 {
+                return Turn::Waiting;
+            }
+            match net::send(fd, &self.payload[..length], SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+                Ok(sent) => *owed -= sent as u64,
+                Err(Errno::AGAIN) => return Turn::Waiting,
+                Err(error) => {
+                    self.faults.add(|| format!("cannot send: {error}"));
+                    return Turn::Closed;
+                }
+            }
+        }
+        Turn::Again
+    }
+
+    /// Sends back what arrives until there is no more or a turn's share was sent. For messages only: what
+    /// does not fit the socket's buffer is a fault.
+    pub(crate) fn mirror(&mut self, fd: BorrowedFd<'_>) -> Turn {
+        for _ in 0..CALLS_PER_TURN {
+            let length = match self.receive(fd) {
+                Received::Bytes(length) => length,
+                Received::Nothing => return Turn::Waiting,
+                Received::Closed => return Turn::Closed,
+            };
+            match net::send(fd, &self.buffer[..length], SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+                Ok(sent) if sent == length => {}
+                Ok(sent) => self.faults.add(|| format!("sent {sent} of {length} bytes")),
+                // The client has closed in the middle of its messages.
+                Err(Errno::PIPE | Errno::CONNRESET) => return Turn::Closed,
+                Err(error) => self.faults.add(|| format!("cannot send: {error}")),
             }
         }
         Turn::Again

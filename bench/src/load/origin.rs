@@ -3,6 +3,7 @@
 //! Answers polls and handshakes, upgrades what asks for it, and then echoes, swallows or floods, as
 //! the measurement says. Its counters are what a measurement is counted by.
 
+use std::borrow::Cow;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, OwnedFd};
@@ -30,6 +31,10 @@ pub(crate) enum Play {
     Swallow,
     /// Sends without end.
     Flood,
+    /// Sends `with` bytes for every `after` bytes that arrive.
+    Answer { after: u64, with: u64 },
+    /// Sends back what arrives, whatever it is.
+    Mirror,
 }
 
 #[derive(Debug)]
@@ -39,6 +44,9 @@ struct Connection {
     partial: Vec<u8>,
     tunnel: bool,
     mailbox: Mailbox,
+    /// Of [`Play::Answer`]: bytes that arrived and are not answered, and bytes still to send.
+    unanswered: u64,
+    owed: u64,
 }
 
 #[derive(Debug)]
@@ -105,6 +113,8 @@ impl Origin {
                 partial: Vec::new(),
                 tunnel: false,
                 mailbox: Mailbox::default(),
+                unanswered: 0,
+                owed: 0,
             });
         }
         self.accept_again = true;
@@ -130,6 +140,11 @@ impl Origin {
                     net.send_message(connection.fd.as_fd(), length);
                 }
             }
+            (true, Play::Answer { after, with }) => self.answer(net, index, after, with),
+            (true, Play::Mirror) => {
+                let turn = net.mirror(connection.fd.as_fd());
+                self.turned(index, turn);
+            }
             (true, play) => self.stream(net, index, play == Play::Flood && !closing),
         }
     }
@@ -141,19 +156,22 @@ impl Origin {
             Received::Nothing => return,
             Received::Closed => return self.close(index),
         };
-        let asked = if connection.partial.is_empty() {
-            let asked = http::read_request(&net.buffer[..length]);
-            if asked.is_none() {
-                connection.partial.extend_from_slice(&net.buffer[..length]);
-            }
-            asked
+        let pieces;
+        let request = if connection.partial.is_empty() {
+            &net.buffer[..length]
         } else {
             connection.partial.extend_from_slice(&net.buffer[..length]);
-            let asked = http::read_request(&connection.partial);
-            if asked.is_some() {
-                connection.partial = Vec::new();
+            pieces = std::mem::take(&mut connection.partial);
+            &pieces
+        };
+        let asked = http::read_request(request);
+        let switching = match asked {
+            Some(Asked::Upgrade) => http::switching(request),
+            Some(Asked::Poll | Asked::Handshake) => Cow::default(),
+            None => {
+                connection.partial = request.to_vec();
+                return;
             }
-            asked
         };
         match asked {
             None => {}
@@ -166,7 +184,7 @@ impl Origin {
             Some(Asked::Upgrade) => {
                 connection.tunnel = true;
                 self.tunnels += 1;
-                net.send_all(connection.fd.as_fd(), http::SWITCHING.as_bytes());
+                net.send_all(connection.fd.as_fd(), switching.as_bytes());
                 if self.play == Play::Flood {
                     net.watch_sending(connection.fd.as_fd(), Token::Origin(index));
                 }
@@ -181,6 +199,25 @@ impl Origin {
         if flood && turn == Turn::Waiting {
             turn = net.flood(connection.fd.as_fd());
         }
+        self.turned(index, turn);
+    }
+
+    fn answer(&mut self, net: &mut Net, index: u32, after: u64, with: u64) {
+        let Some(connection) = self.slots.get(index) else { return };
+        let (bytes, mut turn) = net.swallow(connection.fd.as_fd());
+        connection.unanswered += bytes;
+        connection.owed += connection.unanswered / after * with;
+        connection.unanswered %= after;
+        if turn == Turn::Waiting && connection.owed > 0 {
+            turn = net.send_part(connection.fd.as_fd(), &mut connection.owed);
+            if turn == Turn::Waiting && connection.owed > 0 {
+                net.watch_sending(connection.fd.as_fd(), Token::Origin(index));
+            }
+        }
+        self.turned(index, turn);
+    }
+
+    fn turned(&mut self, index: u32, turn: Turn) {
         match turn {
             Turn::Waiting => {}
             Turn::Again => self.again.push(index),

@@ -10,7 +10,8 @@ Commands:
   demo    build the release proxy and run a chat on three Socket.IO backends behind it
           (options after the word go to the demo: `cargo xtask demo --listen 127.0.0.1:0`)
   bench   build for release and measure: `cargo xtask bench peers [--quick]` runs the proxy beside
-          nginx and HAProxy and writes bench/results (not part of CI; takes some minutes)
+          nginx and HAProxy and writes bench/results (not part of CI; takes some minutes);
+          `plots` draws it again, `with PROGRAM` lends the proxies to another load tool
   check   all that CI runs: fmt, tidy, clippy, tools, build, test
   test    the part of it that runs tests: tools, build, test
   tidy    rules of the source tree that no compiler checks
