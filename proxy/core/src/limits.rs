@@ -112,12 +112,12 @@ pub const BULK_BYTES_PER_WINDOW: u32 = 512 * 1024;
 /// Mean size of a piece from which splicing is cheaper than copying.
 pub const BULK_PIECE_BYTES_MIN: u32 = 8 * 1024;
 
-/// Small messages within a second from which a direction chats. The few calls that changing its way costs
-/// are saved again by about as many messages.
-pub const CHAT_MESSAGES_PER_SECOND: u8 = 8;
+/// Small messages within a second from which a direction chats. To begin and to end costs four operations of
+/// the ring, and each message saves two system calls.
+pub const CHAT_MESSAGES_PER_SECOND: u8 = 16;
 
 /// Fewer in a whole second end it.
-pub const CHAT_MESSAGES_PER_SECOND_MIN: u8 = 2;
+pub const CHAT_MESSAGES_PER_SECOND_MIN: u8 = 4;
 
 const _: () = assert!(CHAT_MESSAGES_PER_SECOND_MIN < CHAT_MESSAGES_PER_SECOND);
 

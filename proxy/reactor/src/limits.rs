@@ -59,7 +59,7 @@ pub const BUFFER_BYTES: u32 = 2048;
 pub const BUFFERS: u16 = 4096;
 
 /// Buffers lent to the kernel at a time, at first. Twice as many after each time it found none.
-pub const BUFFERS_LENT_MIN: u16 = 256;
+pub const BUFFERS_LENT_MIN: u16 = 64;
 
 const _: () = assert!(BUFFERS.is_power_of_two() && BUFFERS_LENT_MIN < BUFFERS);
 
