@@ -167,8 +167,14 @@ impl End {
                 return nothing;
             }
         };
-        self.held = Some(Box::new(Held::Pipe { pipe, bytes: length }));
-        self.flush(target, side, worker)?;
+        match drain(&pipe, length, target, side, worker) {
+            Ok(moved) if moved == length => worker.pipes.give_back(pipe),
+            Ok(moved) => self.held = Some(Box::new(Held::Pipe { pipe, bytes: length - moved })),
+            Err(reason) => {
+                worker.pipes.discard(pipe);
+                return Err(reason);
+            }
+        }
         Ok(Some(length))
     }
 
@@ -181,11 +187,7 @@ impl End {
                 *sent == bytes.len()
             }
             Held::Pipe { pipe, bytes } => {
-                let drained = pipe.drain(target.fd.as_fd(), *bytes);
-                let moved = unless_blocked(drained, side.other())?.unwrap_or(0);
-                worker.counters().tunnel_bytes.of(side.direction()).add(moved as u64);
-                worker.counters().tunnel_spliced_bytes.of(side.direction()).add(moved as u64);
-                *bytes -= moved;
+                *bytes -= drain(pipe, *bytes, target, side, worker)?;
                 *bytes == 0
             }
             // Goes on when the chunk before them has been sent.
@@ -224,6 +226,14 @@ impl Held {
             Self::Spill { .. } | Self::Queue(_) => {}
         }
     }
+}
+
+/// Moves bytes that came from the end at `side` out of a pipe; 0 when nothing is taken now.
+fn drain(pipe: &Pipe, bytes: usize, target: &End, side: Side, worker: &Worker) -> Result<usize, TunnelEnd> {
+    let moved = unless_blocked(pipe.drain(target.fd.as_fd(), bytes), side.other())?.unwrap_or(0);
+    worker.counters().tunnel_bytes.of(side.direction()).add(moved as u64);
+    worker.counters().tunnel_spliced_bytes.of(side.direction()).add(moved as u64);
+    Ok(moved)
 }
 
 /// `None` if the call would have blocked; any other error is a reset of the connection at `side`.
