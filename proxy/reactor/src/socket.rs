@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, sockopt};
 
+use crate::pipe::Pipe;
 use crate::reactor::Reactor;
 use crate::readiness::Ready;
 use crate::source::{Direction, SourceId};
@@ -171,6 +172,33 @@ impl Socket {
             // The kernel raises an edge only for a writer it has turned away, which a short write is.
             Ok(count) if *count < asked => self.forget(Ready::WRITABLE),
             _ => {}
+        }
+        result
+    }
+
+    /// Moves up to `len` bytes into `pipe`, which must be empty; 0 is the end of the stream.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` when there is nothing to read, or what splice(2) says.
+    pub fn try_fill(&self, pipe: &Pipe, len: usize) -> io::Result<usize> {
+        // A short piece proves nothing: pipes count in pages, and a segment may fill one with few bytes.
+        self.unless_blocked(pipe.fill(self.fd(), len), Ready::FOR_READER)
+    }
+
+    /// Moves up to `len` bytes out of `pipe`, which must hold as many.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` when the send buffer is full, or what splice(2) says.
+    pub fn try_drain(&self, pipe: &Pipe, len: usize) -> io::Result<usize> {
+        // A short piece is no sign of a full buffer here, and no edge would follow it.
+        self.unless_blocked(pipe.drain(self.fd(), len), Ready::FOR_WRITER)
+    }
+
+    fn unless_blocked(&self, result: io::Result<usize>, disproved: Ready) -> io::Result<usize> {
+        if result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
+            self.forget(disproved);
         }
         result
     }
