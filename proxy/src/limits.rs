@@ -65,14 +65,12 @@ pub(crate) const COMMANDS_MAX: usize = 16;
 pub(crate) const LISTEN_BACKLOG: u32 = 65_535;
 
 /// Options of every connection, to clients and backends. A silent tunnel is normal, so the only thing
-/// that tells a dead peer is the kernel: it asks after 5 minutes of silence and gives up after three
-/// unanswered probes, or when sent bytes stay unacknowledged for 90 s.
+/// that tells a dead peer is the kernel: it asks after 5 minutes of silence and every 30 s from then on, and
+/// gives up when nothing has come for 6.5 minutes, which is after three unanswered probes, or when
+/// sent bytes stay unacknowledged for as long. A shorter time would be shorter than the silence that precedes
+/// the first probe, and the loss of that one packet would end a live tunnel.
 pub(crate) const SOCKET_OPTIONS: SocketOptions = SocketOptions {
     nodelay: true,
-    keepalive: Some(Keepalive {
-        idle: Duration::from_secs(300),
-        interval: Duration::from_secs(30),
-        count: 3,
-    }),
-    user_timeout: Some(Duration::from_secs(90)),
+    keepalive: Some(Keepalive { idle: Duration::from_secs(300), interval: Duration::from_secs(30) }),
+    user_timeout: Some(Duration::from_secs(390)),
 };

@@ -322,8 +322,6 @@ pub struct Keepalive {
     pub idle: Duration,
     /// Time between probes. Whole seconds.
     pub interval: Duration,
-    /// Unanswered probes after which the connection is dead.
-    pub count: u32,
 }
 
 /// TCP options of a connection. Set on a listening socket, its connections inherit them.
@@ -333,7 +331,9 @@ pub struct SocketOptions {
     pub nodelay: bool,
     /// Find dead silent connections.
     pub keepalive: Option<Keepalive>,
-    /// How long sent bytes may stay unacknowledged (RFC 5482). Overrides the keepalive count.
+    /// How long sent bytes may stay unacknowledged (RFC 5482), and for how long nothing at all may have come
+    /// when a keepalive probe is unanswered: the kernel does not count probes then, so a value below
+    /// the idle time and a few intervals lets a single lost probe end a live connection.
     pub user_timeout: Option<Duration>,
 }
 
@@ -351,7 +351,6 @@ impl SocketOptions {
             sockopt::set_socket_keepalive(fd, true)?;
             sockopt::set_tcp_keepidle(fd, keepalive.idle)?;
             sockopt::set_tcp_keepintvl(fd, keepalive.interval)?;
-            sockopt::set_tcp_keepcnt(fd, keepalive.count)?;
         }
         if let Some(timeout) = self.user_timeout {
             let milliseconds = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
