@@ -15,6 +15,13 @@ pub(crate) const HOT_BUFFER_BYTES: usize = 64 * 1024;
 /// next turn of the loop.
 pub(crate) const TUNNEL_BYTES_PER_TURN: usize = 4 * HOT_BUFFER_BYTES;
 
+/// Bytes of one body that move before other connections have their turn, as a tunnel's.
+pub(crate) const BODY_BYTES_PER_TURN: usize = TUNNEL_BYTES_PER_TURN;
+
+/// Up to here a head and what follows it are sent from one place: copying this much costs less than a
+/// vectored send does more than a plain one. A longer body is not copied.
+pub(crate) const GATHER_BYTES_MAX: usize = 4096;
+
 /// Tunnels of one worker: a token holds 31 bits of slot index. At the limit the upgrade is answered 503.
 pub(crate) const TUNNELS_PER_WORKER_MAX: usize = 1 << 24;
 
@@ -47,8 +54,12 @@ pub(crate) const SID_SWEEP_TURNS: usize = 16;
 /// Between two sweeps of the sid shard and the pool.
 pub(crate) const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Pause of a listener after the process ran out of descriptors, so that it does not spin.
+/// Pause of a listener that cannot even refuse connections for want of descriptors or memory, so that it
+/// does not spin.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Between two lines of the log that say so.
+pub(crate) const EXHAUSTED_LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 /// After a refusal the client's remaining bytes are read and thrown away this long, because closing
 /// a socket with unread bytes resets it and the client would never see the answer.

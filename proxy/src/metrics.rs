@@ -67,6 +67,8 @@ worker_counters! {
     tunnel_bytes: PerLabel<Direction> => TUNNEL_BYTES,
     /// The part of them that was spliced.
     tunnel_spliced_bytes: PerLabel<Direction> => TUNNEL_SPLICED_BYTES,
+    /// Bytes of bodies that were spliced.
+    body_spliced_bytes: Counter => BODY_SPLICED_BYTES,
     /// Engine.IO handshakes whose sid was learned.
     sessions: PerLabel<EngineIo> => SESSIONS,
     /// Choices of a backend.

@@ -88,6 +88,8 @@ metrics! {
         "Bytes carried through tunnels.";
     TUNNEL_SPLICED_BYTES = Counter Bytes "ringbolt_tunnel_spliced_bytes_total" [LabelKey::of::<label::Direction>()]
         "The part of them that was spliced, because a direction was bulk.";
+    BODY_SPLICED_BYTES = Counter Bytes "ringbolt_body_spliced_bytes_total" []
+        "Bytes of request and response bodies that were spliced, because they were bulk.";
 
     SESSIONS = Counter Count "ringbolt_engine_io_sessions_total" [LabelKey::of::<label::EngineIo>()]
         "Engine.IO sessions whose handshake answer passed through.";
