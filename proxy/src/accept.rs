@@ -1,7 +1,11 @@
 //! Accepting connections on one listener of one worker.
+//!
+//! Where the process is out of descriptors a reserve is given up for a moment, so that waiting clients are
+//! refused at once: left in the kernel's queue they would hang, and keep the listener readable for ever.
 
 use std::io;
 use std::net::SocketAddr;
+use std::ops::Deref;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
@@ -9,30 +13,36 @@ use ringbolt_reactor::{Listener, Socket};
 
 use crate::client::Client;
 use crate::connection;
-use crate::limits::ACCEPT_PAUSE;
+use crate::limits::{ACCEPT_PAUSE, EXHAUSTED_LOG_INTERVAL};
 use crate::metrics::label;
 use crate::snapshot::ListenerId;
 use crate::worker::Worker;
 
 /// Accepts until the worker drains; dropping the listener then closes the port.
 pub(crate) async fn run(worker: Rc<Worker>, listener: Listener, id: ListenerId) {
-    let mut exhausted = false;
+    let mut reserve = Reserve::new();
+    let mut quiet_until = worker.reactor.now();
     while let Some(accepted) = worker.unless_draining(listener.accept()).await {
         match accepted {
-            Ok((fd, address)) => {
-                exhausted = false;
-                admit(&worker, fd, address, id);
-            }
+            Ok((fd, address)) => admit(&worker, fd, address, id),
             Err(error) if is_exhausted(&error) => {
-                worker.counters().connections_refused.of(label::RefusedConnection::Descriptors).add(1);
-                // Once for each time it begins, not for each attempt.
-                if !std::mem::replace(&mut exhausted, true) {
+                let now = worker.reactor.now();
+                if now >= quiet_until {
+                    quiet_until = now + EXHAUSTED_LOG_INTERVAL;
                     tracing::warn!(
                         %error,
-                        "cannot accept, pausing; raise LimitNOFILE or lower limits.connections"
+                        "cannot accept, refusing connections; raise LimitNOFILE or lower limits.connections"
                     );
                 }
-                worker.unless_draining(worker.reactor.sleep_until(worker.reactor.now() + ACCEPT_PAUSE)).await;
+                match reserve.refuse(&listener) {
+                    Ok(refused) => {
+                        let counter = &worker.counters().connections_refused;
+                        counter.of(label::RefusedConnection::Descriptors).add(refused.into());
+                    }
+                    Err(_) => {
+                        worker.unless_draining(worker.reactor.sleep_until(now + ACCEPT_PAUSE)).await;
+                    }
+                }
             }
             // The client gave up between connecting and our accept: accept(2), "Error handling".
             Err(_) => {}
@@ -46,12 +56,10 @@ fn admit(worker: &Rc<Worker>, fd: OwnedFd, address: SocketAddr, listener: Listen
         worker.counters().connections_refused.of(label::RefusedConnection::Limit).add(1);
         return;
     }
-    let connection = Admitted(Rc::clone(worker));
+    let admitted = Admitted(Rc::clone(worker));
     let Ok(socket) = Socket::register(&worker.reactor, fd) else { return };
     worker.counters().connections_accepted.add(1);
-    // In a box, because a future holds what it is given more than once.
-    let client = Box::new(Client::new(socket, address, listener));
-    worker.reactor.spawn(async move { connection::serve(&connection.0, client).await });
+    worker.reactor.spawn(connection::serve(admitted, Client::new(socket, address, listener)));
 }
 
 /// The process or the system is out of descriptors or memory for sockets.
@@ -62,9 +70,42 @@ fn is_exhausted(error: &io::Error) -> bool {
         .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
+/// A descriptor that is open for nothing but to be closed when there is no other.
+#[derive(Debug)]
+struct Reserve(Option<OwnedFd>);
+
+impl Reserve {
+    fn new() -> Self {
+        Self(open_reserve())
+    }
+
+    /// Takes a waiting connection in place of the reserve and closes it. `false`: none is waiting any more.
+    ///
+    /// # Errors
+    /// That cannot be done either: somebody else took the descriptor, or memory is what lacks.
+    fn refuse(&mut self, listener: &Listener) -> io::Result<bool> {
+        drop(self.0.take());
+        let refused = listener.try_accept().map(|waiting| waiting.is_some());
+        self.0 = open_reserve();
+        refused
+    }
+}
+
+fn open_reserve() -> Option<OwnedFd> {
+    rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC).ok()
+}
+
 /// A connection that was counted in, until its task ends.
 #[derive(Debug)]
-struct Admitted(Rc<Worker>);
+pub(crate) struct Admitted(Rc<Worker>);
+
+impl Deref for Admitted {
+    type Target = Worker;
+
+    fn deref(&self) -> &Worker {
+        &self.0
+    }
+}
 
 impl Drop for Admitted {
     fn drop(&mut self) {

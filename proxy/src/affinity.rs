@@ -6,6 +6,7 @@ use ringbolt_core::affinity::{
 };
 use ringbolt_core::http::Answer;
 
+use crate::answer::Asked;
 use crate::client::Client;
 use crate::error::Error;
 use crate::load::Placing;
@@ -47,13 +48,14 @@ pub(crate) struct Choice<'a> {
 pub(crate) fn choose<'a>(
     worker: &'a Worker,
     route: &'a Route,
-    client: &mut Client,
+    client: &Client,
+    asked: &mut Asked,
     request: &Request<'_>,
 ) -> Result<Choice<'a>, Error> {
     let affinity = route.affinity();
     let query = if *affinity == Affinity::EngineIo { request.head.query().and_then(query) } else { None };
     if query.is_some() {
-        client.asked.by_engine_io(&request.head);
+        asked.by_engine_io(&request.head);
     }
     let role = query.as_ref().map(|query| query.role(request.head.method_bytes()));
     let known = match &role {

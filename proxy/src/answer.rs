@@ -55,7 +55,7 @@ impl Asked {
 /// Tells the client why its request failed, if it can still be told. `true`: its connection goes on.
 ///
 /// It ends when the rest of the request is still to come or cannot be told from the next one.
-pub(crate) async fn refuse(worker: &Worker, client: &mut Client, error: Error) -> bool {
+pub(crate) async fn refuse(worker: &Worker, client: &mut Client, asked: &Asked, error: Error) -> bool {
     let answer = match error {
         Error::Answer(answer) => answer,
         Error::Stale => Answer::BACKEND_CLOSED,
@@ -69,7 +69,6 @@ pub(crate) async fn refuse(worker: &Worker, client: &mut Client, error: Error) -
     let counters = worker.counters();
     counters.responses.of(label::StatusClass::of(answer.status)).add(1);
     counters.answers.of(label::AnswerStatus::of(answer.status)).add(1);
-    let asked = &client.asked;
     let close = !(asked.keep_alive && asked.is_whole) || worker.is_draining();
     let mut bytes = Vec::new();
     let head_only = asked.method == Method::Head;

@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 
 use ringbolt_reactor::Socket;
 
-use crate::answer::Asked;
 use crate::snapshot::ListenerId;
 use crate::stream::Stream;
 
@@ -15,12 +14,10 @@ pub(crate) struct Client {
     pub(crate) address: SocketAddr,
     /// The listener that accepted it.
     pub(crate) listener: ListenerId,
-    /// What it asked for last, for as long as that is not answered.
-    pub(crate) asked: Asked,
 }
 
 impl Client {
     pub(crate) fn new(socket: Socket, address: SocketAddr, listener: ListenerId) -> Self {
-        Self { stream: Stream::new(socket), address, listener, asked: Asked::default() }
+        Self { stream: Stream::new(socket), address, listener }
     }
 }

@@ -12,7 +12,7 @@ const PER_CONNECTION: u64 = 2;
 /// stdin, stdout, stderr, the admin address and its clients, the housekeeping runtime, files being read.
 const PER_PROCESS: u64 = 64;
 
-/// Event queue, mailbox, a few pipes, pooled upstream connections between two requests.
+/// Event queue, mailbox, reserves of the listeners, a few pipes, pooled upstream connections between two requests.
 const PER_WORKER: u64 = 64;
 
 /// Descriptors the process needs beside its connections: every worker has each listener once.

@@ -64,6 +64,7 @@ impl Exchange<'_> {
 pub(crate) async fn exchange(
     worker: &Worker,
     client: &mut Client,
+    asked: &Asked,
     route: &Route,
     choice: &Choice<'_>,
     connection: Connection<'_>,
@@ -71,10 +72,9 @@ pub(crate) async fn exchange(
 ) -> Result<Next, Error> {
     let Connection { mut stream, backend, reused, in_flight } = connection;
     let mut upload = upload_of(client, route, choice, request);
-    let Client { stream: client_stream, asked, .. } = client;
     let (answered, uploaded) = (Cell::new(false), Cell::new(false));
     let exchange = Exchange { worker, route, choice, asked, answered, uploaded };
-    let (mut from_client, to_client) = client_stream.split();
+    let (mut from_client, to_client) = client.stream.split();
     let (mut from_upstream, to_upstream) = stream.split();
     let received = {
         let sending = pin!(send_request(&mut upload, &mut from_client, to_upstream, to_client, &exchange));

@@ -19,6 +19,13 @@ pub(crate) const TUNNEL_BYTES_PER_TURN: usize = 4 * HOT_BUFFER_BYTES;
 /// pieces again.
 pub(crate) const CHAT_CHUNKS_HELD_MAX: usize = 8;
 
+/// Bytes of one body that move before other connections have their turn, as a tunnel's.
+pub(crate) const BODY_BYTES_PER_TURN: usize = TUNNEL_BYTES_PER_TURN;
+
+/// Up to here a head and what follows it are sent from one place: copying this much costs less than a
+/// vectored send does more than a plain one. A longer body is not copied.
+pub(crate) const GATHER_BYTES_MAX: usize = 4096;
+
 /// Tunnels of one worker: a token holds 31 bits of slot index. At the limit the upgrade is answered 503.
 pub(crate) const TUNNELS_PER_WORKER_MAX: usize = 1 << 24;
 
@@ -51,8 +58,12 @@ pub(crate) const SID_SWEEP_TURNS: usize = 16;
 /// Between two sweeps of the sid shard and the pool.
 pub(crate) const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Pause of a listener after the process ran out of descriptors, so that it does not spin.
+/// Pause of a listener that cannot even refuse connections for want of descriptors or memory, so that it
+/// does not spin.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Between two lines of the log that say so.
+pub(crate) const EXHAUSTED_LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 /// After a refusal the client's remaining bytes are read and thrown away this long, because closing
 /// a socket with unread bytes resets it and the client would never see the answer.
@@ -69,14 +80,12 @@ pub(crate) const COMMANDS_MAX: usize = 16;
 pub(crate) const LISTEN_BACKLOG: u32 = 65_535;
 
 /// Options of every connection, to clients and backends. A silent tunnel is normal, so the only thing
-/// that tells a dead peer is the kernel: it asks after 5 minutes of silence and gives up after three
-/// unanswered probes, or when sent bytes stay unacknowledged for 90 s.
+/// that tells a dead peer is the kernel: it asks after 5 minutes of silence and every 30 s from then on, and
+/// gives up when nothing has come for 6.5 minutes, which is after three unanswered probes, or when
+/// sent bytes stay unacknowledged for as long. A shorter time would be shorter than the silence that precedes
+/// the first probe, and the loss of that one packet would end a live tunnel.
 pub(crate) const SOCKET_OPTIONS: SocketOptions = SocketOptions {
     nodelay: true,
-    keepalive: Some(Keepalive {
-        idle: Duration::from_secs(300),
-        interval: Duration::from_secs(30),
-        count: 3,
-    }),
-    user_timeout: Some(Duration::from_secs(90)),
+    keepalive: Some(Keepalive { idle: Duration::from_secs(300), interval: Duration::from_secs(30) }),
+    user_timeout: Some(Duration::from_secs(390)),
 };

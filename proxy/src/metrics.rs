@@ -71,6 +71,8 @@ worker_counters! {
     tunnel_chats_active: Gauge => TUNNEL_CHATS_ACTIVE,
     /// Directions for which it began to.
     tunnel_chats: Counter => TUNNEL_CHATS,
+    /// Bytes of bodies that were spliced.
+    body_spliced_bytes: Counter => BODY_SPLICED_BYTES,
     /// Engine.IO handshakes whose sid was learned.
     sessions: PerLabel<EngineIo> => SESSIONS,
     /// Choices of a backend.

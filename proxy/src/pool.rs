@@ -79,6 +79,15 @@ impl Pool {
 }
 
 /// Nothing has arrived on `stream`, neither bytes nor its end.
+///
+/// The reactor has been told of all that came before the request that needs it, so the kernel is asked
+/// only where the last read did not show that it was the last. What comes in this very moment would be
+/// missed by a look at the socket too, a moment later.
 fn is_silent(stream: &Stream) -> bool {
-    matches!(stream.socket.try_peek(), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    if stream.socket.is_read_closed() {
+        return false;
+    }
+    let has_nothing =
+        || matches!(stream.socket.try_peek(), Err(error) if error.kind() == io::ErrorKind::WouldBlock);
+    !stream.socket.ready().readable() || has_nothing()
 }

@@ -2,14 +2,18 @@
 //!
 //! The payload is sent straight from the hot buffer, with the head or chunk framing around it in the
 //! same system call. Only what the receiver does not take at once is copied, and reading stops until
-//! it is gone: memory per body is bounded by one hot buffer. Knows nothing of who the two ends are.
+//! it is gone: memory per body is bounded by one hot buffer. A body that is bulk (`ringbolt_core::pace`)
+//! and has no framing between its bytes on either side is spliced, as a tunnel's bytes are. Knows nothing
+//! of who the two ends are.
 
 use std::io::{self, IoSlice};
 use std::time::Duration;
 
 use ringbolt_core::http::{BadBody, BodyReader, BodyWriter, ChunkPrefix, Framing};
-use ringbolt_reactor::Socket;
+use ringbolt_core::pace::Pace;
+use ringbolt_reactor::{Elapsed, Socket, Timeout, yield_now};
 
+use crate::limits::{BODY_BYTES_PER_TURN, GATHER_BYTES_MAX};
 use crate::stream::{Consumed, Reader};
 use crate::worker::Worker;
 
@@ -34,6 +38,12 @@ impl From<io::Error> for RelayError {
     }
 }
 
+impl From<Elapsed> for RelayError {
+    fn from(_: Elapsed) -> Self {
+        Self::Timeout
+    }
+}
+
 /// The state of one body in transit.
 #[derive(Debug)]
 pub(crate) struct Relay {
@@ -45,6 +55,7 @@ pub(crate) struct Relay {
     held: Vec<u8>,
     payload_bytes_left: u64,
     whole: Whole,
+    pace: Pace,
 }
 
 /// The payload as long as it is so short that it may be an Engine.IO close packet.
@@ -81,6 +92,7 @@ impl Relay {
             held: Vec::new(),
             payload_bytes_left: payload_bytes_max.unwrap_or(u64::MAX),
             whole: Whole::default(),
+            pace: Pace::default(),
         }
     }
 
@@ -132,10 +144,15 @@ impl Relay {
 
     fn decode(&mut self, input: &mut [u8]) -> Result<ringbolt_core::http::Decoded, RelayError> {
         let decoded = self.reader.decode(input).map_err(RelayError::Malformed)?;
-        self.payload_bytes_left =
-            self.payload_bytes_left.checked_sub(decoded.payload as u64).ok_or(RelayError::TooLarge)?;
+        self.count(decoded.payload)?;
         self.whole.add(&input[..decoded.payload]);
         Ok(decoded)
+    }
+
+    fn count(&mut self, payload: usize) -> Result<(), RelayError> {
+        self.payload_bytes_left =
+            self.payload_bytes_left.checked_sub(payload as u64).ok_or(RelayError::TooLarge)?;
+        Ok(())
     }
 
     /// Sends what is pending and `payload` in its framing; keeps what the target does not take.
@@ -150,12 +167,17 @@ impl Relay {
             self.writer.end(self.reader.trailers(), &mut end);
         }
         let parts = [&self.pending[..], before, payload, after, &end];
-        let sent = match target.try_send_vectored(&parts.map(IoSlice::new)) {
-            Ok(sent) => sent,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
-            Err(_) => return Err(RelayError::Target),
-        };
-        self.pending = rest(&parts, sent);
+        let total: usize = parts.iter().map(|part| part.len()).sum();
+        if total > GATHER_BYTES_MAX {
+            let sent = taken(target.try_send_vectored(&parts.map(IoSlice::new)))?;
+            self.pending = rest(&parts, sent);
+        } else if total > 0 {
+            for part in [before, payload, after, &end] {
+                self.pending.extend_from_slice(part);
+            }
+            let sent = taken(target.try_send(&self.pending))?;
+            self.pending.drain(..sent);
+        }
         Ok(())
     }
 
@@ -172,14 +194,9 @@ impl Relay {
         let pending = std::mem::take(&mut self.pending);
         let mut unsent = &pending[..];
         while !unsent.is_empty() {
-            match target.try_send(unsent) {
-                Ok(sent) => unsent = &unsent[sent..],
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    let deadline = worker.reactor.now() + timeout;
-                    let writable = worker.reactor.timeout_at(Some(deadline), target.writable());
-                    writable.await.map_err(|_| RelayError::Timeout)?;
-                }
-                Err(_) => return Err(RelayError::Target),
+            match taken(target.try_send(unsent))? {
+                0 => within(worker, timeout, target.writable()).await?,
+                sent => unsent = &unsent[sent..],
             }
         }
         Ok(())
@@ -198,20 +215,105 @@ impl Relay {
         if self.is_done() || !source.has_unread() {
             self.flush(worker, target, timeout).await?;
         }
+        let mut moved = 0;
         while !self.is_done() {
-            let deadline = worker.reactor.now() + timeout;
-            let read = source.read(&worker.hot, |input| -> Result<_, RelayError> {
-                Ok(Consumed::Done(self.step(input, target)?, ()))
-            });
-            match worker.reactor.timeout_at(Some(deadline), read).await {
-                Ok(Ok(Some(()))) => {}
-                Ok(Ok(None)) => self.end_of_stream(target)?,
-                Ok(Err(error)) => return Err(error),
-                Err(_) => return Err(RelayError::Timeout),
+            let spliced = match self.plain_bytes_left(source) {
+                // In a box: few bodies are bulk, and no exchange should carry the room for it.
+                Some(left) => Box::pin(self.splice(worker, source, target, timeout, left)).await?,
+                None => None,
+            };
+            moved += match spliced {
+                Some(length) => length,
+                None => self.copy(worker, source, target, timeout).await?,
+            };
+            if moved >= BODY_BYTES_PER_TURN {
+                moved = 0;
+                yield_now().await;
             }
-            self.flush(worker, target, timeout).await?;
         }
         Ok(())
+    }
+
+    /// Moves what has come through the hot buffer, and returns its length.
+    async fn copy(
+        &mut self,
+        worker: &Worker,
+        source: &mut Reader<'_>,
+        target: &Socket,
+        timeout: Duration,
+    ) -> Result<usize, RelayError> {
+        let read = source.read(&worker.hot, |input| -> Result<_, RelayError> {
+            let length = self.step(input, target)?;
+            self.pace.add(length, worker.uptime_ms());
+            Ok(Consumed::Done(length, length))
+        });
+        let moved = match within(worker, timeout, read).await?? {
+            Some(length) => length,
+            None => {
+                self.end_of_stream(target)?;
+                0
+            }
+        };
+        self.flush(worker, target, timeout).await?;
+        Ok(moved)
+    }
+
+    /// Bytes that may be spliced, while that pays.
+    fn plain_bytes_left(&self, source: &Reader<'_>) -> Option<u64> {
+        let at_rest = self.pending.is_empty() && !source.has_unread();
+        let pays = self.pace.is_bulk() && self.writer.is_plain() && at_rest;
+        self.reader.plain_bytes_left().filter(|_| pays)
+    }
+
+    /// Moves one piece of at most `left` bytes through a pipe, and returns its length. `None`: there is no
+    /// pipe, so it has to be copied.
+    async fn splice(
+        &mut self,
+        worker: &Worker,
+        source: &Reader<'_>,
+        target: &Socket,
+        timeout: Duration,
+        left: u64,
+    ) -> Result<Option<usize>, RelayError> {
+        within(worker, timeout, source.socket().readable()).await?;
+        let Some(mut pipe) = worker.pipes.lend() else { return Ok(None) };
+        let length = match pipe.fill(source.socket(), left) {
+            Ok(0) => {
+                self.end_of_stream(target)?;
+                return Ok(Some(0));
+            }
+            Ok(length) => length,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Some(0)),
+            Err(_) => return Err(RelayError::Source),
+        };
+        self.count(length)?;
+        self.reader.pass(length as u64);
+        self.pace.add(length, worker.uptime_ms());
+        while pipe.held() > 0 {
+            match pipe.drain(target) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    within(worker, timeout, target.writable()).await?;
+                }
+                Err(_) => return Err(RelayError::Target),
+            }
+        }
+        worker.counters().body_spliced_bytes.add(length as u64);
+        Ok(Some(length))
+    }
+}
+
+/// Waits for either end, but no longer than `timeout`.
+fn within<F: Future>(worker: &Worker, timeout: Duration, waiting: F) -> Timeout<F> {
+    worker.reactor.timeout_at(Some(worker.reactor.now() + timeout), waiting)
+}
+
+/// How many bytes the receiver took.
+fn taken(sent: io::Result<usize>) -> Result<usize, RelayError> {
+    match sent {
+        Ok(sent) => Ok(sent),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
+        Err(_) => Err(RelayError::Target),
     }
 }
 

@@ -1,8 +1,6 @@
 //! Reading one request head from a client.
 
-use std::cell::Cell;
-use std::future::{Future as _, poll_fn};
-use std::pin::pin;
+use std::future::poll_fn;
 use std::task::Poll;
 
 use ringbolt_core::http::{Answer, Framing, Method, RequestHead, Upgrade};
@@ -12,8 +10,9 @@ use crate::answer::Asked;
 use crate::client::Client;
 use crate::error::Error;
 use crate::metrics::label;
+use crate::snapshot::Snapshot;
 use crate::spare::Spare;
-use crate::stream::Consumed;
+use crate::stream::{Consumed, Stream};
 use crate::worker::Worker;
 
 /// One request, its head parsed and its body still to be read.
@@ -36,66 +35,119 @@ fn is_safe_without_body(head: &RequestHead) -> bool {
         && matches!(head.framing(), Framing::None | Framing::Length(0))
 }
 
-/// Reads the next request head. `None`: the client is done, or the worker drains and it is idle.
+/// How a request has begun.
+pub(crate) enum Begun<'a> {
+    /// With its whole head, as nearly all do.
+    Head(Spare<'a, RequestHead>),
+    /// With a part of it, which is unread: the rest has to follow in time.
+    Part,
+    /// With what breaks a rule.
+    Refused(Error),
+}
+
+/// Waits for the next request. `None`: the client is done or silent for too long, or the worker drains.
+///
+/// A connection may be silent before its first request for as long as between two: browsers open
+/// connections in advance, and a busy client is slow to use one.
+pub(crate) async fn begun<'a>(worker: &'a Worker, client: &mut Client) -> Option<Begun<'a>> {
+    let deadline = worker.reactor.now() + worker.snapshot().timeouts.keep_alive;
+    let stream = &mut client.stream;
+    let mut pipelined = !stream.unread.is_empty();
+    let waiting = poll_fn(|context| {
+        loop {
+            let fresh = !std::mem::take(&mut pipelined);
+            if fresh && stream.socket.poll_readable(context).is_pending() {
+                return if worker.is_draining() { Poll::Ready(None) } else { Poll::Pending };
+            }
+            match begin(worker, stream, fresh) {
+                Beginning::Nothing => {}
+                Beginning::Begun(begun) => return Poll::Ready(Some(begun)),
+                Beginning::End => return Poll::Ready(None),
+            }
+        }
+    });
+    worker.reactor.timeout_at(Some(deadline), waiting).await.unwrap_or(None)
+}
+
+/// What came of a look for the first byte of a request.
+enum Beginning<'a> {
+    Nothing,
+    Begun(Begun<'a>),
+    /// The client has finished.
+    End,
+}
+
+/// Looks at the bytes at hand, or where `fresh` is said at what has arrived. Only another byte than that
+/// of an empty line, which may follow an earlier request (RFC 9112 section 2.2), begins one.
+fn begin<'a>(worker: &'a Worker, stream: &mut Stream, fresh: bool) -> Beginning<'a> {
+    let snapshot = worker.snapshot();
+    let mut begun = false;
+    let mut parse = |input: &mut [u8]| -> Result<_, Error> {
+        begun = input.iter().any(|byte| !matches!(byte, b'\r' | b'\n'));
+        parse_head(worker, &snapshot, input)
+    };
+    let mut reader = stream.reader();
+    let read = if fresh {
+        reader.try_read(&worker.hot, &mut parse)
+    } else {
+        reader.consume_unread(&mut parse).map(|head| head.map(Some))
+    };
+    match read {
+        Ok(Some(Some(head))) => Beginning::Begun(Begun::Head(head)),
+        Ok(Some(None)) => Beginning::End,
+        Ok(None) if begun => Beginning::Begun(Begun::Part),
+        Ok(None) => Beginning::Nothing,
+        Err(error) => Beginning::Begun(Begun::Refused(error)),
+    }
+}
+
+fn parse_head<'a>(
+    worker: &'a Worker,
+    snapshot: &Snapshot,
+    input: &[u8],
+) -> Result<Consumed<Spare<'a, RequestHead>>, Error> {
+    // Taken only now: a request that is waited for holds no memory.
+    let mut head = worker.request_heads.take();
+    Ok(match head.parse(input, &snapshot.head_limits)? {
+        Some(length) => Consumed::Done(length, head),
+        None => Consumed::More(0),
+    })
+}
+
+/// The request that has begun, its head complete. `None`: the client gave up before that.
 ///
 /// # Errors
-/// The refusal of a head that breaks a rule or a limit; 408 if it does not arrive in time.
-pub(crate) async fn read<'a>(worker: &'a Worker, client: &mut Client) -> Result<Option<Request<'a>>, Error> {
-    client.asked = Asked::default();
-    let Some(head) = read_head(worker, client).await? else { return Ok(None) };
-    client.asked = Asked::of(&head);
+/// The refusal of a head that breaks a rule or a limit; 408 if the rest of it does not arrive in time.
+pub(crate) async fn read<'a>(
+    worker: &'a Worker,
+    client: &mut Client,
+    asked: &mut Asked,
+    begun: Begun<'a>,
+) -> Result<Option<Request<'a>>, Error> {
+    let head = match begun {
+        Begun::Head(head) => head,
+        Begun::Part => match read_rest(worker, client).await? {
+            Some(head) => head,
+            None => return Ok(None),
+        },
+        Begun::Refused(error) => return Err(error),
+    };
+    *asked = Asked::of(&head);
     worker.counters().requests.of(label::Method::of(head.method_bytes())).add(1);
     check(worker, &head)?;
     Ok(Some(Request { head }))
 }
 
-/// What came of waiting for the first byte of a head.
-enum Beginning<T> {
-    /// The whole head, or the end of the connection.
-    Read(T),
-    /// The first of it: the rest has to follow in time.
-    Begun,
-    /// Nothing, and the worker drains.
-    Drained,
-}
-
-/// Waits for a head and reads it. A connection may be silent before a request for as long as between
-/// two: browsers open connections in advance, and a busy client is slow to use one. Then the head has
-/// its own time to arrive.
-async fn read_head<'a>(
+/// Reads a head of which a part is there.
+async fn read_rest<'a>(
     worker: &'a Worker,
     client: &mut Client,
 ) -> Result<Option<Spare<'a, RequestHead>>, Error> {
     let snapshot = worker.snapshot();
-    let timeouts = &snapshot.timeouts;
-    // A socket may claim to be readable when it is not, and an empty line may follow an earlier request
-    // (RFC 9112 section 2.2): only another byte begins one.
-    let begun = Cell::new(false);
     let mut reader = client.stream.reader();
-    let mut reading = pin!(reader.read(&worker.hot, |input| -> Result<_, Error> {
-        begun.set(input.iter().any(|byte| !matches!(byte, b'\r' | b'\n')));
-        // Taken only now: a request that is waited for holds no memory.
-        let mut head = worker.request_heads.take();
-        Ok(match head.parse(input, &snapshot.head_limits)? {
-            Some(length) => Consumed::Done(length, head),
-            None => Consumed::More(0),
-        })
-    }));
-    let beginning = poll_fn(|context| match reading.as_mut().poll(context) {
-        Poll::Ready(read) => Poll::Ready(Beginning::Read(read)),
-        Poll::Pending if begun.get() => Poll::Ready(Beginning::Begun),
-        Poll::Pending if worker.is_draining() => Poll::Ready(Beginning::Drained),
-        Poll::Pending => Poll::Pending,
-    });
-    match worker.reactor.timeout_at(Some(worker.reactor.now() + timeouts.keep_alive), beginning).await {
-        Ok(Beginning::Read(read)) => read,
-        Ok(Beginning::Begun) => {
-            let deadline = worker.reactor.now() + timeouts.request_head;
-            let rest = worker.reactor.timeout_at(Some(deadline), reading).await;
-            rest.unwrap_or(Err(Answer::REQUEST_TIMEOUT.into()))
-        }
-        Ok(Beginning::Drained) | Err(_) => Ok(None),
-    }
+    let reading = reader.read(&worker.hot, |input| parse_head(worker, &snapshot, input));
+    let deadline = worker.reactor.now() + snapshot.timeouts.request_head;
+    worker.reactor.timeout_at(Some(deadline), reading).await.unwrap_or(Err(Answer::REQUEST_TIMEOUT.into()))
 }
 
 /// Refuses what is legal and still cannot be served.

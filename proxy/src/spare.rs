@@ -6,21 +6,25 @@ use std::ops::{Deref, DerefMut};
 
 use crate::limits::SPARE_HEADS_MAX;
 
-/// Unused values of one kind, of one worker.
+/// Unused values of one kind, of one worker. In boxes, so that whoever holds one holds a pointer: futures
+/// keep what they are given more than once.
 #[derive(Debug, Default)]
-pub(crate) struct Spares<T: Default>(RefCell<Vec<T>>);
+pub(crate) struct Spares<T: Default>(RefCell<Vec<Box<T>>>);
 
 impl<T: Default> Spares<T> {
     /// A value with the memory of an earlier use and whatever that left in it, or a new one.
     pub(crate) fn take(&self) -> Spare<'_, T> {
-        Spare { value: self.0.borrow_mut().pop().unwrap_or_default(), home: self }
+        Spare { value: Some(self.0.borrow_mut().pop().unwrap_or_default()), home: self }
     }
 }
+
+const PRESENT: &str = "present until the drop";
 
 /// A value in use.
 #[derive(Debug)]
 pub(crate) struct Spare<'a, T: Default> {
-    value: T,
+    /// Absent only in the drop.
+    value: Option<Box<T>>,
     home: &'a Spares<T>,
 }
 
@@ -28,13 +32,13 @@ impl<T: Default> Deref for Spare<'_, T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        &self.value
+        self.value.as_ref().expect(PRESENT)
     }
 }
 
 impl<T: Default> DerefMut for Spare<'_, T> {
     fn deref_mut(&mut self) -> &mut T {
-        &mut self.value
+        self.value.as_mut().expect(PRESENT)
     }
 }
 
@@ -42,7 +46,7 @@ impl<T: Default> Drop for Spare<'_, T> {
     fn drop(&mut self) {
         let mut spares = self.home.0.borrow_mut();
         if spares.len() < SPARE_HEADS_MAX {
-            spares.push(std::mem::take(&mut self.value));
+            spares.extend(self.value.take());
         }
     }
 }

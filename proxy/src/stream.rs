@@ -49,6 +49,11 @@ pub(crate) struct Reader<'a> {
 }
 
 impl Reader<'_> {
+    /// The socket, for whoever takes bytes from it by other ways while nothing is unread.
+    pub(crate) fn socket(&self) -> &Socket {
+        self.socket
+    }
+
     pub(crate) fn has_unread(&self) -> bool {
         !self.unread.is_empty()
     }
@@ -70,18 +75,25 @@ impl Reader<'_> {
         }
         loop {
             self.socket.readable().await;
-            let received = hot.with(|buffer| match self.socket.try_recv(buffer) {
-                Ok(0) => Ok(Some(None)),
-                Ok(length) => {
-                    self.consume_fresh(&mut buffer[..length], &mut consume).map(|value| value.map(Some))
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-                Err(error) => Err(error.into()),
-            })?;
-            if let Some(end) = received {
+            if let Some(end) = self.try_read(hot, &mut consume)? {
                 return Ok(end);
             }
         }
+    }
+
+    /// Receives once and shows what there is to `consume`. `Ok(None)`: it needs more, or nothing has come;
+    /// `Ok(Some(None))`: the end of the stream.
+    pub(crate) fn try_read<T, E: From<io::Error>>(
+        &mut self,
+        hot: &HotBuffer,
+        consume: &mut impl FnMut(&mut [u8]) -> Result<Consumed<T>, E>,
+    ) -> Result<Option<Option<T>>, E> {
+        hot.with(|buffer| match self.socket.try_recv(buffer) {
+            Ok(0) => Ok(Some(None)),
+            Ok(length) => self.consume_fresh(&mut buffer[..length], consume).map(|value| value.map(Some)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(error.into()),
+        })
     }
 
     /// Shows bytes fresh from the socket to `consume`, behind any it has refused so far.
@@ -102,7 +114,8 @@ impl Reader<'_> {
         Ok(value)
     }
 
-    fn consume_unread<T, E>(
+    /// Shows the bytes at hand to `consume`. `Ok(None)`: it needs more.
+    pub(crate) fn consume_unread<T, E>(
         &mut self,
         consume: &mut impl FnMut(&mut [u8]) -> Result<Consumed<T>, E>,
     ) -> Result<Option<T>, E> {

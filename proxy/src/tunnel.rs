@@ -130,9 +130,12 @@ impl Tunnel {
     /// `from` has sent its last byte: passes the FIN on. The other direction goes on.
     fn finish(&mut self, from: Side) -> Result<(), TunnelEnd> {
         let (source, target) = self.ends(from);
-        // Fails only when the far end is gone already, which its own event tells.
-        let _ = shutdown_write(target.fd.as_fd());
         let both = source.finished && target.finished;
+        if !both {
+            // Fails only when the far end is gone already, which its own event tells. The second FIN
+            // goes out with the close, which follows at once.
+            let _ = shutdown_write(target.fd.as_fd());
+        }
         let first = *self.first_closed.get_or_insert(from);
         match (both, first) {
             (false, _) => Ok(()),

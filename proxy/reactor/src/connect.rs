@@ -25,8 +25,11 @@ pub async fn connect(reactor: &Reactor, address: SocketAddr, options: &SocketOpt
     }
     let socket = Socket::register_as(reactor, fd, Ready::NONE)?;
     socket.writable().await;
-    match socket.take_error() {
-        Some(error) => Err(error),
-        None => Ok(socket),
+    // A connection that failed is reported with its error, so only then is the kernel asked which.
+    if socket.ready().error()
+        && let Some(error) = socket.take_error()
+    {
+        return Err(error);
     }
+    Ok(socket)
 }

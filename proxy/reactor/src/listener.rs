@@ -106,16 +106,28 @@ impl Listener {
             }
             self.socket.readable().await;
             self.burst.set(self.burst.get() + 1);
-            match rustix::net::acceptfrom_with(self.fd(), SocketFlags::NONBLOCK | SocketFlags::CLOEXEC) {
-                Ok((fd, Some(address))) => return Ok((fd, SocketAddr::try_from(address)?)),
-                Err(Errno::AGAIN) => {
-                    self.burst.set(0);
-                    self.socket.forget(Ready::READABLE);
-                }
-                Err(error) if is_machines_fault(error) => return Err(error.into()),
-                // Gone before it was taken: accept(2) hands out the connection's own error.
-                Ok((_, None)) | Err(_) => {}
+            if let Some(accepted) = self.try_accept()? {
+                return Ok(accepted);
             }
+        }
+    }
+
+    /// The next connection, if one is there. `None`: there is none, or it was given up by its client.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::accept`].
+    pub fn try_accept(&self) -> io::Result<Option<(OwnedFd, SocketAddr)>> {
+        match rustix::net::acceptfrom_with(self.fd(), SocketFlags::NONBLOCK | SocketFlags::CLOEXEC) {
+            Ok((fd, Some(address))) => Ok(Some((fd, SocketAddr::try_from(address)?))),
+            Err(Errno::AGAIN) => {
+                self.burst.set(0);
+                self.socket.forget(Ready::READABLE);
+                Ok(None)
+            }
+            Err(error) if is_machines_fault(error) => Err(error.into()),
+            // Gone before it was taken: accept(2) hands out the connection's own error.
+            Ok((_, None)) | Err(_) => Ok(None),
         }
     }
 }

@@ -356,8 +356,7 @@ impl Reactor {
 
     fn set_target_timer(&self, deadline: Instant, target: Target) -> TimerId {
         // Rounded up, so that no timer fires early.
-        let ticks = deadline.saturating_duration_since(self.0.origin).as_nanos().div_ceil(tick_nanos());
-        self.0.wheel.borrow_mut().insert(u64::try_from(ticks).unwrap_or(u64::MAX), target)
+        self.0.wheel.borrow_mut().insert(ticks(deadline.saturating_duration_since(self.0.origin)), target)
     }
 
     /// Watches a non-blocking descriptor. Until [`Self::assign`] its events are kept.
@@ -443,8 +442,10 @@ impl Reactor {
     }
 }
 
-fn tick_nanos() -> u128 {
-    Duration::from_millis(TICK_MS).as_nanos()
+/// Ticks that cover `duration`. Every request sets two timers, so no 128-bit division here.
+fn ticks(duration: Duration) -> u64 {
+    let millis = u64::from(duration.subsec_nanos().div_ceil(1_000_000));
+    duration.as_secs().saturating_mul(1000).saturating_add(millis).div_ceil(TICK_MS)
 }
 
 struct Running<'a>(&'a Cell<bool>);

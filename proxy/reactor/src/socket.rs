@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, sockopt};
 
+use crate::pipe::Pipe;
 use crate::reactor::Reactor;
 use crate::readiness::Ready;
 use crate::source::{Direction, SourceId};
@@ -175,6 +176,33 @@ impl Socket {
         result
     }
 
+    /// Moves up to `len` bytes into `pipe`, which must be empty; 0 is the end of the stream.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` when there is nothing to read, or what splice(2) says.
+    pub fn try_fill(&self, pipe: &Pipe, len: usize) -> io::Result<usize> {
+        // A short piece proves nothing: pipes count in pages, and a segment may fill one with few bytes.
+        self.unless_blocked(pipe.fill(self.fd(), len), Ready::FOR_READER)
+    }
+
+    /// Moves up to `len` bytes out of `pipe`, which must hold as many.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` when the send buffer is full, or what splice(2) says.
+    pub fn try_drain(&self, pipe: &Pipe, len: usize) -> io::Result<usize> {
+        // A short piece is no sign of a full buffer here, and no edge would follow it.
+        self.unless_blocked(pipe.drain(self.fd(), len), Ready::FOR_WRITER)
+    }
+
+    fn unless_blocked(&self, result: io::Result<usize>, disproved: Ready) -> io::Result<usize> {
+        if result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
+            self.forget(disproved);
+        }
+        result
+    }
+
     /// Waits for bytes and reads once; 0 is the end of the stream. Dropping it loses nothing.
     ///
     /// # Errors
@@ -294,8 +322,6 @@ pub struct Keepalive {
     pub idle: Duration,
     /// Time between probes. Whole seconds.
     pub interval: Duration,
-    /// Unanswered probes after which the connection is dead.
-    pub count: u32,
 }
 
 /// TCP options of a connection. Set on a listening socket, its connections inherit them.
@@ -305,7 +331,9 @@ pub struct SocketOptions {
     pub nodelay: bool,
     /// Find dead silent connections.
     pub keepalive: Option<Keepalive>,
-    /// How long sent bytes may stay unacknowledged (RFC 5482). Overrides the keepalive count.
+    /// How long sent bytes may stay unacknowledged (RFC 5482), and for how long nothing at all may have come
+    /// when a keepalive probe is unanswered: the kernel does not count probes then, so a value below
+    /// the idle time and a few intervals lets a single lost probe end a live connection.
     pub user_timeout: Option<Duration>,
 }
 
@@ -323,7 +351,6 @@ impl SocketOptions {
             sockopt::set_socket_keepalive(fd, true)?;
             sockopt::set_tcp_keepidle(fd, keepalive.idle)?;
             sockopt::set_tcp_keepintvl(fd, keepalive.interval)?;
-            sockopt::set_tcp_keepcnt(fd, keepalive.count)?;
         }
         if let Some(timeout) = self.user_timeout {
             let milliseconds = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);

@@ -92,6 +92,8 @@ metrics! {
         "Tunnel directions of frequent small messages, for which the kernel receives by itself now.";
     TUNNEL_CHATS = Counter Count "ringbolt_tunnel_chats_total" []
         "Times the kernel began to receive for a tunnel direction by itself.";
+    BODY_SPLICED_BYTES = Counter Bytes "ringbolt_body_spliced_bytes_total" []
+        "Bytes of request and response bodies that were spliced, because they were bulk.";
 
     SESSIONS = Counter Count "ringbolt_engine_io_sessions_total" [LabelKey::of::<label::EngineIo>()]
         "Engine.IO sessions whose handshake answer passed through.";

@@ -144,6 +144,9 @@ impl End {
             let Some(length) = unless_blocked(net::recv(self.fd.as_fd(), buffer), side)? else {
                 return Ok(None);
             };
+            if length == 0 {
+                return Ok(Some(0));
+            }
             let sent = target.send(&buffer[..length], side, worker)?;
             if sent < length {
                 self.held = Some(Box::new(Held::Spill { bytes: buffer[sent..length].to_vec(), sent: 0 }));

@@ -140,10 +140,13 @@ fn sid_of(value: &[u8]) -> Result<Sid, SidTooLong> {
     if value.contains(&b'%') { Sid::collect(decoded(value)) } else { Sid::new(value) }
 }
 
-/// Whether `encoded` is an encoding of `plain`.
+/// Whether `encoded` is an encoding of `plain`. One that is not the same is longer.
 #[inline]
 fn is(encoded: &[u8], plain: &[u8]) -> bool {
-    encoded == plain || (encoded.contains(&b'%') && decoded(encoded).eq(plain.iter().copied()))
+    encoded == plain
+        || (encoded.len() > plain.len()
+            && encoded.contains(&b'%')
+            && decoded(encoded).eq(plain.iter().copied()))
 }
 
 /// Percent-decoded bytes. A `%` without two hexadecimal digits stays as it is, as in node and Python.

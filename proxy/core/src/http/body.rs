@@ -117,6 +117,24 @@ impl BodyReader {
         Ok((section.length - known, true))
     }
 
+    /// How many bytes may be passed on without being looked at: those of a body that has no framing
+    /// between them. `None`: every byte must be decoded, or there is none.
+    pub fn plain_bytes_left(&self) -> Option<u64> {
+        match self.rest {
+            Rest::Bytes(left) => Some(left),
+            Rest::Everything => Some(u64::MAX),
+            Rest::Nothing | Rest::Chunks(_) => None,
+        }
+    }
+
+    /// Notes that `count` bytes, at most those of [`BodyReader::plain_bytes_left`], went past the reader.
+    pub fn pass(&mut self, count: u64) {
+        if let Rest::Bytes(left) = self.rest {
+            let left = left.saturating_sub(count);
+            self.rest = if left == 0 { Rest::Nothing } else { Rest::Bytes(left) };
+        }
+    }
+
     /// The body has ended.
     pub fn is_done(&self) -> bool {
         matches!(self.rest, Rest::Nothing)
@@ -161,6 +179,11 @@ pub struct BodyWriter {
 impl BodyWriter {
     pub fn new(framing: Framing) -> Self {
         Self { chunked: framing == Framing::Chunked }
+    }
+
+    /// Payload goes out as it is, with nothing around it.
+    pub fn is_plain(&self) -> bool {
+        !self.chunked
     }
 
     /// What to send before `payload` bytes of payload.

@@ -12,12 +12,12 @@
 //! | any of these, or framing, spelt with `_` | dropped | dropped |
 //! | `Via` | kept, ours appended | the same |
 
-use std::fmt::Arguments;
 use std::net::IpAddr;
 
 use super::Version;
-use super::fields::{Field, write_field, write_text};
+use super::fields::{Field, write_field};
 use super::name::Name;
+use super::numbers::write_address;
 use super::request::{RequestHead, Upgrade};
 
 /// What a forwarded head says beyond what the client said.
@@ -84,16 +84,16 @@ fn is_passed_on(field: &Field, head: &RequestHead, context: &ForwardContext) -> 
 /// Writes who the client is.
 fn write_client(head: &RequestHead, context: &ForwardContext, out: &mut Vec<u8>) {
     let client = context.client.to_canonical();
-    write_list(b"X-Forwarded-For", head, Name::ForwardedFor, format_args!("{client}"), out);
+    write_values(b"X-Forwarded-For", head, Name::ForwardedFor, out);
+    write_address(client, out);
+    out.extend_from_slice(b"\r\n");
     if context.trust_forwarded && head.fields.values(Name::Forwarded).next().is_some() {
-        match client {
-            IpAddr::V4(address) => {
-                write_list(b"Forwarded", head, Name::Forwarded, format_args!("for={address}"), out);
-            }
-            IpAddr::V6(address) => {
-                write_list(b"Forwarded", head, Name::Forwarded, format_args!("for=\"[{address}]\""), out);
-            }
-        }
+        write_values(b"Forwarded", head, Name::Forwarded, out);
+        let (before, after): (&[u8], &[u8]) =
+            if client.is_ipv4() { (b"for=", b"\r\n") } else { (b"for=\"[", b"]\"\r\n") };
+        out.extend_from_slice(before);
+        write_address(client, out);
+        out.extend_from_slice(after);
     }
     let said = |name| context.trust_forwarded && head.fields.values(name).next().is_some();
     if !said(Name::ForwardedProto) {
@@ -104,19 +104,17 @@ fn write_client(head: &RequestHead, context: &ForwardContext, out: &mut Vec<u8>)
     }
     if !said(Name::RealIp) {
         out.extend_from_slice(b"X-Real-IP: ");
-        write_text(format_args!("{client}"), out);
+        write_address(client, out);
         out.extend_from_slice(b"\r\n");
     }
 }
 
-/// Writes one line with the values of all fields called `name`, and `last` behind them.
-fn write_list(title: &[u8], head: &RequestHead, name: Name, last: Arguments<'_>, out: &mut Vec<u8>) {
+/// Begins one line with the values of all fields called `name`; a last value and the line's end are to follow.
+fn write_values(title: &[u8], head: &RequestHead, name: Name, out: &mut Vec<u8>) {
     out.extend_from_slice(title);
     out.extend_from_slice(b": ");
     for value in head.fields.values(name).filter(|value| !value.is_empty()) {
         out.extend_from_slice(value);
         out.extend_from_slice(b", ");
     }
-    write_text(last, out);
-    out.extend_from_slice(b"\r\n");
 }

@@ -6,8 +6,9 @@
 use crate::limits::BODY_BYTES_MAX;
 
 use super::Version;
-use super::fields::{Fields, is_token, trim, write_field, write_text};
+use super::fields::{Fields, is_token, trim, write_field};
 use super::name::Name;
+use super::numbers::write_decimal;
 use super::refusal::{BadResponse, Refusal};
 
 /// How the end of a body is found.
@@ -37,7 +38,9 @@ impl Framing {
 
 /// Writes a Content-Length in canonical decimal.
 pub(super) fn write_length(length: u64, out: &mut Vec<u8>) {
-    write_text(format_args!("Content-Length: {length}\r\n"), out);
+    out.extend_from_slice(b"Content-Length: ");
+    write_decimal(length, out);
+    out.extend_from_slice(b"\r\n");
 }
 
 /// Why the declared framing is refused.

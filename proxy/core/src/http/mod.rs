@@ -19,6 +19,7 @@ mod forward;
 mod framing;
 mod lines;
 mod name;
+mod numbers;
 mod refusal;
 mod reply;
 mod request;

@@ -3,7 +3,7 @@
 //! Ours and not httparse's, because the line is judged before the head is complete, absolute targets are
 //! reduced to the origin form, and every kind of wrong line has its own status.
 
-use memchr::memchr3;
+use memchr::{memchr, memchr3};
 
 use crate::limits::METHOD_BYTES_MAX;
 
@@ -84,12 +84,9 @@ pub(super) fn check_beginning(input: &[u8], limits: &HeadLimits) -> Result<(), R
 impl<'a> RequestLine<'a> {
     /// Takes a complete line apart, its CRLF already removed.
     pub(super) fn parse(line: &'a [u8]) -> Result<Self, Refusal> {
-        let mut parts = line.split(|&byte| byte == b' ');
-        let (Some(method_bytes), Some(target), Some(version), None) =
-            (parts.next(), parts.next(), parts.next(), parts.next())
-        else {
-            return Err(Refusal::REQUEST_LINE);
-        };
+        let (method_bytes, rest) = split_at_space(line).ok_or(Refusal::REQUEST_LINE)?;
+        // A third space is then found in the version, where none may be.
+        let (target, version) = split_at_space(rest).ok_or(Refusal::REQUEST_LINE)?;
         if method_bytes == b"PRI" {
             return Err(Refusal::PREFACE);
         }
@@ -98,6 +95,12 @@ impl<'a> RequestLine<'a> {
         let target = Target::parse(target, method).ok_or(Refusal::TARGET)?;
         Ok(Self { method, method_bytes, target, version })
     }
+}
+
+/// The parts before and behind the first space.
+fn split_at_space(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let space = memchr(b' ', text)?;
+    Some((&text[..space], &text[space + 1..]))
 }
 
 /// The version that `name` stands for; `Some(None)` for one that is not spoken, `None` for no version.
@@ -116,7 +119,9 @@ impl<'a> Target<'a> {
     /// Visible ASCII only, and no fragment: RFC 3986 allows neither in a target, and servers disagree
     /// about where a path with them ends.
     fn parse(target: &'a [u8], method: Method) -> Option<Self> {
-        if !target.iter().all(|byte| byte.is_ascii_graphic() && *byte != b'#') {
+        // Not `all`, which looks at one byte after the other.
+        let is_legal = |byte: &u8| byte.is_ascii_graphic() & (*byte != b'#');
+        if !target.iter().fold(true, |legal, byte| legal & is_legal(byte)) {
             return None;
         }
         match target {

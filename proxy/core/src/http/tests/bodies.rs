@@ -126,6 +126,24 @@ fn rule_06_a_truncated_body_is_told() {
 }
 
 #[test]
+fn bytes_that_need_no_look_may_pass_the_reader() {
+    let mut reader = BodyReader::new(Framing::Length(10));
+    assert_eq!(reader.decode(&mut b"abc".to_vec()).unwrap().consumed, 3);
+    assert_eq!(reader.plain_bytes_left(), Some(7));
+    reader.pass(6);
+    assert_eq!((reader.plain_bytes_left(), reader.finish_at_eof()), (Some(1), Err(BadBody::TRUNCATED)));
+    reader.pass(1);
+    assert_eq!((reader.plain_bytes_left(), reader.is_done()), (None, true));
+
+    let mut reader = BodyReader::new(Framing::UntilClose);
+    reader.pass(1 << 40);
+    assert_eq!((reader.plain_bytes_left(), reader.is_done()), (Some(u64::MAX), false));
+    assert_eq!(reader.finish_at_eof(), Ok(()));
+    assert_eq!(BodyReader::new(Framing::Chunked).plain_bytes_left(), None);
+    assert!(!BodyWriter::new(Framing::Chunked).is_plain() && BodyWriter::new(Framing::Length(1)).is_plain());
+}
+
+#[test]
 fn bodies_are_framed_for_their_receiver() {
     let mut prefix = ChunkPrefix::default();
     let mut end = Vec::new();

@@ -1,0 +1,66 @@
+//! Out of descriptors the proxy refuses new clients at once, keeps those it has, and recovers by itself.
+//!
+//! Fails with clients that hang in the kernel's queue if nothing is kept in reserve to refuse them with,
+//! and with a counter in the millions if the listener spins meanwhile.
+#![forbid(unsafe_code)]
+
+use std::fs;
+
+use ringbolt_harness::raw::{Backend, Wire};
+use ringbolt_harness::{Engine, Options, Ringbolt};
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
+
+const BOTH_ENGINES: [Engine; 2] = [Engine::Uring, Engine::Epoll];
+const REQUEST: &str = "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n";
+const REFUSED: &str = "ringbolt_connections_refused_total{reason=\"descriptors\"}";
+
+fn limit_descriptors(ringbolt: &Ringbolt, current: u64) {
+    let pid = Pid::from_raw(i32::try_from(ringbolt.pid()).expect("a process id"));
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    prlimit(pid, Resource::Nofile, Rlimit { current: Some(current), maximum }).expect("a process of ours");
+}
+
+/// The lowest number that is no descriptor: a limit of that leaves none to be opened.
+fn first_unused(ringbolt: &Ringbolt) -> u64 {
+    let is_used =
+        |number: &u64| fs::symlink_metadata(format!("/proc/{}/fd/{number}", ringbolt.pid())).is_ok();
+    (0..).find(|number| !is_used(number)).expect("numbers do not end")
+}
+
+/// Whether a new client is answered, and not refused.
+fn is_served(ringbolt: &Ringbolt) -> bool {
+    let mut client = Wire::connect(ringbolt.address());
+    client.try_send(REQUEST).is_ok() && client.read("an answer or the end").is_ok()
+}
+
+#[test]
+fn out_of_descriptors_clients_are_refused_at_once_and_later_served() {
+    for engine in BOTH_ENGINES {
+        let backend = Backend::answering("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+        // The pooled connection must not give its number back in the middle of the test.
+        let config = format!(
+            "[[listener]]\naddress = \"127.0.0.1:0\"\n[upstream.a]\nbackends = [\"{}\"]\n\
+             [timeouts]\nupstream_keep_alive = \"10m\"\n[admin]\naddress = \"127.0.0.1:0\"\n",
+            backend.address()
+        );
+        let ringbolt = Ringbolt::start(&Options {
+            workers: 1,
+            engine,
+            config: Some(config),
+            ..Options::new(env!("CARGO_BIN_EXE_ringbolt"), &[])
+        });
+        let mut old = Wire::connect(ringbolt.address());
+        assert_eq!(old.exchange(REQUEST).status(), 200);
+        limit_descriptors(&ringbolt, first_unused(&ringbolt));
+
+        for _ in 0..20 {
+            assert!(!is_served(&ringbolt), "{engine:?}: a client above the limit was served");
+        }
+        assert_eq!(old.exchange(REQUEST).status(), 200, "{engine:?}: who was there before is served");
+
+        limit_descriptors(&ringbolt, 1000);
+        assert_eq!(Wire::connect(ringbolt.address()).exchange(REQUEST).status(), 200, "{engine:?}");
+        let refused = ringbolt.metrics()[REFUSED];
+        assert_eq!(refused, 20.0, "{engine:?}: one for each client that was refused");
+    }
+}
