@@ -23,7 +23,8 @@ const BULK_SEED: u64 = 1 << 32;
 const BULK_BYTES: usize = 48 << 20;
 /// Seeds of tunnels that chat: small pieces, for which the kernel receives by itself, and long ones between.
 const CHAT_SEED: u64 = 1 << 40;
-const CHAT_BYTES: usize = 2 << 20;
+const CHAT_BYTES: usize = 128 << 10;
+const CHAT_PACE: Duration = Duration::from_millis(4);
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// A reproducible stream of bytes: xorshift64*.
@@ -93,13 +94,16 @@ async fn send(mut socket: OwnedWriteHalf, mut stream: Stream, seed: u64) -> Owne
     let mut dice = Stream::new(seed ^ 0x517e, 0);
     while stream.left > 0 {
         let piece_bytes_max = match seed.min(!seed) {
-            CHAT_SEED.. if dice.below(2_000) > 0 => 200,
+            CHAT_SEED.. if dice.below(400) > 0 => 200,
             BULK_SEED.. => 400_000,
             _ => 20_000,
         };
         let piece = stream.take(dice.below(piece_bytes_max) + 1);
         socket.write_all(&piece).await.expect("the far end takes everything");
-        tokio::task::yield_now().await;
+        match seed.min(!seed) {
+            CHAT_SEED.. => tokio::time::sleep(CHAT_PACE).await,
+            _ => tokio::task::yield_now().await,
+        }
     }
     socket.shutdown().await.expect("FIN is sent");
     socket

@@ -272,11 +272,12 @@ fn close(worker: &Worker, index: u32, reason: TunnelEnd) {
     if let Some(timer) = timer {
         worker.reactor.cancel_timer(timer);
     }
-    client.close(worker);
-    upstream.close(worker);
+    // Counted first, so that who has seen the end finds it counted.
     worker.shared.loads.sub(backend);
     worker.counters().tunnels_active.sub(1);
     worker.counters().tunnels_closed.of(reason).add(1);
+    client.close(worker);
+    upstream.close(worker);
     worker.connection_ended();
 }
 
