@@ -49,6 +49,23 @@ fn several_workers_listen_on_one_port_when_asked() {
     assert_eq!(taken.kind(), ErrorKind::AddrInUse);
 }
 
+/// Fails if one worker gets most of the clients while others idle.
+#[test]
+fn connections_are_spread_evenly_over_the_listeners_of_one_port() {
+    const CONNECTIONS: usize = 2_000;
+    let first = Listener::bind(loopback(), 16, true).unwrap();
+    let second = Listener::bind(first.local_addr(), 16, true).unwrap();
+    let mut accepted = [0, 0];
+    for _ in 0..CONNECTIONS {
+        let _client = TcpStream::connect(first.local_addr()).unwrap();
+        for (count, listener) in accepted.iter_mut().zip([&first, &second]) {
+            *count += usize::from(rustix::net::accept(listener.fd()).is_ok());
+        }
+    }
+    assert_eq!(accepted.iter().sum::<usize>(), CONNECTIONS);
+    assert!(accepted.iter().all(|count| *count >= CONNECTIONS / 2 * 7 / 10), "{accepted:?}");
+}
+
 #[test]
 fn both_protocols_listen_on_one_port() {
     let Ok(six) = Listener::bind(SocketAddr::from(([0_u16; 8], 0)), 16, false) else {
