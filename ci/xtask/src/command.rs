@@ -11,6 +11,7 @@ Commands:
           (options after the word go to the demo: `cargo xtask demo --listen 127.0.0.1:0`)
   bench   build for release and measure: `cargo xtask bench peers [--quick]` runs the proxy beside
           nginx and HAProxy and writes bench/results (not part of CI; takes some minutes)
+  vm      run a program on another kernel, under qemu: `cargo xtask vm --kernel 6.1 -- PROGRAM` (see --help there)
   check   all that CI runs: fmt, tidy, clippy, tools, build, test
   test    the part of it that runs tests: tools, build, test
   tidy    rules of the source tree that no compiler checks
@@ -21,7 +22,7 @@ Options:
 ";
 
 /// Every command by its word, in the order of the help text.
-const WORDS: [&str; 6] = ["demo", "bench", "check", "test", "tidy", "tools"];
+const WORDS: [&str; 7] = ["demo", "bench", "vm", "check", "test", "tidy", "tools"];
 
 /// A command of the project.
 #[derive(Debug, PartialEq, Eq)]
@@ -35,6 +36,8 @@ pub(crate) enum Command {
     Demo(Vec<String>),
     /// With the measurement and its options.
     Bench(Vec<String>),
+    /// With the guest's options and the program.
+    Vm(Vec<String>),
 }
 
 /// Reads the command line, without the program's name.
@@ -46,6 +49,7 @@ pub(crate) fn parse(words: &[String]) -> Result<Command, String> {
         "-h" | "--help" | "help" => Command::Help,
         "demo" => return Ok(Command::Demo(rest.to_vec())),
         "bench" => return Ok(Command::Bench(rest.to_vec())),
+        "vm" => return Ok(Command::Vm(rest.to_vec())),
         "check" => Command::Check,
         "test" => Command::Test,
         "tidy" => Command::Tidy,
