@@ -8,12 +8,14 @@
 mod cores;
 mod crowd;
 mod load;
+mod machine;
 mod measure;
 mod peer;
 mod peers;
 mod proc;
 mod report;
 mod sample;
+mod scale;
 mod statistics;
 
 use std::path::PathBuf;
@@ -33,6 +35,11 @@ struct Options {
 enum Command {
     /// Side by side with nginx and HAProxy, interleaved in one run
     Peers(Peers),
+    /// Ringbolt alone with more and more tunnels in one process, in a guest up to a million
+    Scale(scale::Options),
+    /// The part of it that runs in the guest
+    #[command(hide = true)]
+    ScaleSteps(scale::StepsOptions),
 }
 
 #[derive(Debug, clap::Args)]
@@ -52,8 +59,12 @@ struct Peers {
 }
 
 fn main() -> ExitCode {
-    let Options { command: Command::Peers(options) } = Options::parse();
-    match peers::run(&options) {
+    let outcome = match Options::parse().command {
+        Command::Peers(options) => peers::run(&options),
+        Command::Scale(options) => scale::run(&options),
+        Command::ScaleSteps(options) => scale::run_steps(&options),
+    };
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(text) => {
             eprintln!("ringbolt-bench: {text}");

@@ -16,7 +16,7 @@ pub(crate) mod slots;
 pub(crate) mod visit;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -271,6 +271,11 @@ pub(crate) struct Stage {
 impl Stage {
     /// Opens the origin on a free port of loopback.
     pub(crate) fn new() -> io::Result<Self> {
+        Self::on(Ipv4Addr::LOCALHOST)
+    }
+
+    /// Opens the origin on a free port of an address.
+    pub(crate) fn on(address: Ipv4Addr) -> io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let net = Net {
             epoll,
@@ -278,7 +283,7 @@ impl Stage {
             payload: vec![b'x'; BUFFER_BYTES].into(),
             faults: Faults::default(),
         };
-        let origin = Origin::listen(&net)?;
+        let origin = Origin::listen(&net, address)?;
         Ok(Self { net, origin, events: Vec::with_capacity(EVENTS_MAX) })
     }
 

@@ -56,12 +56,12 @@ pub(crate) fn archive(
     Ok(archive.finish())
 }
 
-/// The first process. Its standard streams are the console.
+/// The first process. Its standard streams are the console. Programs that were brought come before busybox'.
 fn script(modules: &[String], sysctls: &[String], command: &str) -> String {
     let mut text = format!(
         "#!/bin/busybox sh\n\
          /bin/busybox --install -s /bin\n\
-         export PATH=/bin HOME=/tmp\n\
+         export PATH={FOLDER}:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/tmp\n\
          fail() {{ dmesg | tail -n 20; echo \"{FAILED}$1\"; poweroff -f; }}\n\
          mount -t devtmpfs dev /dev || fail 'mounting /dev'\n\
          mount -t proc proc /proc || fail 'mounting /proc'\n\
