@@ -107,7 +107,8 @@ impl Plan {
         };
         let memory = vec![
             Memory::new("tunnels, own memory", tunnels, costs::TUNNEL_BYTES),
-            Memory::new("process and workers", 1 + extent.workers as u64, costs::WORKER_BYTES),
+            Memory::new("process", 1, costs::PROCESS_BYTES),
+            Memory::new("workers", extent.workers as u64, costs::WORKER_BYTES),
             Memory::new("sockets in the kernel", 2 * tunnels, costs::SOCKET_BYTES),
             polled,
             Memory::new(
