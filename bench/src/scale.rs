@@ -178,5 +178,5 @@ fn guest(options: &Options) -> Result<Place, String> {
 }
 
 fn native() -> Result<Arch, String> {
-    Arch::named(env::consts::ARCH).ok_or(format!("no guests for machines of {}", env::consts::ARCH))
+    Arch::native().ok_or(format!("no guests for machines of {}", env::consts::ARCH))
 }

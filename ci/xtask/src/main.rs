@@ -1,7 +1,7 @@
 //! The project's own commands: `cargo xtask check` is what CI runs, `cargo xtask demo` the quick start,
 //! `cargo xtask bench` the measurements, `cargo xtask vm` a program on another kernel.
 //!
-//! Standard library and nothing else, so that these commands build in seconds on a fresh machine. They know the
+//! Standard library only, so that these commands build in seconds on a fresh machine. They know the
 //! workspace's layout and tools; nothing else in the workspace knows them.
 #![forbid(unsafe_code)]
 
@@ -14,6 +14,8 @@ mod vm;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+
+use ringbolt_vm::Arch;
 
 use crate::command::Command;
 
@@ -43,7 +45,12 @@ fn run(command: Command) -> Result<ExitCode, String> {
         Command::Tidy => tidy::run(&root)?,
         Command::Tools => packages::install(&packages::TOOLS)?,
         Command::Demo(options) => release::run(&root, "ringbolt-demo", &options)?,
-        Command::Bench(options) => release::run(&root, "ringbolt-bench", &options)?,
+        Command::Bench(options) => {
+            if options.first().is_some_and(|measurement| measurement == "scale") {
+                packages::install(&packages::vm_tools(Arch::Amd64))?;
+            }
+            release::run(&root, "ringbolt-bench", &options)?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

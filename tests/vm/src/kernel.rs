@@ -4,8 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::Arch;
 use crate::packages::{self, Packages};
-use crate::{Arch, libraries};
 
 /// An unpacked kernel.
 #[derive(Debug)]
@@ -18,7 +18,9 @@ pub(crate) struct Kernel {
 /// The newest kernel whose version begins with `version`, or the one an earlier run has unpacked for it.
 pub(crate) fn find(packages: &Packages, arch: Arch, version: &str) -> Result<Kernel, String> {
     let name = format!("kernel-{}-{version}", arch.name());
-    let depmod = packages.busybox(native()?)?;
+    let native =
+        Arch::native().ok_or(format!("machines of {} are not known here", std::env::consts::ARCH))?;
+    let depmod = packages.busybox(native)?;
     let package = || {
         let pattern = format!("^linux-image-{}.*-cloud-{}$", version.replace('.', "\\."), arch.name());
         let names = packages.search(arch, &pattern)?;
@@ -57,10 +59,6 @@ impl Kernel {
         }
         Ok(order.into_iter().map(|file| self.modules.join(file)).collect())
     }
-}
-
-fn native() -> Result<Arch, String> {
-    Arch::named(std::env::consts::ARCH).ok_or(libraries::no_arch())
 }
 
 /// Name of a module in the kernel, from its file: `kernel/crypto/af-alg.ko.xz` is `af_alg`.

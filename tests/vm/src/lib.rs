@@ -56,10 +56,16 @@ impl Arch {
         }
     }
 
+    /// That of this machine.
+    #[must_use]
+    pub fn native() -> Option<Self> {
+        Self::named(std::env::consts::ARCH)
+    }
+
     /// Whether this machine has it.
     #[must_use]
     pub fn is_native(self) -> bool {
-        Self::named(std::env::consts::ARCH) == Some(self)
+        Self::native() == Some(self)
     }
 
     /// The emulator and the Debian package it is in.

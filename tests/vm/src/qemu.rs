@@ -20,10 +20,14 @@ pub(crate) fn run(
     line: impl FnMut(&str),
 ) -> Result<i32, String> {
     let deadline = Instant::now() + machine.timeout;
-    let mut child = command(machine, image, initramfs).spawn().map_err(|error| {
-        let (program, package) = machine.arch.emulator();
-        format!("cannot start {program} (Debian package {package}): {error}")
-    })?;
+    let (program, package) = machine.arch.emulator();
+    Command::new(program)
+        .arg("--version")
+        .output()
+        .map_err(|error| format!("cannot start {program} (Debian package {package}): {error}"))?;
+    let mut child = command(machine, image, initramfs)
+        .spawn()
+        .map_err(|error| format!("cannot start setpriv (Debian package util-linux): {error}"))?;
     let lines = child.stdout.take().map(lines_of).ok_or("qemu has no output")?;
     let emulator = Emulator(child);
     let outcome = watch(&lines, deadline, line);
