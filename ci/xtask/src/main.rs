@@ -47,7 +47,7 @@ fn run(command: Command) -> Result<ExitCode, String> {
         Command::Demo(options) => release::run(&root, "ringbolt-demo", &options)?,
         Command::Bench(options) => {
             if options.first().is_some_and(|measurement| measurement == "scale") {
-                packages::install(&packages::vm_tools(Arch::Amd64))?;
+                packages::install(&packages::vm_tools(Arch::native().unwrap_or(Arch::Amd64)))?;
             }
             release::run(&root, "ringbolt-bench", &options)?;
         }

@@ -16,7 +16,7 @@ Usage: cargo xtask vm [OPTIONS] -- PROGRAM [ARGUMENTS]
 
 Options:
   --kernel VERSION       beginning of the kernel's version: 6.1, 6.12 (default: 6.12)
-  --arch ARCH            amd64 (default) or arm64; for another than this machine's, the program must be linked
+  --arch ARCH            amd64 or arm64 (default: this machine's); for another, the program must be linked
                          statically: RUSTFLAGS=-Ctarget-feature=+crt-static
   --memory MIB           memory of the guest (default: 1024)
   --cpus COUNT           processors of the guest (default: 2)
@@ -50,7 +50,7 @@ pub(crate) fn run(words: &[String]) -> Result<ExitCode, String> {
 
 /// `None`: the help was asked for.
 fn parse(words: &[String]) -> Result<Option<(Machine, Program)>, String> {
-    let mut machine = Machine::new(Arch::Amd64, "6.12");
+    let mut machine = Machine::new(Arch::native().unwrap_or(Arch::Amd64), "6.12");
     let mut files: Vec<(PathBuf, PathBuf)> = Vec::new();
     let mut words = words.iter();
     loop {

@@ -20,6 +20,18 @@ fn default_host() -> Host {
     }
 }
 
+/// The same machine with the settings of `kernel-tuning`.
+fn tuned_host() -> Host {
+    Host {
+        descriptors: 2_097_152,
+        nr_open: Some(recommended::number("fs.nr_open")),
+        ports: Some(recommended::ports()),
+        somaxconn: Some(recommended::number("net.core.somaxconn")),
+        pipe_pages_soft: Some(recommended::number("fs.pipe-user-pages-soft")),
+        ..default_host()
+    }
+}
+
 fn extent(tunnels: u32) -> Extent {
     Extent {
         tunnels,
@@ -65,15 +77,7 @@ fn a_million_tunnels_are_stopped_by_descriptors_and_ports() {
 
 #[test]
 fn what_the_project_recommends_is_enough_for_a_million() {
-    let host = Host {
-        descriptors: 2_097_152,
-        nr_open: Some(recommended::number("fs.nr_open")),
-        ports: Some(recommended::ports()),
-        somaxconn: Some(recommended::number("net.core.somaxconn")),
-        pipe_pages_soft: Some(recommended::number("fs.pipe-user-pages-soft")),
-        ..default_host()
-    };
-    let plan = Plan::new(&Extent { backend_addresses: Some(23), ..extent(1_000_000) }, &host);
+    let plan = Plan::new(&Extent { backend_addresses: Some(23), ..extent(1_000_000) }, &tuned_host());
     assert!(plan.suffices, "{plan}");
     assert!(plan.to_string().ends_with("this machine is ready for them"), "{plan}");
 }
@@ -90,7 +94,7 @@ fn a_limit_that_is_met_exactly_suffices_and_one_less_does_not() {
 
 #[test]
 fn what_is_not_known_is_no_yes() {
-    let host = Host { memory_bytes: None, ..default_host() };
+    let host = Host { memory_bytes: None, ..tuned_host() };
     let plan = Plan::new(&Extent { backend_addresses: None, connections_max: None, ..extent(1) }, &host);
     assert_eq!(verdict(&plan, "available memory, bytes").1, None);
     assert_eq!(verdict(&plan, "backend addresses"), (1, None));

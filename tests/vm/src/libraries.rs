@@ -72,6 +72,22 @@ fn header(content: &[u8]) -> Option<(Option<Arch>, bool)> {
 mod tests {
     use super::*;
 
+    /// An ELF file for arm64 with two program headers, of kind 1 and of this one.
+    fn elf(kind: u8) -> Vec<u8> {
+        let mut file = vec![0; 64 + 2 * 56];
+        file[..6].copy_from_slice(b"\x7fELF\x02\x01");
+        (file[18], file[32], file[54], file[56]) = (183, 64, 56, 2);
+        (file[64], file[64 + 56]) = (1, kind);
+        file
+    }
+
+    #[test]
+    fn a_static_program_is_told_from_one_with_a_loader() {
+        assert_eq!(header(&elf(3)), Some((Some(Arch::Arm64), true)));
+        assert_eq!(header(&elf(2)), Some((Some(Arch::Arm64), false)));
+        assert_eq!(header(&elf(3)[..100]), Some((Some(Arch::Arm64), false)), "cut off");
+    }
+
     #[test]
     fn this_program_needs_its_loader_and_a_script_needs_nothing() {
         let own = std::env::current_exe().unwrap();
