@@ -19,6 +19,7 @@ mod plots;
 mod proc;
 mod report;
 mod sample;
+mod scale;
 mod statistics;
 mod with;
 
@@ -46,6 +47,11 @@ enum Command {
     Plots(Plots),
     /// Run another load tool against each proxy in turn
     With(With),
+    /// Ringbolt alone with more and more tunnels in one process, in a guest up to a million
+    Scale(scale::Options),
+    /// The part of it that runs in the guest
+    #[command(hide = true)]
+    ScaleSteps(scale::StepsOptions),
 }
 
 #[derive(Debug, clap::Args)]
@@ -90,6 +96,8 @@ fn main() -> ExitCode {
         Command::Peers(options) => peers::run(&options),
         Command::Plots(options) => plots::draw(&options.results),
         Command::With(options) => with::run(&options),
+        Command::Scale(options) => scale::run(&options),
+        Command::ScaleSteps(options) => scale::run_steps(&options),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

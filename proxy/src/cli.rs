@@ -1,4 +1,4 @@
-//! The command line: `run`, `check`, `version`, and `-t` as in nginx.
+//! The command line: `run`, `check`, `plan`, `version`, and `-t` as in nginx.
 //!
 //! Decides what was asked for and turns flags into a [`Config`]; does none of it. Values are read by
 //! the same rules as in the file.
@@ -49,6 +49,13 @@ Examples:
   ringbolt run -c /etc/ringbolt.toml
   ringbolt run --listen 0.0.0.0:8080 --backend 10.0.0.1:3000 --backend 10.0.0.2:3000";
 
+const PLAN_NOTES: &str = "\
+Reads /proc and changes nothing. What one tunnel costs was measured; kernel-tuning/README.md says how.
+
+Examples:
+  ringbolt plan --tunnels 1000000
+  ringbolt plan --tunnels 200000 -c /etc/ringbolt.toml --json";
+
 /// Edge proxy for Socket.IO and WebSocket services: every session stays with its backend.
 #[derive(Parser, Debug)]
 #[command(
@@ -90,8 +97,27 @@ pub(crate) enum Command {
         #[arg(short, long, value_name = "FILE")]
         config: PathBuf,
     },
+    /// Print what a number of tunnels takes, and whether this machine gives it
+    #[command(after_help = PLAN_NOTES)]
+    Plan(Plan),
     /// Print version, architecture and engines
     Version,
+}
+
+/// Flags of `ringbolt plan`.
+#[derive(Args, Debug)]
+pub(crate) struct Plan {
+    /// Tunnels open at the same time
+    #[arg(long, value_name = "COUNT", value_parser = tunnel_count)]
+    pub(crate) tunnels: u32,
+
+    /// Take workers, engine, limits and backends from this configuration file
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Print JSON for programs, in bytes and numbers
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Flags of `ringbolt run`.
@@ -197,6 +223,12 @@ impl Run {
         }
         Ok(config)
     }
+}
+
+fn tunnel_count(text: &str) -> Result<u32, String> {
+    let range = config::bounds::TABLE_ENTRIES;
+    let refused = || format!("expected a whole number from {} to {}", range.start(), range.end());
+    text.parse().ok().filter(|count| range.contains(count)).ok_or_else(refused)
 }
 
 fn worker_count(text: &str) -> Result<usize, String> {

@@ -23,6 +23,7 @@ mod load;
 mod log;
 mod metrics;
 mod pipes;
+mod plan;
 mod pool;
 mod relay;
 mod request;
@@ -54,6 +55,7 @@ use crate::housekeeping::{Duties, End, Housekeeping};
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::log::Started;
 use crate::metrics::{Counters, Page};
+use crate::plan::{Extent, Host, Plan};
 use crate::start::StartError;
 
 #[global_allocator]
@@ -66,6 +68,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Command::Check { config } => check(&config),
+        Command::Plan(asked) => plan(&asked),
         Command::Run(run) => match run.config() {
             Ok(config) => serve(config),
             Err(refused) => refuse(&refused),
@@ -92,6 +95,18 @@ fn check(file: &Path) -> ExitCode {
     }
 }
 
+fn plan(asked: &cli::Plan) -> ExitCode {
+    let config = match asked.config.as_deref().map(Config::load).transpose() {
+        Ok(config) => config,
+        Err(refused) => return refuse(&refused),
+    };
+    let extent = Extent::new(asked.tunnels, config.as_ref(), cores());
+    let plan = Plan::new(&extent, &Host::read());
+    let text = if asked.json { plan.json() } else { plan.to_string() };
+    tell(io::stdout(), &text);
+    ExitCode::SUCCESS
+}
+
 fn refuse(refused: &config::Refused) -> ExitCode {
     tell(io::stderr(), &refused.to_string());
     ExitCode::from(EXIT_CONFIG)
@@ -113,11 +128,15 @@ fn serve(config: Config) -> ExitCode {
     }
 }
 
+/// Cores this process may use: as many workers it has by default.
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
 /// Starts everything, in the order in which it may fail, and stays until the end.
 fn run(config: &Arc<Config>) -> Result<End, StartError> {
     let failed = |error| StartError::new(format!("the housekeeping thread failed: {error}"));
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let workers = config.workers.count.unwrap_or(cores);
+    let workers = config.workers.count.unwrap_or_else(cores);
     let reserve = descriptors::reserve(workers, config.listeners.len());
     let connections = descriptors::prepare(config.limits.connections, reserve)?;
     let admin = config.admin.map(|admin| admin::bind(admin.address)).transpose()?;

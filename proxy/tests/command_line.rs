@@ -136,6 +136,57 @@ fn a_check_tells_valid_from_refused() {
     }
 }
 
+/// The plan as JSON, made where a process may open `descriptors` files.
+fn planned(descriptors: u32, arguments: &str) -> serde_json::Value {
+    let script = format!("ulimit -n {descriptors} && exec \"$0\" plan --json {arguments}");
+    let output = Command::new("sh").args(["-c", &script, env!("CARGO_BIN_EXE_ringbolt")]).output().unwrap();
+    let (code, stdout, stderr) = told(&output);
+    assert_eq!((code, stderr.as_str()), (Some(0), ""), "{stdout}");
+    serde_json::from_str(&stdout).unwrap()
+}
+
+fn setting<'a>(plan: &'a serde_json::Value, name: &str) -> &'a serde_json::Value {
+    let settings = plan["settings"].as_array().unwrap();
+    settings.iter().find(|setting| setting["name"] == name).unwrap_or_else(|| panic!("no {name}: {plan}"))
+}
+
+#[test]
+fn a_plan_compares_what_is_needed_with_what_the_process_may_open() {
+    let plan = planned(1000, "--tunnels 400");
+    let limit = setting(&plan, "LimitNOFILE");
+    assert_eq!((&limit["present"], &limit["suffices"]), (&1000.into(), &true.into()), "{limit}");
+
+    let plan = planned(1000, "--tunnels 1000000");
+    let limit = setting(&plan, "LimitNOFILE");
+    assert_eq!(limit["suffices"], false, "{limit}");
+    let needed = limit["needed"].as_u64().unwrap();
+    assert!((2_000_000..2_100_000).contains(&needed), "{limit}");
+    assert!(limit["remedy"].as_str().unwrap().contains(&format!("LimitNOFILE={needed}")), "{limit}");
+    assert_eq!((&plan["tunnels"], &plan["suffices"]), (&1_000_000.into(), &false.into()));
+    // The two sockets of each alone.
+    assert!(plan["memory_bytes"].as_u64().unwrap() > 5_000_000_000, "{plan}");
+}
+
+#[test]
+fn a_plan_takes_workers_limits_and_backends_from_the_file() {
+    let text = format!("[workers]\ncount = 3\n[limits]\nconnections = 50\n{VALID}");
+    let (_folder, path) = file(&text);
+    let path = path.to_str().unwrap();
+    let plan = planned(1000, &format!("--tunnels 60 -c {path}"));
+    assert_eq!(plan["workers"], 3);
+    assert_eq!(setting(&plan, "limits.connections")["suffices"], false);
+    assert_eq!(setting(&plan, "backend addresses")["present"], 1);
+
+    let (code, stdout, _) = outcome(&["plan", "--tunnels", "60", "-c", path]);
+    assert_eq!(code, Some(0));
+    let line = stdout.lines().find(|line| line.starts_with("limits.connections")).unwrap();
+    assert_eq!(line.split_whitespace().collect::<Vec<_>>(), ["limits.connections", "60", "50", "BELOW"]);
+
+    let (_folder, refused) = file(&text.replace("count", "cuont"));
+    let (code, stdout, stderr) = outcome(&["plan", "--tunnels", "60", "-c", refused.to_str().unwrap()]);
+    assert_eq!((code, stdout.as_str()), (Some(78), ""), "{stderr}");
+}
+
 #[test]
 fn a_taken_port_is_exit_code_1_and_says_how_to_see_by_whom() {
     let holder = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -48,6 +48,17 @@ pub(crate) fn open(
     purpose: Purpose,
     count: usize,
 ) -> Result<Vec<Link>, String> {
+    open_within(stage, to, purpose, count, OPEN_TIMEOUT)
+}
+
+/// Opens `count` connections on a machine that may need another time for it.
+pub(crate) fn open_within(
+    stage: &mut Stage,
+    to: SocketAddr,
+    purpose: Purpose,
+    count: usize,
+    timeout: Duration,
+) -> Result<Vec<Link>, String> {
     let request = match purpose {
         Purpose::Tunnel => http::upgrade_request(),
         Purpose::Session => http::handshake_request(),
@@ -62,7 +73,7 @@ pub(crate) fn open(
         answered: 0,
     };
     let done = |opening: &Opening, _: &Origin| opening.answered == count;
-    let in_time = stage.run(&mut opening, OPEN_TIMEOUT, done);
+    let in_time = stage.run(&mut opening, timeout, done);
     let faults = stage.take_faults();
     match faults.first {
         Some(fault) => {

@@ -18,7 +18,7 @@ pub(crate) mod storm;
 pub(crate) mod visit;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -312,6 +312,11 @@ pub(crate) struct Stage {
 impl Stage {
     /// Opens the origin on a free port of loopback.
     pub(crate) fn new() -> io::Result<Self> {
+        Self::on(Ipv4Addr::LOCALHOST)
+    }
+
+    /// Opens the origin on a free port of an address.
+    pub(crate) fn on(address: Ipv4Addr) -> io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let net = Net {
             epoll,
@@ -319,7 +324,7 @@ impl Stage {
             payload: vec![b'x'; BUFFER_BYTES].into(),
             faults: Faults::default(),
         };
-        let origin = Origin::listen(&net)?;
+        let origin = Origin::listen(&net, address)?;
         Ok(Self { net, origin, events: Vec::with_capacity(EVENTS_MAX) })
     }
 

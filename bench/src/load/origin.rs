@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
@@ -70,8 +70,8 @@ pub(crate) struct Origin {
 }
 
 impl Origin {
-    pub(super) fn listen(net: &Net) -> io::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0")?;
+    pub(super) fn listen(net: &Net, address: Ipv4Addr) -> io::Result<Self> {
+        let listener = TcpListener::bind((address, 0))?;
         // Again, for the queue: the first call of the standard library asks for 128.
         sys::listen(&listener, BACKLOG)?;
         listener.set_nonblocking(true)?;

@@ -12,6 +12,7 @@ Commands:
   bench   build for release and measure: `cargo xtask bench peers [--quick]` runs the proxy beside
           nginx and HAProxy and writes bench/results (not part of CI; takes some minutes);
           `plots` draws it again, `with PROGRAM` lends the proxies to another load tool
+  vm      run a program on another kernel, under qemu: `cargo xtask vm --kernel 6.1 -- PROGRAM` (see --help there)
   check   all that CI runs: fmt, tidy, clippy, tools, build, test
   test    the part of it that runs tests: tools, build, test
   tidy    rules of the source tree that no compiler checks
@@ -22,7 +23,7 @@ Options:
 ";
 
 /// Every command by its word, in the order of the help text.
-const WORDS: [&str; 6] = ["demo", "bench", "check", "test", "tidy", "tools"];
+const WORDS: [&str; 7] = ["demo", "bench", "vm", "check", "test", "tidy", "tools"];
 
 /// A command of the project.
 #[derive(Debug, PartialEq, Eq)]
@@ -36,6 +37,8 @@ pub(crate) enum Command {
     Demo(Vec<String>),
     /// With the measurement and its options.
     Bench(Vec<String>),
+    /// With the guest's options and the program.
+    Vm(Vec<String>),
 }
 
 /// Reads the command line, without the program's name.
@@ -47,6 +50,7 @@ pub(crate) fn parse(words: &[String]) -> Result<Command, String> {
         "-h" | "--help" | "help" => Command::Help,
         "demo" => return Ok(Command::Demo(rest.to_vec())),
         "bench" => return Ok(Command::Bench(rest.to_vec())),
+        "vm" => return Ok(Command::Vm(rest.to_vec())),
         "check" => Command::Check,
         "test" => Command::Test,
         "tidy" => Command::Tidy,

@@ -1,5 +1,5 @@
 //! The project's own commands: `cargo xtask check` is what CI runs, `cargo xtask demo` the quick start,
-//! `cargo xtask bench` the measurements.
+//! `cargo xtask bench` the measurements, `cargo xtask vm` a program on another kernel.
 //!
 //! Standard library only, so that these commands build in seconds on a fresh machine. They know the
 //! workspace's layout and tools; nothing else in the workspace knows them.
@@ -10,16 +10,19 @@ mod packages;
 mod release;
 mod steps;
 mod tidy;
+mod vm;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+
+use ringbolt_vm::Arch;
 
 use crate::command::Command;
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     match command::parse(&words).and_then(run) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(text) => {
             eprintln!("xtask: {text}");
             ExitCode::FAILURE
@@ -27,22 +30,29 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> Result<(), String> {
+fn run(command: Command) -> Result<ExitCode, String> {
     if command == Command::Help {
         print!("{}", command::HELP);
-        return Ok(());
+        return Ok(ExitCode::SUCCESS);
     }
     let here = std::env::current_dir().map_err(|error| format!("cannot tell the current folder: {error}"))?;
     let root = workspace_root(&here).ok_or("run this inside the workspace")?;
     match command {
-        Command::Help => Ok(()),
-        Command::Check => steps::run(&root, steps::CHECK),
-        Command::Test => steps::run(&root, steps::TEST),
-        Command::Tidy => tidy::run(&root),
-        Command::Tools => packages::install(),
-        Command::Demo(options) => release::run(&root, "ringbolt-demo", &options),
-        Command::Bench(options) => release::run(&root, "ringbolt-bench", &options),
+        Command::Vm(words) => return vm::run(&words),
+        Command::Help => {}
+        Command::Check => steps::run(&root, steps::CHECK)?,
+        Command::Test => steps::run(&root, steps::TEST)?,
+        Command::Tidy => tidy::run(&root)?,
+        Command::Tools => packages::install(&packages::TOOLS)?,
+        Command::Demo(options) => release::run(&root, "ringbolt-demo", &options)?,
+        Command::Bench(options) => {
+            if options.first().is_some_and(|measurement| measurement == "scale") {
+                packages::install(&packages::vm_tools(Arch::native().unwrap_or(Arch::Amd64)))?;
+            }
+            release::run(&root, "ringbolt-bench", &options)?;
+        }
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The nearest folder at or above `from` whose manifest has a `[workspace]`.

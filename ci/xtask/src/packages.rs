@@ -5,11 +5,13 @@
 
 use std::process::{Command, Stdio};
 
+use ringbolt_vm::Arch;
+
 use crate::steps;
 
 /// A program that tests need.
 #[derive(Debug, PartialEq, Eq)]
-struct Tool {
+pub(crate) struct Tool {
     /// Shell words that succeed where it is installed.
     probe: &'static str,
     /// The Debian package it comes from.
@@ -18,7 +20,8 @@ struct Tool {
     reason: &'static str,
 }
 
-const TOOLS: [Tool; 5] = [
+/// What `cargo xtask check` needs.
+pub(crate) const TOOLS: [Tool; 5] = [
     Tool { probe: "command -v node", package: "nodejs", reason: "Socket.IO servers and clients" },
     Tool { probe: "command -v npm", package: "npm", reason: "installs the Node packages of the tests" },
     Tool { probe: "command -v python3", package: "python3", reason: "python-socketio" },
@@ -30,11 +33,20 @@ const TOOLS: [Tool; 5] = [
     Tool { probe: "command -v chromium", package: "chromium", reason: "browser test of the demo" },
 ];
 
+/// What a guest of this architecture needs. Apart from [`TOOLS`], because it is large.
+pub(crate) fn vm_tools(arch: Arch) -> [Tool; 1] {
+    let (_, package) = arch.emulator();
+    let probe = match arch {
+        Arch::Amd64 => "command -v qemu-system-x86_64",
+        Arch::Arm64 => "command -v qemu-system-aarch64",
+    };
+    [Tool { probe, package, reason: "runs programs on other kernels" }]
+}
+
 /// Installs what is missing. The error says exactly what to install by hand.
-pub(crate) fn install() -> Result<(), String> {
-    let missing: Vec<&Tool> = TOOLS.iter().filter(|tool| !succeeds(tool.probe)).collect();
+pub(crate) fn install(tools: &[Tool]) -> Result<(), String> {
+    let missing: Vec<&Tool> = tools.iter().filter(|tool| !succeeds(tool.probe)).collect();
     if missing.is_empty() {
-        eprintln!("nothing to install");
         return Ok(());
     }
     for tool in &missing {
@@ -91,6 +103,14 @@ mod tests {
     fn what_cannot_be_installed_is_named_with_its_reason() {
         let text = by_hand(&[&TOOLS[4]], "no network");
         assert!(text.contains("no network") && text.contains("chromium       for: browser test"), "{text}");
+    }
+
+    #[test]
+    fn a_guest_needs_the_emulator_it_is_started_with() {
+        for arch in [Arch::Amd64, Arch::Arm64] {
+            let [tool] = vm_tools(arch);
+            assert!(tool.probe.ends_with(arch.emulator().0), "{tool:?}");
+        }
     }
 
     #[test]

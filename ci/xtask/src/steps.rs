@@ -59,7 +59,7 @@ impl Work {
         match self {
             Self::Cargo(words) => succeed(cargo(root).args(words)),
             Self::Tidy => tidy::run(root),
-            Self::Tools => packages::install(),
+            Self::Tools => packages::install(&packages::TOOLS),
         }
     }
 }

@@ -23,9 +23,12 @@ fn clap_accepts_the_definition() {
 
 #[test]
 fn the_help_reads_as_agreed() {
-    for (name, line) in
-        [("ringbolt", "ringbolt --help"), ("run", "ringbolt run --help"), ("check", "ringbolt check --help")]
-    {
+    for (name, line) in [
+        ("ringbolt", "ringbolt --help"),
+        ("run", "ringbolt run --help"),
+        ("check", "ringbolt check --help"),
+        ("plan", "ringbolt plan --help"),
+    ] {
         let help = command(line).expect_err("help ends the program").to_string();
         golden::assert_same(&golden::path(&format!("src/cli/help/{name}.txt")), &help);
     }
@@ -78,6 +81,9 @@ fn what_makes_no_sense_is_a_usage_error() {
         "ringbolt run -c a.toml --engine kqueue",
         "ringbolt run -c a.toml --admin 9180",
         "ringbolt run --listen 127.0.0.1:0 --backend example.com:80",
+        "ringbolt plan",
+        "ringbolt plan --tunnels 0",
+        "ringbolt plan --tunnels 100000001",
         "ringbolt check",
         "ringbolt -t",
         "ringbolt -c a.toml",
