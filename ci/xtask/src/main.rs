@@ -40,8 +40,8 @@ fn run(command: Command) -> Result<(), String> {
         Command::Test => steps::run(&root, steps::TEST),
         Command::Tidy => tidy::run(&root),
         Command::Tools => packages::install(),
-        Command::Demo(options) => release::run(&root, "ringbolt-demo", &options),
-        Command::Bench(options) => release::run(&root, "ringbolt-bench", &options),
+        Command::Demo(options) => release::demo(&root, &options),
+        Command::Bench(options) => release::bench(&root, &options),
     }
 }
 
