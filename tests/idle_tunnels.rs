@@ -1,5 +1,5 @@
-//! An idle tunnel costs at most 256 bytes of the proxy's own memory, and the kernel starts no worker
-//! thread of its own for it.
+//! An idle tunnel costs no more of the proxy's own memory than its budget (`bench/budgets.toml`), and the
+//! kernel starts no worker thread of its own for it.
 //!
 //! Fails if a tunnel keeps a buffer, a future or a pipe while nothing moves, or if an operation is
 //! submitted to the ring that the kernel hands to an io-wq thread.
@@ -13,7 +13,7 @@ use ringbolt_harness::{Engine, Options, Ringbolt};
 
 /// As many as a process may have on machines with a limit of 20,000 descriptors: two each.
 const TUNNELS: usize = 9_000;
-const BYTES_PER_TUNNEL_MAX: u64 = 256;
+const BUDGETS: &str = include_str!("../bench/budgets.toml");
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
@@ -52,6 +52,12 @@ fn open(proxy: SocketAddr, count: usize) -> Vec<TcpStream> {
         .collect()
 }
 
+fn budget() -> u64 {
+    let budgets: toml::Table = BUDGETS.parse().expect("a TOML file");
+    let bytes = budgets["bytes"]["idle-tunnel"].as_integer().expect("a number");
+    bytes.try_into().expect("a number of bytes")
+}
+
 fn costs_little_on(engine: Engine) {
     // One tunnel first, so that what the process sets up once is not counted.
     let listener = TcpListener::bind("127.0.0.1:0").expect("port");
@@ -73,7 +79,7 @@ fn costs_little_on(engine: Engine) {
     assert_eq!(ringbolt.metrics()["ringbolt_tunnels_active"], (TUNNELS + 100) as f64);
     let each = after.saturating_sub(before) / TUNNELS as u64;
     println!("{engine:?}: {each} bytes per idle tunnel ({before} before, {after} with {TUNNELS})");
-    assert!(each <= BYTES_PER_TUNNEL_MAX, "{each} bytes per idle tunnel");
+    assert!(each <= budget(), "{each} bytes per idle tunnel");
     let io_wq: Vec<String> =
         ringbolt.thread_names().into_iter().filter(|name| name.starts_with("iou-wrk")).collect();
     assert!(io_wq.is_empty(), "{io_wq:?}");
@@ -82,7 +88,7 @@ fn costs_little_on(engine: Engine) {
 
 // One test, because two at once would need more descriptors than this process may have.
 #[test]
-fn an_idle_tunnel_costs_at_most_256_bytes() {
+fn an_idle_tunnel_costs_no_more_than_its_budget() {
     costs_little_on(Engine::Uring);
     costs_little_on(Engine::Epoll);
 }

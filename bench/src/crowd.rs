@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::cores::Cores;
-use crate::load::connect::{self, Purpose};
+use crate::load::connect::{self, Link, Purpose};
 use crate::load::origin::Play;
 use crate::load::paced::{Paced, Wire};
 use crate::load::{NoClients, Stage, burst};
@@ -58,12 +58,8 @@ fn tunnels(
     let empty = idle(stage, &window);
 
     stage.origin.play = Play::Echo { length: MESSAGE_BYTES, read_every: 1 };
-    let first = connect::open(stage, peer.address, Purpose::Tunnel, FIRST)?;
-    stage.run_for(&mut NoClients, SETTLE);
-    let before = proc::own_memory(&peer.processes)?;
-    let tunnels = connect::open(stage, peer.address, Purpose::Tunnel, CONNECTIONS)?;
-    stage.run_for(&mut NoClients, SETTLE);
-    rows.push((TUNNEL_MEMORY, memory(&peer, before)));
+    let Idle { first, tunnels, before, memory: of_tunnels } = open_tunnels(stage, &peer)?;
+    rows.push((TUNNEL_MEMORY, of_tunnels));
     let idling = idle(stage, &window);
     rows.push((IDLE_GROWTH, growth(&empty, &idling)));
     rows.extend([(IDLE_EMPTY, empty), (IDLE_TUNNELS, idling)]);
@@ -97,6 +93,27 @@ fn sessions(
     rows.push((IDLE_KEEP_ALIVE, idle(stage, &window)));
     drop((first, sessions));
     Ok(rows)
+}
+
+/// Tunnels in which nothing moves.
+#[derive(Debug)]
+pub(crate) struct Idle {
+    first: Vec<Link>,
+    tunnels: Vec<Link>,
+    /// Own memory when the first of them were open.
+    before: u64,
+    /// Own memory of one of the others.
+    pub(crate) memory: Result<Sample, String>,
+}
+
+/// Opens tunnels through a fresh process.
+pub(crate) fn open_tunnels(stage: &mut Stage, peer: &Peer) -> Result<Idle, String> {
+    let first = connect::open(stage, peer.address, Purpose::Tunnel, FIRST)?;
+    stage.run_for(&mut NoClients, SETTLE);
+    let before = proc::own_memory(&peer.processes)?;
+    let tunnels = connect::open(stage, peer.address, Purpose::Tunnel, CONNECTIONS)?;
+    stage.run_for(&mut NoClients, SETTLE);
+    Ok(Idle { first, tunnels, before, memory: memory(peer, before) })
 }
 
 fn memory(peer: &Peer, before: u64) -> Result<Sample, String> {

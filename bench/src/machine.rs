@@ -1,7 +1,14 @@
-//! What is said of the machine and the source tree beside the figures.
+//! What is said of the machine and the source tree beside the figures, and where programs stand.
 
 use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
+
+/// A program that was built with this one.
+pub(crate) fn beside_this_program(name: &str) -> Result<PathBuf, String> {
+    let own = std::env::current_exe().map_err(|error| format!("cannot find my own executable: {error}"))?;
+    Ok(own.with_file_name(name))
+}
 
 /// A kernel setting, by its path below /proc/sys.
 pub(crate) fn setting(name: &str) -> String {

@@ -6,6 +6,7 @@
 //! found, `markdown.rs` and `plots.rs` show it. `with.rs` lets another load tool have the proxies.
 #![forbid(unsafe_code)]
 
+mod budgets;
 mod cores;
 mod crowd;
 mod load;
@@ -18,6 +19,7 @@ mod peers;
 mod plots;
 mod proc;
 mod report;
+mod runtimes;
 mod sample;
 mod scale;
 mod statistics;
@@ -52,6 +54,10 @@ enum Command {
     /// The part of it that runs in the guest
     #[command(hide = true)]
     ScaleSteps(scale::StepsOptions),
+    /// The same byte relay on Ringbolt's reactor, monoio and tokio-uring, interleaved in one run
+    Runtimes(Runtimes),
+    /// Instructions of each unit of work and the size of the proxy, held against their budgets
+    Budgets(Budgets),
 }
 
 #[derive(Debug, clap::Args)]
@@ -91,6 +97,34 @@ struct With {
     program: Vec<OsString>,
 }
 
+#[derive(Debug, clap::Args)]
+struct Runtimes {
+    /// About a minute: fewer and shorter rounds; the table goes to the screen only
+    #[arg(long)]
+    quick: bool,
+    /// Only rows whose name contains this; the table goes to the screen only
+    #[arg(long, value_name = "TEXT")]
+    only: Option<String>,
+    /// Folder for `runtimes.md` and `runtimes.json`
+    #[arg(long, value_name = "FOLDER", default_value = "bench/results")]
+    results: PathBuf,
+    #[command(flatten)]
+    surroundings: Surroundings,
+}
+
+#[derive(Debug, clap::Args)]
+struct Budgets {
+    /// Leave out the size of the proxy's executable
+    #[arg(long)]
+    without_binary: bool,
+    /// Where the release builds stand (default: beside this program)
+    #[arg(long, value_name = "FOLDER")]
+    folder: Option<PathBuf>,
+    /// The budgets
+    #[arg(long, value_name = "FILE", default_value = "bench/budgets.toml")]
+    file: PathBuf,
+}
+
 fn main() -> ExitCode {
     let outcome = match Options::parse().command {
         Command::Peers(options) => peers::run(&options),
@@ -98,6 +132,8 @@ fn main() -> ExitCode {
         Command::With(options) => with::run(&options),
         Command::Scale(options) => scale::run(&options),
         Command::ScaleSteps(options) => scale::run_steps(&options),
+        Command::Runtimes(options) => runtimes::run(&options),
+        Command::Budgets(options) => budgets::run(&options),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

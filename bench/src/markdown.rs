@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::peer::Kind;
-use crate::report::{Figures, Outcome, Report};
+use crate::report::{Contestant, Figures, Outcome, Report, Run};
 use crate::statistics::three_figures;
 
 /// The whole document.
@@ -14,22 +14,22 @@ pub(crate) fn document(report: &Report) -> String {
          Figures are medians.\n\n",
     );
     // Writing to a String cannot fail.
-    let _ = write_run(report, &mut text);
+    let _ = write_run(&report.run, &report.contestants, &mut text);
     let _ = write_costs(report, &mut text);
     let _ = write_latencies(report, &mut text);
     let _ = write_refusals(report, &mut text);
     text
 }
 
-fn write_run(report: &Report, text: &mut String) -> std::fmt::Result {
-    let run = &report.run;
+/// Where and how it was measured, as the table that heads a document.
+pub(crate) fn write_run(run: &Run, contestants: &[Contestant], text: &mut String) -> std::fmt::Result {
     writeln!(text, "| | |\n| --- | --- |")?;
     writeln!(text, "| command | `{}` |", run.command)?;
     writeln!(text, "| commit | {} |", run.commit)?;
     writeln!(text, "| machine | {} |", run.machine)?;
     writeln!(text, "| kernel | {} |", run.kernel)?;
     writeln!(text, "| network | loopback {}; congestion control {} |", run.network, run.congestion_control)?;
-    for contestant in &report.contestants {
+    for contestant in contestants {
         let threads = contestant.threads.join(", ");
         writeln!(text, "| {} | {}; threads: {threads} |", contestant.name, contestant.version)?;
     }
@@ -115,7 +115,7 @@ fn write_refusals(report: &Report, text: &mut String) -> std::fmt::Result {
     Ok(())
 }
 
-fn percent(part: f64, of: f64) -> String {
+pub(crate) fn percent(part: f64, of: f64) -> String {
     if of > 0.0 { format!("{:.0} %", 100.0 * part / of) } else { "-".to_owned() }
 }
 

@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::cores::{self, Cores};
-use crate::proc;
+use crate::{machine, proc};
 
 /// How long a proxy may take to listen.
 const READY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -66,9 +66,7 @@ impl Programs {
     pub(crate) fn find(ringbolt: Option<PathBuf>) -> Result<Self, String> {
         let ringbolt = match ringbolt {
             Some(path) => path,
-            None => std::env::current_exe()
-                .map_err(|error| format!("cannot find my own executable: {error}"))?
-                .with_file_name("ringbolt"),
+            None => machine::beside_this_program("ringbolt")?,
         };
         if !ringbolt.is_file() {
             return Err(format!("no proxy at {}; `cargo xtask bench peers` builds it", ringbolt.display()));
@@ -110,10 +108,33 @@ fn find_program(name: &str) -> Option<PathBuf> {
         .find(|program| program.is_file())
 }
 
+/// What starting and ending a program depends on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Program {
+    pub(crate) name: &'static str,
+    /// Threads it has when it is ready.
+    pub(crate) threads: usize,
+    /// Bulk has a configuration of its own, and an address of its own.
+    pub(crate) bulk_apart: bool,
+    /// It has children, which only it can end.
+    pub(crate) has_children: bool,
+}
+
+impl Program {
+    fn of(kind: Kind) -> Self {
+        Self {
+            name: kind.name(),
+            threads: kind.threads(),
+            bulk_apart: kind != Kind::Ringbolt,
+            has_children: kind == Kind::Nginx,
+        }
+    }
+}
+
 /// A running contestant. Ended when dropped.
 #[derive(Debug)]
 pub(crate) struct Peer {
-    pub(crate) kind: Kind,
+    pub(crate) program: Program,
     pub(crate) address: SocketAddr,
     /// Where the configuration for bulk listens; the same as `address` where one serves both.
     pub(crate) address_bulk: SocketAddr,
@@ -130,10 +151,20 @@ impl Peer {
         origin: SocketAddr,
         on: Cores,
     ) -> Result<Self, String> {
+        Self::launch(Program::of(kind), origin, on, |places| command(kind, programs, places))
+    }
+
+    /// As [`Peer::start`], for any program: `command` makes it listen where it is told.
+    pub(crate) fn launch(
+        program: Program,
+        origin: SocketAddr,
+        on: Cores,
+        command: impl FnOnce(&Places<'_>) -> Result<Command, String>,
+    ) -> Result<Self, String> {
         let folder = TempDir::with_prefix("ringbolt-bench-")
             .map_err(|error| format!("no temporary folder: {error}"))?;
         let [address, bulk] = free_addresses().map_err(|error| format!("no free port: {error}"))?;
-        let address_bulk = if kind == Kind::Ringbolt { address } else { bulk };
+        let address_bulk = if program.bulk_apart { bulk } else { address };
         let log = folder.path().join("output");
         let output =
             File::create(&log).map_err(|error| format!("cannot create {}: {error}", log.display()))?;
@@ -141,18 +172,18 @@ impl Peer {
             output.try_clone().map_err(|error| format!("cannot write {}: {error}", log.display()))?;
 
         let places = Places { address, address_bulk, origin, folder: folder.path() };
-        let mut command = command(kind, programs, &places)?;
+        let mut command = command(&places)?;
         command.stdin(Stdio::null()).stdout(output).stderr(errors);
         // The child inherits the core of the thread that starts it.
         cores::pin(on.proxy)?;
         let started = command.spawn();
         cores::pin(on.load)?;
-        let child = started.map_err(|error| format!("cannot start {}: {error}", kind.name()))?;
+        let child = started.map_err(|error| format!("cannot start {}: {error}", program.name))?;
 
-        let mut peer = Self { kind, address, address_bulk, processes: Vec::new(), child, _folder: folder };
+        let mut peer = Self { program, address, address_bulk, processes: Vec::new(), child, _folder: folder };
         peer.wait_until_ready().map_err(|reason| {
             let said = fs::read_to_string(&log).unwrap_or_default();
-            format!("{} {reason}; it said:\n{said}", kind.name())
+            format!("{} {reason}; it said:\n{said}", program.name)
         })?;
         Ok(peer)
     }
@@ -165,7 +196,7 @@ impl Peer {
             }
             // nginx listens before it has started its worker.
             let processes = proc::tree(self.child.id());
-            if proc::thread_names(&processes).len() >= self.kind.threads()
+            if proc::thread_names(&processes).len() >= self.program.threads
                 && TcpStream::connect(self.address).is_ok()
             {
                 self.processes = processes;
@@ -185,7 +216,7 @@ impl Peer {
 impl Drop for Peer {
     fn drop(&mut self) {
         // SIGTERM drains Ringbolt, which holds open tunnels; of nginx it also ends the worker.
-        if self.kind == Kind::Nginx
+        if self.program.has_children
             && let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw)
         {
             let _ = kill_process(pid, Signal::TERM);
@@ -199,11 +230,11 @@ impl Drop for Peer {
     }
 }
 
-/// What is filled into a configuration.
-struct Places<'a> {
-    address: SocketAddr,
+/// What is filled into a configuration or a command line.
+pub(crate) struct Places<'a> {
+    pub(crate) address: SocketAddr,
     address_bulk: SocketAddr,
-    origin: SocketAddr,
+    pub(crate) origin: SocketAddr,
     folder: &'a Path,
 }
 
@@ -224,28 +255,32 @@ impl Places<'_> {
     }
 }
 
-fn command(kind: Kind, programs: &Programs, places: &Places<'_>) -> Result<Command, String> {
-    // Ends the proxy when this program ends in whatever way.
+/// A program that ends when this one ends, in whatever way.
+pub(crate) fn bound_to_this(program: &Path) -> Command {
     let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "TERM", "--"]);
+    command.args(["--pdeathsig", "TERM", "--"]).arg(program);
+    // Huge pages hide growth of up to 2 MiB in the first page that is touched. Only mimalloc reads this.
+    command.env("MIMALLOC_ALLOW_THP", "0");
+    command
+}
+
+fn command(kind: Kind, programs: &Programs, places: &Places<'_>) -> Result<Command, String> {
+    let mut command = bound_to_this(match kind {
+        Kind::Ringbolt => &programs.ringbolt,
+        Kind::Nginx => &programs.nginx,
+        Kind::Haproxy => &programs.haproxy,
+    });
     match kind {
         Kind::Ringbolt => {
-            // Huge pages hide growth of up to 2 MiB in the first page that is touched.
-            command.env("MIMALLOC_ALLOW_THP", "0");
-            command.arg(&programs.ringbolt).arg("run");
+            command.arg("run");
             command.args(["--listen", &places.address.to_string(), "--backend", &places.origin.to_string()]);
             command.args(["--workers", "1", "--admin", "off", "--log-level", "warn"]);
         }
         Kind::Nginx => {
-            command
-                .arg(&programs.nginx)
-                .arg("-p")
-                .arg(places.folder)
-                .arg("-c")
-                .arg(places.write(NGINX_CONF)?);
+            command.arg("-p").arg(places.folder).arg("-c").arg(places.write(NGINX_CONF)?);
         }
         Kind::Haproxy => {
-            command.arg(&programs.haproxy).arg("-db").arg("-f").arg(places.write(HAPROXY_CFG)?);
+            command.arg("-db").arg("-f").arg(places.write(HAPROXY_CFG)?);
         }
     }
     Ok(command)

@@ -158,8 +158,7 @@ fn measure_loaded(
                 if !peers[index].is_alive() {
                     return Err(format!(
                         "{} ended in the middle of {}",
-                        peers[index].kind.name(),
-                        cost.title
+                        peers[index].program.name, cost.title
                     ));
                 }
                 sample.iter().for_each(|sample| table.note(index, sample));
@@ -237,7 +236,7 @@ fn command_line(options: &Peers) -> String {
     text
 }
 
-fn mean(values: &[f64]) -> f64 {
+pub(crate) fn mean(values: &[f64]) -> f64 {
     if values.is_empty() { 0.0 } else { values.iter().sum::<f64>() / values.len() as f64 }
 }
 

@@ -19,7 +19,7 @@ pub(crate) struct Report {
 }
 
 /// Where and how it was measured.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub(crate) struct Run {
     pub(crate) command: String,
     pub(crate) commit: String,
@@ -117,7 +117,7 @@ impl Row {
 }
 
 impl Figures {
-    fn new(rounds: &Rounds) -> Result<Self, String> {
+    pub(crate) fn new(rounds: &Rounds) -> Result<Self, String> {
         let samples: Vec<&Sample> =
             rounds.iter().map(|round| round.as_ref().map_err(Clone::clone)).collect::<Result<_, _>>()?;
         let all = |of: &dyn Fn(&Sample) -> Option<f64>| -> Option<Spread> {

@@ -9,11 +9,15 @@ Usage: cargo xtask COMMAND
 Commands:
   demo    build the release proxy and run a chat on three Socket.IO backends behind it
           (options after the word go to the demo: `cargo xtask demo --listen 127.0.0.1:0`)
-  bench   build for release and measure: `cargo xtask bench peers [--quick]` runs the proxy beside
-          nginx and HAProxy and writes bench/results (not part of CI; takes some minutes);
-          `plots` draws it again, `with PROGRAM` lends the proxies to another load tool
+  bench   build for release and measure (bench/README.md):
+          `bench peers [--quick]`     the proxy beside nginx and HAProxy; `bench plots` draws it again
+          `bench with PROGRAM`        lends the proxies to another load tool
+          `bench runtimes [--quick]`  the same relay on our reactor, monoio and tokio-uring
+          `bench budgets`             instructions and bytes, held against bench/budgets.toml
+          `bench micro [FILTER]`      time of the same units of work, by criterion
+          `bench scale`               one proxy process with more and more tunnels, in a guest up to a million
   vm      run a program on another kernel, under qemu: `cargo xtask vm --kernel 6.1 -- PROGRAM` (see --help there)
-  check   all that CI runs: fmt, tidy, clippy, tools, build, test
+  check   all that CI runs: fmt, tidy, clippy, tools, build, budgets, test
   test    the part of it that runs tests: tools, build, test
   tidy    rules of the source tree that no compiler checks
   tools   install the Debian packages that tests need and that are missing

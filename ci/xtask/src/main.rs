@@ -15,8 +15,6 @@ mod vm;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use ringbolt_vm::Arch;
-
 use crate::command::Command;
 
 fn main() -> ExitCode {
@@ -44,13 +42,8 @@ fn run(command: Command) -> Result<ExitCode, String> {
         Command::Test => steps::run(&root, steps::TEST)?,
         Command::Tidy => tidy::run(&root)?,
         Command::Tools => packages::install(&packages::TOOLS)?,
-        Command::Demo(options) => release::run(&root, "ringbolt-demo", &options)?,
-        Command::Bench(options) => {
-            if options.first().is_some_and(|measurement| measurement == "scale") {
-                packages::install(&packages::vm_tools(Arch::native().unwrap_or(Arch::Amd64)))?;
-            }
-            release::run(&root, "ringbolt-bench", &options)?;
-        }
+        Command::Demo(options) => release::demo(&root, &options)?,
+        Command::Bench(options) => release::bench(&root, &options)?,
     }
     Ok(ExitCode::SUCCESS)
 }

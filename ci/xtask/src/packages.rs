@@ -1,4 +1,4 @@
-//! The programs that tests need beside Rust, and the Debian packages they come from.
+//! The programs that tests and budgets need beside Rust, and the Debian packages they come from.
 //!
 //! Only what is missing is installed, and it is said before it is done. Node and Python packages
 //! are no business of this file: the tests install them from their own lock files.
@@ -9,7 +9,7 @@ use ringbolt_vm::Arch;
 
 use crate::steps;
 
-/// A program that tests need.
+/// A program that tests or budgets need.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Tool {
     /// Shell words that succeed where it is installed.
@@ -21,7 +21,7 @@ pub(crate) struct Tool {
 }
 
 /// What `cargo xtask check` needs.
-pub(crate) const TOOLS: [Tool; 5] = [
+pub(crate) const TOOLS: [Tool; 6] = [
     Tool { probe: "command -v node", package: "nodejs", reason: "Socket.IO servers and clients" },
     Tool { probe: "command -v npm", package: "npm", reason: "installs the Node packages of the tests" },
     Tool { probe: "command -v python3", package: "python3", reason: "python-socketio" },
@@ -31,6 +31,11 @@ pub(crate) const TOOLS: [Tool; 5] = [
         reason: "installs the Python packages of the tests",
     },
     Tool { probe: "command -v chromium", package: "chromium", reason: "browser test of the demo" },
+    Tool {
+        probe: "command -v valgrind",
+        package: "valgrind",
+        reason: "counts instructions, for the budgets",
+    },
 ];
 
 /// What a guest of this architecture needs. Apart from [`TOOLS`], because it is large.

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::{packages, tidy};
+use crate::{packages, release, tidy};
 
 /// One step of a check.
 #[derive(Clone, Copy)]
@@ -18,6 +18,7 @@ enum Work {
     Cargo(&'static [&'static str]),
     Tidy,
     Tools,
+    Budgets,
 }
 
 const FMT: Step = Step { name: "fmt", work: Work::Cargo(&["fmt", "--all", "--check"]) };
@@ -31,10 +32,11 @@ const TOOLS: Step = Step { name: "tools", work: Work::Tools };
 /// the proxy's executable stands where the black-box tests look for it.
 const BUILD: Step =
     Step { name: "build", work: Work::Cargo(&["build", "--quiet", "--workspace", "--all-targets"]) };
+const BUDGETS: Step = Step { name: "budgets", work: Work::Budgets };
 const TESTS: Step = Step { name: "test", work: Work::Cargo(&["test", "--workspace"]) };
 
 /// What CI runs. What is quick to fail comes first.
-pub(crate) const CHECK: &[Step] = &[FMT, TIDY, CLIPPY, TOOLS, BUILD, TESTS];
+pub(crate) const CHECK: &[Step] = &[FMT, TIDY, CLIPPY, TOOLS, BUILD, BUDGETS, TESTS];
 /// The part of it that runs tests.
 pub(crate) const TEST: &[Step] = &[TOOLS, BUILD, TESTS];
 
@@ -60,6 +62,7 @@ impl Work {
             Self::Cargo(words) => succeed(cargo(root).args(words)),
             Self::Tidy => tidy::run(root),
             Self::Tools => packages::install(&packages::TOOLS),
+            Self::Budgets => release::budgets_of_code(root),
         }
     }
 }
