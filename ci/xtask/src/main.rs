@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod command;
+mod fuzz;
 mod packages;
 mod release;
 mod steps;
@@ -42,6 +43,7 @@ fn run(command: Command) -> Result<(), String> {
         Command::Tools => packages::install(),
         Command::Demo(options) => release::run(&root, "ringbolt-demo", &options),
         Command::Bench(options) => release::run(&root, "ringbolt-bench", &options),
+        Command::FuzzSmoke(options) => fuzz::run(&root, &options),
     }
 }
 
