@@ -4,7 +4,7 @@
 //! them comes back; the message is that of the broken promise, and the file's name is printed above it.
 #![forbid(unsafe_code)]
 
-use std::fs;
+use std::fs::{self, DirEntry};
 use std::path::{Path, PathBuf};
 
 use ringbolt_fuzz::TARGETS;
@@ -15,8 +15,8 @@ fn corpus() -> PathBuf {
 
 fn names(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-    let mut names: Vec<String> =
-        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let name = |entry: DirEntry| entry.file_name().into_string().expect("a name in UTF-8");
+    let mut names: Vec<String> = entries.map(|entry| name(entry.expect("an entry"))).collect();
     names.sort();
     names
 }
