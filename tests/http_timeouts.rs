@@ -4,6 +4,9 @@
 //! for a browser that opened a connection in advance.
 #![forbid(unsafe_code)]
 
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use ringbolt_harness::raw::{Backend, End, Gate, Wire};
@@ -55,6 +58,29 @@ fn half_a_head_is_answered_408() {
         assert_after_timeout(began);
         assert_eq!(backend.requests().len(), 1);
     }
+}
+
+#[test]
+fn a_head_that_drips_is_answered_408_all_the_same() {
+    let backend = Backend::named("a");
+    let ringbolt = proxy(&backend, "request_head", Engine::Auto);
+    let mut client = TcpStream::connect(ringbolt.address()).unwrap();
+    let mut drip = client.try_clone().unwrap();
+    let began = Instant::now();
+    // The pauses are the attack: each is shorter than the timeout.
+    let dripping = thread::spawn(move || {
+        drip.write_all(b"GET / HTTP/1.1\r\nHost: a.example\r\nX: ").unwrap();
+        while drip.write_all(b"x").is_ok() && began.elapsed() < Duration::from_secs(5) {
+            thread::sleep(Duration::from_millis(50));
+        }
+    });
+    let mut answer = [0; 12];
+    client.read_exact(&mut answer).expect("an answer");
+    assert_eq!(answer, *b"HTTP/1.1 408");
+    assert_after_timeout(began);
+    client.shutdown(Shutdown::Both).unwrap();
+    dripping.join().unwrap();
+    assert_eq!(backend.connections(), 0);
 }
 
 #[test]

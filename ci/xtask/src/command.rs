@@ -21,13 +21,15 @@ Commands:
   test    the part of it that runs tests: tools, build, test
   tidy    rules of the source tree that no compiler checks
   tools   install the Debian packages that tests need and that are missing
+  fuzz-smoke  search a minute for inputs that break a promise of a parser, for each fuzz target
+          (`cargo xtask fuzz-smoke [--seconds N] [TARGET...]`; not part of CI's check)
 
 Options:
   -h, --help    print this text
 ";
 
 /// Every command by its word, in the order of the help text.
-const WORDS: [&str; 7] = ["demo", "bench", "vm", "check", "test", "tidy", "tools"];
+const WORDS: [&str; 8] = ["demo", "bench", "vm", "check", "test", "tidy", "tools", "fuzz-smoke"];
 
 /// A command of the project.
 #[derive(Debug, PartialEq, Eq)]
@@ -43,6 +45,8 @@ pub(crate) enum Command {
     Bench(Vec<String>),
     /// With the guest's options and the program.
     Vm(Vec<String>),
+    /// With its options and targets.
+    FuzzSmoke(Vec<String>),
 }
 
 /// Reads the command line, without the program's name.
@@ -55,6 +59,7 @@ pub(crate) fn parse(words: &[String]) -> Result<Command, String> {
         "demo" => return Ok(Command::Demo(rest.to_vec())),
         "bench" => return Ok(Command::Bench(rest.to_vec())),
         "vm" => return Ok(Command::Vm(rest.to_vec())),
+        "fuzz-smoke" => return Ok(Command::FuzzSmoke(rest.to_vec())),
         "check" => Command::Check,
         "test" => Command::Test,
         "tidy" => Command::Tidy,

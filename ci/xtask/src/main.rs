@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod command;
+mod fuzz;
 mod packages;
 mod release;
 mod steps;
@@ -44,6 +45,7 @@ fn run(command: Command) -> Result<ExitCode, String> {
         Command::Tools => packages::install(&packages::TOOLS)?,
         Command::Demo(options) => release::demo(&root, &options)?,
         Command::Bench(options) => release::bench(&root, &options)?,
+        Command::FuzzSmoke(options) => fuzz::run(&root, &options)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -6,6 +6,7 @@
 mod links;
 mod manifest;
 mod names;
+mod rules_table;
 mod rust;
 mod source;
 mod text;
@@ -57,6 +58,7 @@ pub(crate) fn run(root: &Path) -> Result<(), String> {
     let files = read_tree(root).map_err(|error| format!("cannot read the source tree: {error}"))?;
     let mut violations: Vec<Violation> = files.iter().flat_map(check).collect();
     violations.extend(rust::check_roots(&files));
+    violations.extend(rules_table::check(&files));
     violations.extend(links::check(&files, |path| root.join(path).exists()));
     violations.sort();
     for violation in &violations {
