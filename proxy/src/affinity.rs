@@ -69,7 +69,7 @@ pub(crate) fn choose<'a>(
         role: role.as_ref(),
         table: known.as_ref().map(|(owner, _)| *owner),
         value,
-        client: client.address.ip(),
+        client: route.source().client,
         rotation: worker.next_rotation(),
     };
     let opens = matches!(role, Some(Role::Handshake | Role::WebSocketHandshake));

@@ -24,6 +24,7 @@ pub(crate) use self::bounds::BACKENDS_MAX;
 pub(crate) use self::problem::Refused;
 pub(crate) use self::value::{backend_address, listen_address};
 pub(crate) use ringbolt_core::affinity::Affinity;
+pub(crate) use ringbolt_core::network::Network;
 
 /// A complete configuration.
 #[derive(Clone, Debug, PartialEq)]
@@ -76,6 +77,10 @@ pub(crate) struct Listener {
     /// Where requests go that no route matches; `None`: they are answered 404. A configuration with
     /// one upstream and no route has that upstream here.
     pub(crate) upstream: Option<String>,
+    /// Proxies in front of us whose word about their clients is believed.
+    pub(crate) trusted_proxies: Vec<Network>,
+    /// Every request goes on with an X-Request-ID.
+    pub(crate) request_id: bool,
 }
 
 /// `[[route]]`
@@ -186,6 +191,13 @@ impl Default for Workers {
 impl Default for Admin {
     fn default() -> Self {
         Self { address: SocketAddr::from((Ipv4Addr::LOCALHOST, 9180)) }
+    }
+}
+
+impl Listener {
+    /// A listener with this address and upstream, defaults else.
+    fn new(address: SocketAddr, upstream: Option<String>) -> Self {
+        Self { address, upstream, trusted_proxies: Vec::new(), request_id: false }
     }
 }
 

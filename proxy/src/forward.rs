@@ -70,7 +70,7 @@ pub(crate) async fn exchange(
     request: &mut Option<Request<'_>>,
 ) -> Result<Next, Error> {
     let Connection { mut stream, backend, reused, in_flight } = connection;
-    let mut upload = upload_of(client, route, choice, request);
+    let mut upload = upload_of(worker, client, route, choice, request);
     let Client { stream: client_stream, asked, .. } = client;
     let (answered, uploaded) = (Cell::new(false), Cell::new(false));
     let exchange = Exchange { worker, route, choice, asked, answered, uploaded };
@@ -108,6 +108,7 @@ pub(crate) async fn exchange(
 /// The parsed head is let go, unless the request may have to be sent a second time: a held poll must
 /// not keep it.
 fn upload_of(
+    worker: &Worker,
     client: &Client,
     route: &Route,
     choice: &Choice<'_>,
@@ -115,9 +116,10 @@ fn upload_of(
 ) -> Relay {
     let Some(sent) = request else { unreachable!("a request is kept as long as it may be sent again") };
     let context = ForwardContext {
-        client: client.address.ip(),
+        connection: client.address.ip(),
+        source: route.source(),
         scheme: "http",
-        trust_forwarded: false,
+        request_id: route.listener().request_id.then(|| worker.request_ids.next()),
         drop_accept_encoding: choice.learns(),
     };
     let mut head = Vec::with_capacity(sent.head.bytes_len() + ADDED_BYTES_USUAL);

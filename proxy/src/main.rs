@@ -26,6 +26,7 @@ mod pipes;
 mod pool;
 mod relay;
 mod request;
+mod request_ids;
 mod response;
 mod route;
 mod server;

@@ -1,14 +1,14 @@
-//! Where a request goes: its upstream and what binds it there.
+//! Where a request comes from and where it goes: its client, its upstream and what binds it there.
 
 use std::rc::Rc;
 
 use ringbolt_core::affinity::Affinity;
-use ringbolt_core::http::Answer;
+use ringbolt_core::http::{Answer, Source};
 
 use crate::client::Client;
 use crate::error::Error;
 use crate::request::Request;
-use crate::snapshot::{Snapshot, Upstream};
+use crate::snapshot::{Listener, ListenerId, Snapshot, Upstream};
 use crate::worker::Worker;
 
 /// The route of one request, with the snapshot it was found in.
@@ -16,11 +16,23 @@ use crate::worker::Worker;
 pub(crate) struct Route {
     snapshot: Rc<Snapshot>,
     target: usize,
+    listener: ListenerId,
+    source: Source,
 }
 
 impl Route {
     pub(crate) fn snapshot(&self) -> &Snapshot {
         &self.snapshot
+    }
+
+    /// The listener the request came to.
+    pub(crate) fn listener(&self) -> &Listener {
+        self.snapshot.listener(self.listener)
+    }
+
+    /// Who the request comes from.
+    pub(crate) fn source(&self) -> Source {
+        self.source
     }
 
     /// Index of the upstream.
@@ -46,5 +58,8 @@ pub(crate) fn find(worker: &Worker, client: &Client, request: &Request<'_>) -> R
     let snapshot = worker.snapshot();
     let target =
         snapshot.find(client.listener, request.head.host(), request.head.path()).ok_or(Answer::NO_ROUTE)?;
-    Ok(Route { snapshot, target })
+    let listener = client.listener;
+    let trusted = &snapshot.listener(listener).trusted_proxies;
+    let source = Source::of(&request.head, client.address.ip(), trusted);
+    Ok(Route { snapshot, target, listener, source })
 }

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use ringbolt_core::affinity::{Affinity, BackendId, seed_of_name};
 use ringbolt_core::http::HeadLimits;
 use ringbolt_core::limits::{FIELDS_MAX, TARGET_BYTES_MAX};
+use ringbolt_core::network::Network;
 use ringbolt_core::route::{RouteError, Routes, Rule, TargetId};
 
 use crate::config::{self, BackendState, Config};
@@ -43,6 +44,17 @@ pub(crate) struct Target {
     pub(crate) affinity: Affinity,
 }
 
+/// What a listener means for the requests of its connections.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    /// Where requests go that no route matches.
+    default: Option<TargetId>,
+    /// Proxies in front of it whose word about their clients is believed.
+    pub(crate) trusted_proxies: Vec<Network>,
+    /// Every request goes on with an X-Request-ID.
+    pub(crate) request_id: bool,
+}
+
 /// What one worker serves.
 #[derive(Debug)]
 pub(crate) struct Snapshot {
@@ -50,8 +62,7 @@ pub(crate) struct Snapshot {
     pub(crate) upstreams: Vec<Upstream>,
     /// By route, and behind them the listeners' defaults.
     pub(crate) targets: Vec<Target>,
-    /// By listener: where requests go that no route matches.
-    defaults: Vec<Option<TargetId>>,
+    listeners: Vec<Listener>,
     pub(crate) head_limits: HeadLimits,
     pub(crate) body_bytes_max: Option<u64>,
     pub(crate) timeouts: config::Timeouts,
@@ -75,13 +86,17 @@ impl Snapshot {
             let Some(target) = add(&route.upstream, route.affinity.as_ref()) else { continue };
             rules.push(Rule { host: route.host.clone(), path: route.path.clone(), target });
         }
-        let defaults =
-            config.listeners.iter().map(|listener| add(listener.upstream.as_deref()?, None)).collect();
+        let listener = |listener: &config::Listener| Listener {
+            default: listener.upstream.as_deref().and_then(|upstream| add(upstream, None)),
+            trusted_proxies: listener.trusted_proxies.clone(),
+            request_id: listener.request_id,
+        };
+        let listeners = config.listeners.iter().map(listener).collect();
         Ok(Self {
             routes: Routes::new(&rules)?,
             upstreams: upstreams(config),
             targets,
-            defaults,
+            listeners,
             head_limits: HeadLimits {
                 head_bytes_max: config.limits.request_head_bytes,
                 target_bytes_max: TARGET_BYTES_MAX.min(config.limits.request_head_bytes),
@@ -92,9 +107,14 @@ impl Snapshot {
         })
     }
 
+    /// The listener of this number.
+    pub(crate) fn listener(&self, id: ListenerId) -> &Listener {
+        &self.listeners[id.0]
+    }
+
     /// Index of the target of a request of this host and path; `None`: it has none.
     pub(crate) fn find(&self, listener: ListenerId, host: &[u8], path: &[u8]) -> Option<usize> {
-        self.routes.find(host, path).or(self.defaults[listener.0]).map(TargetId::index)
+        self.routes.find(host, path).or(self.listeners[listener.0].default).map(TargetId::index)
     }
 }
 

@@ -23,6 +23,7 @@ use crate::load::{InFlight, Loads};
 use crate::metrics::{Counters, WorkerCounters};
 use crate::pipes::Pipes;
 use crate::pool::Pool;
+use crate::request_ids::RequestIds;
 use crate::sids::SidTable;
 use crate::snapshot::Snapshot;
 use crate::spare::Spares;
@@ -62,6 +63,7 @@ pub(crate) struct Worker {
     pub(crate) in_flight: InFlight,
     /// Memory for placing one request; empty between two.
     pub(crate) candidates: RefCell<Vec<Candidate>>,
+    pub(crate) request_ids: RequestIds,
     rotation: Cell<usize>,
     snapshot: RefCell<Rc<Snapshot>>,
     started: Instant,
@@ -93,6 +95,7 @@ impl Worker {
             tunnels: TunnelTable::new(&snapshot.timeouts),
             in_flight: InFlight::default(),
             candidates: RefCell::default(),
+            request_ids: RequestIds::new(),
             rotation: Cell::new(id),
             snapshot: RefCell::new(Rc::new(snapshot)),
             connections: Cell::new(0),

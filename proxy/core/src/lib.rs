@@ -8,5 +8,6 @@ pub mod affinity;
 pub mod chatter;
 pub mod http;
 pub mod limits;
+pub mod network;
 pub mod pace;
 pub mod route;

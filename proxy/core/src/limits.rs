@@ -79,6 +79,10 @@ pub const METHOD_BYTES_MAX: usize = 32;
 /// bounds the work one head can cause. More are answered 400, or 502 in a response.
 pub const CONNECTION_OPTIONS_MAX: usize = 32;
 
+/// Longest request id taken over from a trusted proxy: a UUID has 36 bytes, a trace header 55. A longer one
+/// is replaced.
+pub const REQUEST_ID_BYTES_MAX: usize = 128;
+
 /// Largest declared length of a message or chunk: what a signed 64-bit counter holds, so that no
 /// server behind us can see another number. A larger one is refused.
 pub const BODY_BYTES_MAX: u64 = i64::MAX as u64;

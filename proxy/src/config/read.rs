@@ -6,10 +6,13 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
+use ringbolt_core::network::NetworkError;
 use ringbolt_core::route::{Routes, Rule, TargetId};
 use toml::de::{DeTable, DeValue};
 
-use super::bounds::{BACKENDS_MAX, REQUEST_HEAD_BYTES, TABLE_ENTRIES, WEIGHT, WORKERS_MAX};
+use super::bounds::{
+    BACKENDS_MAX, REQUEST_HEAD_BYTES, TABLE_ENTRIES, TRUSTED_PROXIES_MAX, WEIGHT, WORKERS_MAX,
+};
 use super::problem::{Problems, Refused};
 use super::section::{Field, Section, boolean, integer, or_off, suggest, text, wrong_type};
 use super::{
@@ -68,7 +71,7 @@ pub(super) fn without_file(
         return Err(refused(format!("more than {BACKENDS_MAX} backends")));
     }
     let upstream = "default".to_owned();
-    let listener = |&address: &SocketAddr| Listener { address, upstream: Some(upstream.clone()) };
+    let listener = |&address: &SocketAddr| Listener::new(address, Some(upstream.clone()));
     let backend = |&address: &SocketAddr| Backend {
         name: address.to_string(),
         address,
@@ -202,9 +205,16 @@ fn listeners(sections: Vec<Section<'_>>, upstreams: &[&str], unrouted: Unrouted<
                 }
             },
         };
+        let trusted_proxies = section.read_list(
+            "trusted_proxies",
+            r#"a list such as ["10.0.0.0/8", "fd00::/8"]"#,
+            TRUSTED_PROXIES_MAX,
+            |text| text.parse().map_err(|error: NetworkError| error.to_string()),
+        );
+        let request_id = section.read("request_id", boolean).unwrap_or(false);
         section.finish();
         if let Some(address) = address {
-            listeners.push(Listener { address, upstream });
+            listeners.push(Listener { trusted_proxies, request_id, ..Listener::new(address, upstream) });
         }
     }
     listeners

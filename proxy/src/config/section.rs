@@ -151,6 +151,30 @@ impl<'t> Section<'t> {
         self.read(name, parse)
     }
 
+    /// Reads the array of strings `name`, each by `parse`; empty if there is none.
+    pub(super) fn read_list<T>(
+        &mut self,
+        name: &'static str,
+        expected: &str,
+        entries_max: usize,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Vec<T> {
+        let Some(field) = self.field(name) else { return Vec::new() };
+        let Some(entries) = field.entries() else {
+            self.problems.add(field.at, field.key, wrong_type(field.value, expected));
+            return Vec::new();
+        };
+        if entries.len() > entries_max {
+            self.problems.add(field.at, field.key, format!("has more than {entries_max} entries"));
+            return Vec::new();
+        }
+        let parse = text("a string", parse);
+        let read = |entry: Field<'t>| {
+            parse(entry.value).map_err(|problem| self.problems.add(entry.at, entry.key, problem)).ok()
+        };
+        entries.into_iter().filter_map(read).collect()
+    }
+
     /// Notes every key that nobody asked for.
     pub(super) fn finish(self) {
         for (key, _) in self.table.into_iter().flat_map(DeTable::iter) {

@@ -79,6 +79,9 @@ fn every_documented_key_is_read() {
     assert_eq!(config.workers, workers);
     assert_eq!(config.admin, None);
     assert_eq!(config.listeners[1].upstream.as_deref(), Some("raw"));
+    let trusted = ["10.0.0.0/8", "fd00::7/128"];
+    assert_eq!(config.listeners[1].trusted_proxies, trusted.map(|network| network.parse().unwrap()));
+    assert!(config.listeners[1].request_id && !config.listeners[0].request_id);
     let route = &config.routes[0];
     assert_eq!(route.host.as_deref(), Some("chat.example.com"));
     assert_eq!((route.path.as_str(), route.upstream.as_str()), ("/socket.io/", "chat"));

@@ -6,9 +6,11 @@
 //! | field | from anybody | from a trusted proxy |
 //! | --- | --- | --- |
 //! | `X-Forwarded-For` | kept, address of the connection appended | the same |
-//! | `X-Forwarded-Proto`, `-Host`, `X-Real-IP` | overwritten | kept; written if absent |
+//! | `X-Forwarded-Proto`, `-Host` | overwritten | kept; written if absent |
+//! | `X-Real-IP` | overwritten with the client's address | the same |
 //! | other `X-Forwarded-*` | dropped | kept |
 //! | `Forwarded` | dropped | kept, address of the connection appended |
+//! | `X-Request-ID`, where one is asked for | overwritten | kept if well-formed; written if not |
 //! | any of these, or framing, spelt with `_` | dropped | dropped |
 //! | `Via` | kept, ours appended | the same |
 
@@ -19,16 +21,20 @@ use super::Version;
 use super::fields::{Field, write_field, write_text};
 use super::name::Name;
 use super::request::{RequestHead, Upgrade};
+use super::request_id::{self, RequestId};
+use super::source::Source;
 
 /// What a forwarded head says beyond what the client said.
 #[derive(Clone, Copy, Debug)]
 pub struct ForwardContext {
-    /// Address of the client's connection.
-    pub client: IpAddr,
+    /// Address of the connection the request came on.
+    pub connection: IpAddr,
+    /// Who it comes from. What a trusted proxy says about its client is passed on.
+    pub source: Source,
     /// `http` or `https`: how the client reached us.
     pub scheme: &'static str,
-    /// The client is a proxy whose word about its own client is believed.
-    pub trust_forwarded: bool,
+    /// What to write into X-Request-ID; `None`: that field is nothing special.
+    pub request_id: Option<RequestId>,
     /// Leave out Accept-Encoding, so that the answer can be read here.
     pub drop_accept_encoding: bool,
 }
@@ -66,9 +72,8 @@ fn is_passed_on(field: &Field, head: &RequestHead, context: &ForwardContext) -> 
         Name::Other | Name::Cookie | Name::Via | Name::WebSocketKey | Name::WebSocketAccept => true,
         Name::AcceptEncoding => !context.drop_accept_encoding,
         Name::Expect => head.expects_continue(),
-        Name::ForwardedHost | Name::ForwardedProto | Name::ForwardedOther | Name::RealIp => {
-            context.trust_forwarded
-        }
+        Name::ForwardedHost | Name::ForwardedProto | Name::ForwardedOther => context.source.trusted,
+        Name::RequestId => context.request_id.is_none(),
         Name::Alias
         | Name::Connection
         | Name::ContentLength
@@ -76,6 +81,7 @@ fn is_passed_on(field: &Field, head: &RequestHead, context: &ForwardContext) -> 
         | Name::ForwardedFor
         | Name::HopByHop
         | Name::Host
+        | Name::RealIp
         | Name::TransferEncoding
         | Name::Upgrade => false,
     }
@@ -83,10 +89,10 @@ fn is_passed_on(field: &Field, head: &RequestHead, context: &ForwardContext) -> 
 
 /// Writes who the client is.
 fn write_client(head: &RequestHead, context: &ForwardContext, out: &mut Vec<u8>) {
-    let client = context.client.to_canonical();
-    write_list(b"X-Forwarded-For", head, Name::ForwardedFor, format_args!("{client}"), out);
-    if context.trust_forwarded && head.fields.values(Name::Forwarded).next().is_some() {
-        match client {
+    let connection = context.connection.to_canonical();
+    write_list(b"X-Forwarded-For", head, Name::ForwardedFor, format_args!("{connection}"), out);
+    if context.source.trusted && head.fields.values(Name::Forwarded).next().is_some() {
+        match connection {
             IpAddr::V4(address) => {
                 write_list(b"Forwarded", head, Name::Forwarded, format_args!("for={address}"), out);
             }
@@ -95,18 +101,29 @@ fn write_client(head: &RequestHead, context: &ForwardContext, out: &mut Vec<u8>)
             }
         }
     }
-    let said = |name| context.trust_forwarded && head.fields.values(name).next().is_some();
+    let said = |name| context.source.trusted && head.fields.values(name).next().is_some();
     if !said(Name::ForwardedProto) {
         write_field(b"X-Forwarded-Proto", context.scheme.as_bytes(), out);
     }
     if !said(Name::ForwardedHost) {
         write_field(b"X-Forwarded-Host", head.authority(), out);
     }
-    if !said(Name::RealIp) {
-        out.extend_from_slice(b"X-Real-IP: ");
-        write_text(format_args!("{client}"), out);
-        out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(b"X-Real-IP: ");
+    write_text(format_args!("{}", context.source.client), out);
+    out.extend_from_slice(b"\r\n");
+    if let Some(fresh) = context.request_id {
+        write_request_id(head, context.source.trusted, fresh, out);
     }
+}
+
+/// Writes the id a trusted proxy gave the request, or `fresh`.
+fn write_request_id(head: &RequestHead, trusted: bool, fresh: RequestId, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"X-Request-ID: ");
+    match head.fields.only(Name::RequestId) {
+        Some(given) if trusted && request_id::is_well_formed(given) => out.extend_from_slice(given),
+        _ => fresh.write(out),
+    }
+    out.extend_from_slice(b"\r\n");
 }
 
 /// Writes one line with the values of all fields called `name`, and `last` behind them.

@@ -22,8 +22,10 @@ mod name;
 mod refusal;
 mod reply;
 mod request;
+mod request_id;
 mod request_line;
 mod response;
+mod source;
 mod trailers;
 mod websocket;
 
@@ -38,8 +40,10 @@ pub use lines::HeadLimits;
 pub use refusal::{BadBody, BadResponse, Refusal};
 pub use reply::{ReplyContext, write_response};
 pub use request::{RequestHead, Upgrade};
+pub use request_id::RequestId;
 pub use request_line::Method;
 pub use response::{Asked, ResponseHead, ResponseKind};
+pub use source::Source;
 pub use websocket::{WebSocketKey, websocket_accept};
 
 /// The protocol version a peer speaks. Higher minor versions than 1 count as 1.1 (RFC 9110 section 2.5).

@@ -8,6 +8,7 @@ mod forwarding;
 mod properties;
 mod requests;
 mod responses;
+mod sources;
 mod upgrades;
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -16,8 +17,17 @@ use super::*;
 
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
 
-const CONTEXT: ForwardContext =
-    ForwardContext { client: CLIENT, scheme: "http", trust_forwarded: false, drop_accept_encoding: false };
+const CONTEXT: ForwardContext = ForwardContext {
+    connection: CLIENT,
+    source: Source { client: CLIENT, trusted: false },
+    scheme: "http",
+    request_id: None,
+    drop_accept_encoding: false,
+};
+
+/// The same from a trusted proxy that names no client.
+const TRUSTED: ForwardContext =
+    ForwardContext { source: Source { client: CLIENT, trusted: true }, ..CONTEXT };
 
 const REPLY: ReplyContext<'_> =
     ReplyContext { client_version: Version::Http11, close: false, set_cookie: None };
