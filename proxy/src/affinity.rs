@@ -94,7 +94,8 @@ pub(crate) fn choose<'a>(
         has_sid,
         key: key_of_address(seen.client),
         failed: Vec::new(),
-        pooled: true,
+        // A connection that begins with a PROXY header belongs to one client.
+        pooled: route.upstream().proxy_protocol.is_none(),
     })
 }
 

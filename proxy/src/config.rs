@@ -25,6 +25,7 @@ pub(crate) use self::problem::Refused;
 pub(crate) use self::value::{backend_address, listen_address};
 pub(crate) use ringbolt_core::affinity::Affinity;
 pub(crate) use ringbolt_core::network::Network;
+pub(crate) use ringbolt_core::proxy_protocol::ProxyVersion;
 
 /// A complete configuration.
 #[derive(Clone, Debug, PartialEq)]
@@ -81,6 +82,8 @@ pub(crate) struct Listener {
     pub(crate) trusted_proxies: Vec<Network>,
     /// Every request goes on with an X-Request-ID.
     pub(crate) request_id: bool,
+    /// Connections begin with a PROXY header and come from `trusted_proxies`, of which there is one.
+    pub(crate) proxy_protocol: bool,
 }
 
 /// `[[route]]`
@@ -99,6 +102,8 @@ pub(crate) struct Route {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Upstream {
     pub(crate) affinity: Affinity,
+    /// Version of the PROXY header that connections to its backends begin with.
+    pub(crate) proxy_protocol: Option<ProxyVersion>,
     /// At least one, at most [`BACKENDS_MAX`] in all upstreams together. No two have the same name.
     pub(crate) backends: Vec<Backend>,
 }
@@ -197,7 +202,7 @@ impl Default for Admin {
 impl Listener {
     /// A listener with this address and upstream, defaults else.
     fn new(address: SocketAddr, upstream: Option<String>) -> Self {
-        Self { address, upstream, trusted_proxies: Vec::new(), request_id: false }
+        Self { address, upstream, trusted_proxies: Vec::new(), request_id: false, proxy_protocol: false }
     }
 }
 

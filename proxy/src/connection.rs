@@ -9,10 +9,13 @@ use crate::client::Client;
 use crate::error::Error;
 use crate::forward::Next;
 use crate::worker::Worker;
-use crate::{affinity, answer, connect, forward, request, route, tunnel};
+use crate::{affinity, answer, connect, forward, proxy_header, request, route, tunnel};
 
 /// Serves one client until it closes, times out, is refused or becomes a tunnel.
 pub(crate) async fn serve(worker: &Worker, mut client: Box<Client>) {
+    if !proxy_header::receive(worker, &mut client).await {
+        return;
+    }
     loop {
         match serve_request(worker, &mut client).await {
             Ok(Next::Request) => {}

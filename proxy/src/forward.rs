@@ -17,6 +17,7 @@ use crate::client::Client;
 use crate::config::Timeouts;
 use crate::connect::Connection;
 use crate::error::Error;
+use crate::proxy_header;
 use crate::relay::{Relay, RelayError};
 use crate::request::Request;
 use crate::response::{self, Received};
@@ -89,7 +90,7 @@ pub(crate) async fn exchange(
         Ok(Received::Switching) => Ok(Next::Tunnel(stream, backend.id)),
         Ok(Received::Final { upstream_keep_alive, client_keep_alive }) => {
             let uploaded = exchange.uploaded.get();
-            if upstream_keep_alive && uploaded {
+            if upstream_keep_alive && uploaded && route.upstream().proxy_protocol.is_none() {
                 worker.pool.give_back(backend.id, stream, worker.reactor.now());
             }
             Ok(match (uploaded, client_keep_alive) {
@@ -123,6 +124,9 @@ fn upload_of(
         drop_accept_encoding: choice.learns(),
     };
     let mut head = Vec::with_capacity(sent.head.bytes_len() + ADDED_BYTES_USUAL);
+    if let Some(version) = route.upstream().proxy_protocol {
+        proxy_header::write(client, context.source, version, &mut head);
+    }
     write_request(&sent.head, &context, &mut head);
     let framing = sent.head.framing();
     if !sent.may_be_sent_again(choice) {

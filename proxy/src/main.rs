@@ -24,6 +24,7 @@ mod log;
 mod metrics;
 mod pipes;
 mod pool;
+mod proxy_header;
 mod relay;
 mod request;
 mod request_ids;

@@ -9,6 +9,7 @@ use ringbolt_core::affinity::{Affinity, BackendId, seed_of_name};
 use ringbolt_core::http::HeadLimits;
 use ringbolt_core::limits::{FIELDS_MAX, TARGET_BYTES_MAX};
 use ringbolt_core::network::Network;
+use ringbolt_core::proxy_protocol::ProxyVersion;
 use ringbolt_core::route::{RouteError, Routes, Rule, TargetId};
 
 use crate::config::{self, BackendState, Config};
@@ -33,6 +34,8 @@ pub(crate) struct Backend {
 /// A named group of backends.
 #[derive(Debug)]
 pub(crate) struct Upstream {
+    /// Of the PROXY header that connections begin with.
+    pub(crate) proxy_protocol: Option<ProxyVersion>,
     pub(crate) backends: Vec<Backend>,
 }
 
@@ -53,6 +56,8 @@ pub(crate) struct Listener {
     pub(crate) trusted_proxies: Vec<Network>,
     /// Every request goes on with an X-Request-ID.
     pub(crate) request_id: bool,
+    /// Connections begin with a PROXY header.
+    pub(crate) proxy_protocol: bool,
 }
 
 /// What one worker serves.
@@ -90,6 +95,7 @@ impl Snapshot {
             default: listener.upstream.as_deref().and_then(|upstream| add(upstream, None)),
             trusted_proxies: listener.trusted_proxies.clone(),
             request_id: listener.request_id,
+            proxy_protocol: listener.proxy_protocol,
         };
         let listeners = config.listeners.iter().map(listener).collect();
         Ok(Self {
@@ -132,6 +138,9 @@ fn upstreams(config: &Config) -> Vec<Upstream> {
     config
         .upstreams
         .values()
-        .map(|upstream| Upstream { backends: upstream.backends.iter().zip(&mut ids).map(backend).collect() })
+        .map(|upstream| Upstream {
+            proxy_protocol: upstream.proxy_protocol,
+            backends: upstream.backends.iter().zip(&mut ids).map(backend).collect(),
+        })
         .collect()
 }

@@ -10,4 +10,5 @@ pub mod http;
 pub mod limits;
 pub mod network;
 pub mod pace;
+pub mod proxy_protocol;
 pub mod route;

@@ -103,6 +103,15 @@ pub const TRAILER_FIELDS_MAX: usize = 32;
 const _: () = assert!(TARGET_BYTES_MAX + METHOD_BYTES_MAX < HEAD_BYTES_DEFAULT);
 const _: () = assert!(TRAILER_FIELDS_MAX <= FIELDS_MAX);
 
+// ---- PROXY protocol ----
+
+/// Longest header of version 1, its line end included (specification, section 2.1). A longer one is refused.
+pub const PROXY_LINE_BYTES_MAX: usize = 107;
+
+/// Longest header of version 2: what senders may rely on to be taken (specification, section 2.2). Those
+/// of cloud balancers have about 100 bytes. A longer one is refused.
+pub const PROXY_HEADER_BYTES_MAX: usize = 536;
+
 // ---- Tunnels ----
 
 /// Time over which the bytes of a direction are judged: several round trips of a fast network, short

@@ -16,11 +16,13 @@ use super::bounds::{
 use super::problem::{Problems, Refused};
 use super::section::{Field, Section, boolean, integer, or_off, suggest, text, wrong_type};
 use super::{
-    Admin, Affinity, Backend, BackendState, Config, Limits, Listener, Log, Route, Timeouts, Upstream,
-    Workers, value,
+    Admin, Affinity, Backend, BackendState, Config, Limits, Listener, Log, ProxyVersion, Route, Timeouts,
+    Upstream, Workers, value,
 };
 
 const BACKEND_STATES: &[(&str, BackendState)] = &[("up", BackendState::Up), ("drain", BackendState::Drain)];
+
+const PROXY_VERSIONS: &[(&str, ProxyVersion)] = &[("v1", ProxyVersion::V1), ("v2", ProxyVersion::V2)];
 
 /// What `backends` may hold.
 const BACKENDS: &str = r#"a list such as ["10.0.0.1:3000", { name = "b", address = "10.0.0.2:3000" }]"#;
@@ -82,7 +84,7 @@ pub(super) fn without_file(
         listeners: listeners.iter().map(listener).collect(),
         upstreams: BTreeMap::from([(
             upstream.clone(),
-            Upstream { affinity, backends: backends.iter().map(backend).collect() },
+            Upstream { affinity, proxy_protocol: None, backends: backends.iter().map(backend).collect() },
         )]),
         ..Config::empty()
     })
@@ -212,9 +214,19 @@ fn listeners(sections: Vec<Section<'_>>, upstreams: &[&str], unrouted: Unrouted<
             |text| text.parse().map_err(|error: NetworkError| error.to_string()),
         );
         let request_id = section.read("request_id", boolean).unwrap_or(false);
+        let proxy_protocol = section.read("proxy_protocol", boolean).unwrap_or(false);
+        if proxy_protocol && trusted_proxies.is_empty() {
+            let problem = "takes PROXY headers from `trusted_proxies` only; name the proxies there";
+            section.problem("proxy_protocol", problem);
+        }
         section.finish();
         if let Some(address) = address {
-            listeners.push(Listener { trusted_proxies, request_id, ..Listener::new(address, upstream) });
+            listeners.push(Listener {
+                trusted_proxies,
+                request_id,
+                proxy_protocol,
+                ..Listener::new(address, upstream)
+            });
         }
     }
     listeners
@@ -261,6 +273,8 @@ fn upstreams(problems: &Problems, section: &Section<'_>) -> BTreeMap<String, Ups
         let expected = "a table; an upstream has a name of its own: `[upstream.NAME]`";
         let Some(mut section) = Section::of(problems, field, expected) else { continue };
         let affinity = section.read("affinity", text("a string", super::affinity)).unwrap_or_default();
+        let proxy_protocol =
+            section.read("proxy_protocol", text("a string", |text| value::choice(text, PROXY_VERSIONS)));
         let backends = backends(problems, &mut section);
         if backends.len() > backends_left {
             section
@@ -268,7 +282,7 @@ fn upstreams(problems: &Problems, section: &Section<'_>) -> BTreeMap<String, Ups
         }
         backends_left = backends_left.saturating_sub(backends.len());
         section.finish();
-        upstreams.insert(name.to_owned(), Upstream { affinity, backends });
+        upstreams.insert(name.to_owned(), Upstream { affinity, proxy_protocol, backends });
     }
     upstreams
 }

@@ -81,6 +81,9 @@ fn every_documented_key_is_read() {
     assert_eq!(config.listeners[1].upstream.as_deref(), Some("raw"));
     let trusted = ["10.0.0.0/8", "fd00::7/128"];
     assert_eq!(config.listeners[1].trusted_proxies, trusted.map(|network| network.parse().unwrap()));
+    assert!(config.listeners[1].proxy_protocol && !config.listeners[0].proxy_protocol);
+    assert_eq!(config.upstreams["raw"].proxy_protocol, Some(ProxyVersion::V2));
+    assert_eq!(config.upstreams["chat"].proxy_protocol, None);
     assert!(config.listeners[1].request_id && !config.listeners[0].request_id);
     let route = &config.routes[0];
     assert_eq!(route.host.as_deref(), Some("chat.example.com"));

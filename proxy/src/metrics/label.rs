@@ -74,6 +74,10 @@ labels! {
         Limit = "limit",
         /// The process had no descriptor left.
         Descriptors = "descriptors",
+        /// It came to a listener with `proxy_protocol` from an address that is not trusted.
+        ProxyUntrusted = "proxy_untrusted",
+        /// No PROXY header began it, or none in time.
+        ProxyHeader = "proxy_header",
     }
 
     /// Which way the bytes of a tunnel went.
