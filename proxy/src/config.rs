@@ -7,6 +7,7 @@
 pub(crate) mod bounds;
 mod problem;
 mod read;
+mod route;
 mod section;
 mod value;
 
@@ -24,6 +25,7 @@ pub(crate) use self::bounds::BACKENDS_MAX;
 pub(crate) use self::problem::Refused;
 pub(crate) use self::value::{backend_address, listen_address};
 pub(crate) use ringbolt_core::affinity::Affinity;
+pub(crate) use ringbolt_core::http::{FieldRules, PathRewrite, RouteReply};
 pub(crate) use ringbolt_core::network::Network;
 pub(crate) use ringbolt_core::proxy_protocol::ProxyVersion;
 
@@ -93,9 +95,24 @@ pub(crate) struct Route {
     pub(crate) host: Option<String>,
     /// Prefix, begins with `/`. The longest that matches wins.
     pub(crate) path: String,
-    pub(crate) upstream: String,
+    pub(crate) goal: Goal,
     /// Instead of the upstream's.
     pub(crate) affinity: Option<Affinity>,
+    /// The path backends see instead.
+    pub(crate) rewrite: Option<PathRewrite>,
+    /// What happens to the fields of requests.
+    pub(crate) request: FieldRules,
+    /// What happens to the fields of responses.
+    pub(crate) response: FieldRules,
+}
+
+/// What becomes of the requests of a route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Goal {
+    /// They go to the upstream of this name.
+    Upstream(String),
+    /// They are answered here.
+    Reply(RouteReply),
 }
 
 /// `[upstream.NAME]`

@@ -122,6 +122,8 @@ fn upload_of(
         scheme: "http",
         request_id: route.listener().request_id.then(|| worker.request_ids.next()),
         drop_accept_encoding: choice.learns(),
+        rules: route.target().request.as_ref(),
+        rewrite: route.target().rewrite.as_ref(),
     };
     let mut head = Vec::with_capacity(sent.head.bytes_len() + ADDED_BYTES_USUAL);
     if let Some(version) = route.upstream().proxy_protocol {

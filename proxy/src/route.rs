@@ -8,7 +8,7 @@ use ringbolt_core::http::{Answer, Source};
 use crate::client::Client;
 use crate::error::Error;
 use crate::request::Request;
-use crate::snapshot::{Listener, ListenerId, Snapshot, Upstream};
+use crate::snapshot::{Goal, Listener, ListenerId, Snapshot, Target, Upstream};
 use crate::worker::Worker;
 
 /// The route of one request, with the snapshot it was found in.
@@ -16,6 +16,7 @@ use crate::worker::Worker;
 pub(crate) struct Route {
     snapshot: Rc<Snapshot>,
     target: usize,
+    upstream: usize,
     listener: ListenerId,
     source: Source,
 }
@@ -37,29 +38,41 @@ impl Route {
 
     /// Index of the upstream.
     pub(crate) fn upstream_index(&self) -> usize {
-        self.snapshot.targets[self.target].upstream
+        self.upstream
     }
 
     pub(crate) fn upstream(&self) -> &Upstream {
-        &self.snapshot.upstreams[self.upstream_index()]
+        &self.snapshot.upstreams[self.upstream]
     }
 
     /// What binds the route's requests to a backend.
     pub(crate) fn affinity(&self) -> &Affinity {
-        &self.snapshot.targets[self.target].affinity
+        &self.target().affinity
+    }
+
+    /// What the route changes about its messages.
+    pub(crate) fn target(&self) -> &Target {
+        &self.snapshot.targets[self.target]
     }
 }
 
 /// Finds the route by host and longest path prefix, else the listener's default.
 ///
 /// # Errors
-/// 404 when there is neither.
+/// 404 when there is neither; the reply of a route that answers by itself.
 pub(crate) fn find(worker: &Worker, client: &Client, request: &Request<'_>) -> Result<Route, Error> {
     let snapshot = worker.snapshot();
     let target =
         snapshot.find(client.listener, request.head.host(), request.head.path()).ok_or(Answer::NO_ROUTE)?;
+    let upstream = match &snapshot.targets[target].goal {
+        Goal::Upstream(upstream) => *upstream,
+        Goal::Reply(reply) => {
+            let rules = snapshot.targets[target].response.as_ref();
+            return Err(Error::Own(Box::new(reply.to(&request.head, rules))));
+        }
+    };
     let listener = client.listener;
     let trusted = &snapshot.listener(listener).trusted_proxies;
     let source = Source::of(&request.head, client.address.ip(), trusted);
-    Ok(Route { snapshot, target, listener, source })
+    Ok(Route { snapshot, target, upstream, listener, source })
 }

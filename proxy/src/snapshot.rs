@@ -6,7 +6,7 @@
 use std::net::SocketAddr;
 
 use ringbolt_core::affinity::{Affinity, BackendId, seed_of_name};
-use ringbolt_core::http::HeadLimits;
+use ringbolt_core::http::{FieldRules, HeadLimits, PathRewrite, RouteReply};
 use ringbolt_core::limits::{FIELDS_MAX, TARGET_BYTES_MAX};
 use ringbolt_core::network::Network;
 use ringbolt_core::proxy_protocol::ProxyVersion;
@@ -39,12 +39,25 @@ pub(crate) struct Upstream {
     pub(crate) backends: Vec<Backend>,
 }
 
-/// Where a request goes and what binds it there.
+/// Where a request goes, what binds it there and what is changed on the way.
 #[derive(Debug)]
 pub(crate) struct Target {
-    /// Index of the upstream, in order of names.
-    pub(crate) upstream: usize,
+    pub(crate) goal: Goal,
     pub(crate) affinity: Affinity,
+    pub(crate) rewrite: Option<PathRewrite>,
+    /// Of requests; `None`: there are none.
+    pub(crate) request: Option<FieldRules>,
+    /// Of responses; `None`: there are none.
+    pub(crate) response: Option<FieldRules>,
+}
+
+/// What becomes of a request.
+#[derive(Debug)]
+pub(crate) enum Goal {
+    /// Index of its upstream, in order of names.
+    Upstream(usize),
+    /// It is answered here.
+    Reply(RouteReply),
 }
 
 /// What a listener means for the requests of its connections.
@@ -80,19 +93,21 @@ impl Snapshot {
     /// A route whose host or path cannot be, or that says again what an earlier one says.
     pub(crate) fn new(config: &Config) -> Result<Self, RouteError> {
         let mut targets = Vec::new();
-        let mut add = |name: &str, affinity: Option<&Affinity>| {
-            let upstream = config.upstreams.keys().position(|known| known == name)?;
-            let affinity = affinity.unwrap_or(&config.upstreams[name].affinity).clone();
-            targets.push(Target { upstream, affinity });
+        let mut add = |target: Target| {
+            targets.push(target);
             u32::try_from(targets.len() - 1).ok().map(TargetId)
         };
         let mut rules = Vec::new();
         for route in &config.routes {
-            let Some(target) = add(&route.upstream, route.affinity.as_ref()) else { continue };
+            let Some(target) = Target::of_route(config, route).and_then(&mut add) else { continue };
             rules.push(Rule { host: route.host.clone(), path: route.path.clone(), target });
         }
         let listener = |listener: &config::Listener| Listener {
-            default: listener.upstream.as_deref().and_then(|upstream| add(upstream, None)),
+            default: listener
+                .upstream
+                .as_deref()
+                .and_then(|upstream| Target::of_upstream(config, upstream))
+                .and_then(&mut add),
             trusted_proxies: listener.trusted_proxies.clone(),
             request_id: listener.request_id,
             proxy_protocol: listener.proxy_protocol,
@@ -121,6 +136,36 @@ impl Snapshot {
     /// Index of the target of a request of this host and path; `None`: it has none.
     pub(crate) fn find(&self, listener: ListenerId, host: &[u8], path: &[u8]) -> Option<usize> {
         self.routes.find(host, path).or(self.listeners[listener.0].default).map(TargetId::index)
+    }
+}
+
+impl Target {
+    /// The target of requests that go to the upstream of this name and nothing else.
+    fn of_upstream(config: &Config, name: &str) -> Option<Self> {
+        let upstream = config.upstreams.keys().position(|known| known == name)?;
+        let affinity = config.upstreams[name].affinity.clone();
+        Some(Self { goal: Goal::Upstream(upstream), affinity, rewrite: None, request: None, response: None })
+    }
+
+    fn of_route(config: &Config, route: &config::Route) -> Option<Self> {
+        let rules = |rules: &FieldRules| Some(rules.clone()).filter(|rules| !rules.is_empty());
+        let target = match &route.goal {
+            config::Goal::Upstream(name) => Self::of_upstream(config, name)?,
+            config::Goal::Reply(reply) => Self {
+                goal: Goal::Reply(reply.clone()),
+                affinity: Affinity::None,
+                rewrite: None,
+                request: None,
+                response: None,
+            },
+        };
+        Some(Self {
+            affinity: route.affinity.clone().unwrap_or(target.affinity),
+            rewrite: route.rewrite.clone(),
+            request: rules(&route.request),
+            response: rules(&route.response),
+            goal: target.goal,
+        })
     }
 }
 

@@ -7,7 +7,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use ringbolt_core::network::NetworkError;
-use ringbolt_core::route::{Routes, Rule, TargetId};
 use toml::de::{DeTable, DeValue};
 
 use super::bounds::{
@@ -16,8 +15,8 @@ use super::bounds::{
 use super::problem::{Problems, Refused};
 use super::section::{Field, Section, boolean, integer, or_off, suggest, text, wrong_type};
 use super::{
-    Admin, Affinity, Backend, BackendState, Config, Limits, Listener, Log, ProxyVersion, Route, Timeouts,
-    Upstream, Workers, value,
+    Admin, Affinity, Backend, BackendState, Config, Limits, Listener, Log, ProxyVersion, Timeouts, Upstream,
+    Workers, value,
 };
 
 const BACKEND_STATES: &[(&str, BackendState)] = &[("up", BackendState::Up), ("drain", BackendState::Drain)];
@@ -114,7 +113,7 @@ fn traffic(problems: &Problems, document: &mut Section<'_>) -> Config {
     if names.is_empty() {
         document.problem("upstream", "there is none; write `[upstream.NAME]` with a list of `backends`");
     }
-    let routes = routes(problems, document.list("route"), &names);
+    let routes = super::route::routes(problems, document.list("route"), &names);
     let has_listener = document
         .field("listener")
         .is_some_and(|field| field.entries().is_none_or(|entries| !entries.is_empty()));
@@ -232,27 +231,8 @@ fn listeners(sections: Vec<Section<'_>>, upstreams: &[&str], unrouted: Unrouted<
     listeners
 }
 
-fn routes(problems: &Problems, sections: Vec<Section<'_>>, upstreams: &[&str]) -> Vec<Route> {
-    let mut routes: Vec<Route> = Vec::new();
-    let mut rules = Routes::default();
-    for mut section in sections {
-        let at = section.at();
-        let host = section.read("host", text("a string", value::host));
-        let path = section.read("path", text("a string", value::path)).unwrap_or_else(|| "/".to_owned());
-        let upstream = section.require("upstream", r#""chat""#, reference(upstreams));
-        let affinity = section.read("affinity", text("a string", super::affinity));
-        let rule = Rule { host: host.clone(), path: path.clone(), target: TargetId(0) };
-        if let Err(error) = rules.add(routes.len(), &rule) {
-            problems.add(at, section.key_of("path"), error.to_string());
-        }
-        section.finish();
-        routes.push(Route { host, path, upstream: upstream.unwrap_or_default(), affinity });
-    }
-    routes
-}
-
 /// A reader of an upstream's name.
-fn reference(upstreams: &[&str]) -> impl Fn(&DeValue<'_>) -> Result<String, String> {
+pub(super) fn reference(upstreams: &[&str]) -> impl Fn(&DeValue<'_>) -> Result<String, String> {
     text("the name of an upstream", move |name| {
         if upstreams.contains(&name) {
             return Ok(name.to_owned());

@@ -6,6 +6,7 @@ use std::fs;
 use std::time::Duration;
 
 use proptest::prelude::*;
+use ringbolt_core::http::Location;
 
 use super::*;
 use crate::golden;
@@ -87,7 +88,18 @@ fn every_documented_key_is_read() {
     assert!(config.listeners[1].request_id && !config.listeners[0].request_id);
     let route = &config.routes[0];
     assert_eq!(route.host.as_deref(), Some("chat.example.com"));
-    assert_eq!((route.path.as_str(), route.upstream.as_str()), ("/socket.io/", "chat"));
+    assert_eq!((route.path.as_str(), &route.goal), ("/socket.io/", &Goal::Upstream("chat".to_owned())));
+    assert_eq!(route.rewrite, Some(PathRewrite::new("/socket.io/", "/v2")));
+    let mut rules = FieldRules::default();
+    rules.remove("X-Debug").and_then(|()| rules.set("X-Env", "prod")).unwrap();
+    rules.add("X-Tag", "a").and_then(|()| rules.add("X-Tag", "b")).unwrap();
+    assert_eq!(route.request, rules);
+    assert!(!route.response.is_empty());
+    let location = Location::parse("https://{host}{target}").unwrap();
+    assert_eq!(config.routes[1].goal, Goal::Reply(RouteReply::Redirect { status: 301, location }));
+    let fixed = RouteReply::Fixed { status: 404, content_type: "text/html".into(), body: "none".into() };
+    assert_eq!(config.routes[2].goal, Goal::Reply(fixed));
+    assert_eq!(config.routes[2].rewrite, Some(PathRewrite::new("/robots.txt", "/")));
     assert_eq!(route.affinity, Some(Affinity::Header(b"x-room".as_slice().into())));
     let chat = &config.upstreams["chat"];
     assert_eq!(chat.affinity, Affinity::Cookie(b"Place".as_slice().into()));

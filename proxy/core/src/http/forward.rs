@@ -22,11 +22,13 @@ use super::fields::{Field, write_field, write_text};
 use super::name::Name;
 use super::request::{RequestHead, Upgrade};
 use super::request_id::{self, RequestId};
+use super::rewrite::PathRewrite;
+use super::rules::FieldRules;
 use super::source::Source;
 
 /// What a forwarded head says beyond what the client said.
 #[derive(Clone, Copy, Debug)]
-pub struct ForwardContext {
+pub struct ForwardContext<'a> {
     /// Address of the connection the request came on.
     pub connection: IpAddr,
     /// Who it comes from. What a trusted proxy says about its client is passed on.
@@ -37,19 +39,29 @@ pub struct ForwardContext {
     pub request_id: Option<RequestId>,
     /// Leave out Accept-Encoding, so that the answer can be read here.
     pub drop_accept_encoding: bool,
+    /// What the route does to fields.
+    pub rules: Option<&'a FieldRules>,
+    /// What the route does to the path.
+    pub rewrite: Option<&'a PathRewrite>,
 }
 
 /// Appends the head to send to the backend to `out`.
-pub fn write_request(head: &RequestHead, context: &ForwardContext, out: &mut Vec<u8>) {
+pub fn write_request(head: &RequestHead, context: &ForwardContext<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(head.method_bytes());
     out.push(b' ');
-    out.extend_from_slice(head.target());
+    match context.rewrite {
+        Some(rewrite) => rewrite.write(head.target(), out),
+        None => out.extend_from_slice(head.target()),
+    }
     out.extend_from_slice(b" HTTP/1.1\r\n");
     write_field(b"Host", head.authority(), out);
     for (field, name, value) in head.fields.iter() {
-        if is_passed_on(field, head, context) {
+        if is_passed_on(field, head, context) && !context.rules.is_some_and(|rules| rules.drops(name)) {
             write_field(name, value, out);
         }
+    }
+    if let Some(rules) = context.rules {
+        out.extend_from_slice(rules.lines());
     }
     head.framing().write_field(out);
     if head.upgrade() == Upgrade::WebSocket {
@@ -64,7 +76,7 @@ pub fn write_request(head: &RequestHead, context: &ForwardContext, out: &mut Vec
 }
 
 /// Whether a field goes on as it came. Those that do not are gone or written anew.
-fn is_passed_on(field: &Field, head: &RequestHead, context: &ForwardContext) -> bool {
+fn is_passed_on(field: &Field, head: &RequestHead, context: &ForwardContext<'_>) -> bool {
     if field.nominated {
         return false;
     }
@@ -88,7 +100,7 @@ fn is_passed_on(field: &Field, head: &RequestHead, context: &ForwardContext) -> 
 }
 
 /// Writes who the client is.
-fn write_client(head: &RequestHead, context: &ForwardContext, out: &mut Vec<u8>) {
+fn write_client(head: &RequestHead, context: &ForwardContext<'_>, out: &mut Vec<u8>) {
     let connection = context.connection.to_canonical();
     write_list(b"X-Forwarded-For", head, Name::ForwardedFor, format_args!("{connection}"), out);
     if context.source.trusted && head.fields.values(Name::Forwarded).next().is_some() {

@@ -3,7 +3,7 @@
 use super::*;
 
 /// The forwarded lines of a GET with these field lines, without those that are always there.
-fn forwarded(fields: &str, context: &ForwardContext) -> Vec<String> {
+fn forwarded(fields: &str, context: &ForwardContext<'_>) -> Vec<String> {
     let head = get_with(fields).unwrap();
     let always = ["GET / HTTP/1.1", "Host: a", "Via: 1.1 ringbolt", ""];
     let text = forward(&head, context);

@@ -60,7 +60,7 @@ fn rule_09_a_connection_that_is_not_trusted_is_the_client() {
 }
 
 /// The X-Request-ID lines that are forwarded of a request with these fields.
-fn request_ids(fields: &str, context: &ForwardContext) -> Vec<String> {
+fn request_ids(fields: &str, context: &ForwardContext<'_>) -> Vec<String> {
     let text = forward(&get_with(fields).unwrap(), context);
     text.split("\r\n").filter_map(|line| line.strip_prefix("X-Request-ID: ")).map(str::to_owned).collect()
 }
@@ -68,7 +68,8 @@ fn request_ids(fields: &str, context: &ForwardContext) -> Vec<String> {
 #[test]
 fn a_request_id_is_taken_from_trusted_proxies_only() {
     let ours = "0000000000000000000000000000002a";
-    let asked = |context: ForwardContext| ForwardContext { request_id: Some(RequestId(42)), ..context };
+    let asked =
+        |context: ForwardContext<'static>| ForwardContext { request_id: Some(RequestId(42)), ..context };
     let given = "X-Request-ID: 7d9e-x/Y=\r\n";
     assert_eq!(request_ids(given, &asked(TRUSTED)), ["7d9e-x/Y="]);
     assert_eq!(request_ids(given, &asked(CONTEXT)), [ours]);
