@@ -112,6 +112,15 @@ pub const PROXY_LINE_BYTES_MAX: usize = 107;
 /// of cloud balancers have about 100 bytes. A longer one is refused.
 pub const PROXY_HEADER_BYTES_MAX: usize = 536;
 
+// ---- Clients and rates ----
+
+/// Slots a client's hash leads to. With twice as many slots as clients one in 50 finds them all in use and is
+/// let through unseen, with four times as many one in 5,000.
+pub const CLIENT_SLOTS_PER_GROUP: usize = 8;
+
+/// Most events a second that a rate can bound: beyond it the steps of a clock of nanoseconds show.
+pub const RATE_MAX: u32 = 1_000_000;
+
 // ---- Tunnels ----
 
 /// Time over which the bytes of a direction are judged: several round trips of a fast network, short

@@ -47,8 +47,7 @@ impl Network {
     /// Whether `address` is in it.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
-        let address = address.to_canonical();
-        address.is_ipv4() == self.address.is_ipv4() && Self::of(address, self.prefix_bits) == *self
+        Self::of(address, self.prefix_bits) == *self
     }
 }
 
