@@ -6,6 +6,7 @@ use ringbolt_core::affinity::{
 };
 use ringbolt_core::http::Answer;
 
+use crate::admission;
 use crate::client::Client;
 use crate::error::Error;
 use crate::load::Placing;
@@ -73,6 +74,9 @@ pub(crate) fn choose<'a>(
         rotation: worker.next_rotation(),
     };
     let opens = matches!(role, Some(Role::Handshake | Role::WebSocketHandshake));
+    if opens {
+        admission::open_session(worker, route.source().client)?;
+    }
     let choice = with_candidates(worker, route, &[], opens, |candidates| {
         affinity::decide(affinity, &seen, candidates)
     })

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use ringbolt_reactor::Socket;
 
+use crate::admission::Entered;
 use crate::answer::Asked;
 use crate::snapshot::ListenerId;
 use crate::stream::Stream;
@@ -15,12 +16,14 @@ pub(crate) struct Client {
     pub(crate) address: SocketAddr,
     /// The listener that accepted it.
     pub(crate) listener: ListenerId,
+    /// What it counts towards, where connections are bounded.
+    pub(crate) entered: Option<Box<Entered>>,
     /// What it asked for last, for as long as that is not answered.
     pub(crate) asked: Asked,
 }
 
 impl Client {
     pub(crate) fn new(socket: Socket, address: SocketAddr, listener: ListenerId) -> Self {
-        Self { stream: Stream::new(socket), address, listener, asked: Asked::default() }
+        Self { stream: Stream::new(socket), address, listener, entered: None, asked: Asked::default() }
     }
 }

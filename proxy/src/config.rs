@@ -86,6 +86,8 @@ pub(crate) struct Listener {
     pub(crate) request_id: bool,
     /// Connections begin with a PROXY header and come from `trusted_proxies`, of which there is one.
     pub(crate) proxy_protocol: bool,
+    /// Connections open at once; `None`: as many as the process may have.
+    pub(crate) connections: Option<u32>,
 }
 
 /// `[[route]]`
@@ -104,6 +106,8 @@ pub(crate) struct Route {
     pub(crate) request: FieldRules,
     /// What happens to the fields of responses.
     pub(crate) response: FieldRules,
+    /// Requests a second, over all clients and workers.
+    pub(crate) request_rate: Option<u32>,
 }
 
 /// What becomes of the requests of a route.
@@ -178,6 +182,16 @@ pub(crate) struct Limits {
     pub(crate) request_body_bytes: Option<u64>,
     /// Entries of the sid table, over all shards.
     pub(crate) sids: u32,
+    /// Connections open at once of one client address.
+    pub(crate) connections_per_client: Option<u32>,
+    /// New connections a second of one client address.
+    pub(crate) connection_rate_per_client: Option<u32>,
+    /// New Engine.IO sessions a second of one client address.
+    pub(crate) session_rate_per_client: Option<u32>,
+    /// Slots of the table of clients, over all shards.
+    pub(crate) clients: u32,
+    /// Bounds per listener, client and route are only counted.
+    pub(crate) dry_run: bool,
 }
 
 /// `[log]`
@@ -219,7 +233,14 @@ impl Default for Admin {
 impl Listener {
     /// A listener with this address and upstream, defaults else.
     fn new(address: SocketAddr, upstream: Option<String>) -> Self {
-        Self { address, upstream, trusted_proxies: Vec::new(), request_id: false, proxy_protocol: false }
+        Self {
+            address,
+            upstream,
+            trusted_proxies: Vec::new(),
+            request_id: false,
+            proxy_protocol: false,
+            connections: None,
+        }
     }
 }
 
@@ -248,6 +269,12 @@ impl Default for Limits {
             request_head_bytes: 32 * 1024,
             request_body_bytes: None,
             sids: 1_000_000,
+            connections_per_client: None,
+            connection_rate_per_client: None,
+            session_rate_per_client: None,
+            // 40 bytes each, for four times fewer clients at once.
+            clients: 262_144,
+            dry_run: false,
         }
     }
 }

@@ -9,11 +9,11 @@ use crate::client::Client;
 use crate::error::Error;
 use crate::forward::Next;
 use crate::worker::Worker;
-use crate::{affinity, answer, connect, forward, proxy_header, request, route, tunnel};
+use crate::{admission, affinity, answer, connect, forward, proxy_header, request, route, tunnel};
 
 /// Serves one client until it closes, times out, is refused or becomes a tunnel.
 pub(crate) async fn serve(worker: &Worker, mut client: Box<Client>) {
-    if !proxy_header::receive(worker, &mut client).await {
+    if !proxy_header::receive(worker, &mut client).await || !admission::enter(worker, &mut client) {
         return;
     }
     loop {
@@ -22,7 +22,7 @@ pub(crate) async fn serve(worker: &Worker, mut client: Box<Client>) {
             Ok(Next::Close) => return,
             Ok(Next::Linger) => return answer::linger(worker, &mut client).await,
             Ok(Next::Tunnel(upstream, backend)) => {
-                return tunnel::open(worker, client.stream, upstream, backend);
+                return tunnel::open(worker, client.stream, client.entered, upstream, backend);
             }
             Err(error) => {
                 if !answer::refuse(worker, &mut client, error).await {

@@ -3,6 +3,7 @@
 
 mod accept;
 mod admin;
+mod admission;
 mod affinity;
 mod answer;
 mod cli;

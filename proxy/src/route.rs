@@ -5,6 +5,7 @@ use std::rc::Rc;
 use ringbolt_core::affinity::Affinity;
 use ringbolt_core::http::{Answer, Source};
 
+use crate::admission;
 use crate::client::Client;
 use crate::error::Error;
 use crate::request::Request;
@@ -59,11 +60,14 @@ impl Route {
 /// Finds the route by host and longest path prefix, else the listener's default.
 ///
 /// # Errors
-/// 404 when there is neither; the reply of a route that answers by itself.
+/// 404 when there is neither; 503 when the route gets too many; the reply of a route that answers by itself.
 pub(crate) fn find(worker: &Worker, client: &Client, request: &Request<'_>) -> Result<Route, Error> {
     let snapshot = worker.snapshot();
     let target =
         snapshot.find(client.listener, request.head.host(), request.head.path()).ok_or(Answer::NO_ROUTE)?;
+    if let Some(limited) = snapshot.targets[target].limited {
+        admission::request(worker, limited)?;
+    }
     let upstream = match &snapshot.targets[target].goal {
         Goal::Upstream(upstream) => *upstream,
         Goal::Reply(reply) => {

@@ -44,6 +44,8 @@ pub(crate) struct Upstream {
 pub(crate) struct Target {
     pub(crate) goal: Goal,
     pub(crate) affinity: Affinity,
+    /// The route's number, where its requests are bounded.
+    pub(crate) limited: Option<usize>,
     pub(crate) rewrite: Option<PathRewrite>,
     /// Of requests; `None`: there are none.
     pub(crate) request: Option<FieldRules>,
@@ -98,8 +100,8 @@ impl Snapshot {
             u32::try_from(targets.len() - 1).ok().map(TargetId)
         };
         let mut rules = Vec::new();
-        for route in &config.routes {
-            let Some(target) = Target::of_route(config, route).and_then(&mut add) else { continue };
+        for (number, route) in config.routes.iter().enumerate() {
+            let Some(target) = Target::of_route(config, number, route).and_then(&mut add) else { continue };
             rules.push(Rule { host: route.host.clone(), path: route.path.clone(), target });
         }
         let listener = |listener: &config::Listener| Listener {
@@ -144,16 +146,24 @@ impl Target {
     fn of_upstream(config: &Config, name: &str) -> Option<Self> {
         let upstream = config.upstreams.keys().position(|known| known == name)?;
         let affinity = config.upstreams[name].affinity.clone();
-        Some(Self { goal: Goal::Upstream(upstream), affinity, rewrite: None, request: None, response: None })
+        Some(Self {
+            goal: Goal::Upstream(upstream),
+            affinity,
+            limited: None,
+            rewrite: None,
+            request: None,
+            response: None,
+        })
     }
 
-    fn of_route(config: &Config, route: &config::Route) -> Option<Self> {
+    fn of_route(config: &Config, number: usize, route: &config::Route) -> Option<Self> {
         let rules = |rules: &FieldRules| Some(rules.clone()).filter(|rules| !rules.is_empty());
         let target = match &route.goal {
             config::Goal::Upstream(name) => Self::of_upstream(config, name)?,
             config::Goal::Reply(reply) => Self {
                 goal: Goal::Reply(reply.clone()),
                 affinity: Affinity::None,
+                limited: None,
                 rewrite: None,
                 request: None,
                 response: None,
@@ -161,6 +171,7 @@ impl Target {
         };
         Some(Self {
             affinity: route.affinity.clone().unwrap_or(target.affinity),
+            limited: route.request_rate.map(|_| number),
             rewrite: route.rewrite.clone(),
             request: rules(&route.request),
             response: rules(&route.response),

@@ -17,6 +17,7 @@ use ringbolt_core::affinity::Candidate;
 use ringbolt_core::http::{RequestHead, ResponseHead};
 use ringbolt_reactor::{Chunk, Reactor, Ready, Received, Sink, SinkToken, mailbox};
 
+use crate::admission::Admission;
 use crate::hot_buffer::HotBuffer;
 use crate::limits::SWEEP_INTERVAL;
 use crate::load::{InFlight, Loads};
@@ -41,6 +42,8 @@ pub(crate) enum Command {
 pub(crate) struct Shared {
     pub(crate) sids: SidTable,
     pub(crate) loads: Arc<Loads>,
+    /// `None` where no bound of its kind is configured.
+    pub(crate) admission: Option<Arc<Admission>>,
     /// Client connections of the process, tunnels included.
     pub(crate) connections: AtomicUsize,
     pub(crate) connections_max: usize,

@@ -6,6 +6,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
+use ringbolt_core::limits::RATE_MAX;
 use ringbolt_core::network::NetworkError;
 use toml::de::{DeTable, DeValue};
 
@@ -218,12 +219,14 @@ fn listeners(sections: Vec<Section<'_>>, upstreams: &[&str], unrouted: Unrouted<
             let problem = "takes PROXY headers from `trusted_proxies` only; name the proxies there";
             section.problem("proxy_protocol", problem);
         }
+        let connections = section.read("connections", or_off(integer(TABLE_ENTRIES))).flatten();
         section.finish();
         if let Some(address) = address {
             listeners.push(Listener {
                 trusted_proxies,
                 request_id,
                 proxy_protocol,
+                connections,
                 ..Listener::new(address, upstream)
             });
         }
@@ -364,9 +367,21 @@ fn limits(mut section: Section<'_>) -> Limits {
             .read("request_body_bytes", or_off(bytes))
             .unwrap_or(default.request_body_bytes),
         sids: section.read("sids", integer(TABLE_ENTRIES)).unwrap_or(default.sids),
+        connections_per_client: section
+            .read("connections_per_client", or_off(integer(TABLE_ENTRIES)))
+            .unwrap_or(default.connections_per_client),
+        connection_rate_per_client: rate(&mut section, "connection_rate_per_client"),
+        session_rate_per_client: rate(&mut section, "session_rate_per_client"),
+        clients: section.read("clients", integer(TABLE_ENTRIES)).unwrap_or(default.clients),
+        dry_run: section.read("dry_run", boolean).unwrap_or(default.dry_run),
     };
     section.finish();
     limits
+}
+
+/// Events a second; without the key, or with `"off"`, any number of them.
+pub(super) fn rate(section: &mut Section<'_>, name: &'static str) -> Option<u32> {
+    section.read(name, or_off(integer(1..=RATE_MAX))).flatten()
 }
 
 /// A size with a unit, or a bare number of bytes.

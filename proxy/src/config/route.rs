@@ -31,8 +31,9 @@ pub(super) fn routes(problems: &Problems, sections: Vec<Section<'_>>, upstreams:
         let rewrite = rewrite(&mut section, &path);
         let request = field_rules(problems, section.section("request"));
         let response = field_rules(problems, section.section("response"));
+        let request_rate = super::read::rate(&mut section, "request_rate");
         section.finish();
-        routes.push(Route { host, path, goal, affinity, rewrite, request, response });
+        routes.push(Route { host, path, goal, affinity, rewrite, request, response, request_rate });
     }
     routes
 }

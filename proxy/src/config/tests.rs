@@ -86,6 +86,7 @@ fn every_documented_key_is_read() {
     assert_eq!(config.upstreams["raw"].proxy_protocol, Some(ProxyVersion::V2));
     assert_eq!(config.upstreams["chat"].proxy_protocol, None);
     assert!(config.listeners[1].request_id && !config.listeners[0].request_id);
+    assert_eq!((config.listeners[1].connections, config.routes[0].request_rate), (Some(30), Some(40)));
     let route = &config.routes[0];
     assert_eq!(route.host.as_deref(), Some("chat.example.com"));
     assert_eq!((route.path.as_str(), &route.goal), ("/socket.io/", &Goal::Upstream("chat".to_owned())));
@@ -127,6 +128,11 @@ fn every_documented_key_is_read() {
         request_head_bytes: 16 * 1024,
         request_body_bytes: Some(1024 * 1024),
         sids: 20,
+        connections_per_client: Some(50),
+        connection_rate_per_client: Some(60),
+        session_rate_per_client: Some(70),
+        clients: 80,
+        dry_run: true,
     };
     assert_eq!(config.limits, limits);
     assert_eq!(config.log, Log { format: LogFormat::Json, level: LogLevel::Debug });
