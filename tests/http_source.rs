@@ -39,8 +39,8 @@ fn forwarded(listener: &str, lines: &str) -> [Head; 2] {
     let ringbolt = trusting(&[&backend], listener, "");
     assert_eq!(Wire::connect_from(PROXY, ringbolt.address()).exchange(get(lines)).status(), 200);
     assert_eq!(Wire::connect(ringbolt.address()).exchange(get(lines)).status(), 200);
-    let mut requests = backend.requests().into_iter().map(|request| request.message.head);
-    [requests.next().unwrap(), requests.next().unwrap()]
+    let heads: Vec<Head> = backend.requests().into_iter().map(|request| request.message.head).collect();
+    heads.try_into().expect("two requests")
 }
 
 const CLAIMS: &str = "X-Forwarded-For: 6.6.6.6, 198.51.100.9\r\nX-Forwarded-Proto: https\r\n\

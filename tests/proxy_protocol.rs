@@ -4,10 +4,11 @@
 //! or with a header taken for the first bytes of a request.
 #![forbid(unsafe_code)]
 
+use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::fd::AsRawFd as _;
 
-use ringbolt_harness::raw::{Backend, End, Wire};
+use ringbolt_harness::raw::{Backend, End, WAIT, Wire};
 use ringbolt_harness::{Options, Ringbolt};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -121,43 +122,46 @@ fn where_none_is_expected_a_header_is_no_request() {
     assert_eq!(client.read_response().status(), 400);
 }
 
-/// Accepts connections as a backend does that expects a header; returns each with its request.
-fn received(version: &str, requests: usize) -> (Vec<u8>, Vec<SocketAddr>, SocketAddr) {
-    use std::io::{Read as _, Write as _};
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let taking = std::thread::spawn(move || {
-        let mut taken = Vec::new();
-        for _ in 0..requests {
-            let (mut stream, _) = listener.accept().unwrap();
-            stream.set_read_timeout(Some(ringbolt_harness::raw::WAIT)).unwrap();
-            let mut buffer = [0; 4096];
-            let length = stream.read(&mut buffer).unwrap();
-            taken.extend_from_slice(&buffer[..length]);
-            stream.write_all(OK.as_bytes()).unwrap();
-        }
-        taken
-    });
+/// What a backend gets of `requests` requests of one client, its header first, one after the other; and the
+/// client's address and the listener's.
+fn received(version: &str, requests: usize) -> (Vec<u8>, SocketAddr, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("a bound socket");
+    let taking = std::thread::spawn(move || (0..requests).map(|_| taken(&listener)).collect::<Vec<_>>());
     let ringbolt = start(&[address], "", &format!("proxy_protocol = \"{version}\""));
     let mut client = Wire::connect(ringbolt.address());
     for _ in 0..requests {
         assert_eq!(client.exchange(GET).text(), "ok");
     }
-    let bytes = taking.join().unwrap();
-    (bytes, vec![client.local_address()], ringbolt.address())
+    let bytes = taking.join().expect("the backend").concat();
+    (bytes, client.local_address(), ringbolt.address())
+}
+
+/// What comes on the next connection; it is answered.
+fn taken(listener: &TcpListener) -> Vec<u8> {
+    let (mut stream, _) = listener.accept().expect("a connection");
+    stream.set_read_timeout(Some(WAIT)).expect("an option of an open socket");
+    let mut bytes = Vec::new();
+    while !bytes.ends_with(b"\r\n\r\n") || bytes.len() < V2.len() {
+        let mut buffer = [0; 4096];
+        let length = stream.read(&mut buffer).expect("a request");
+        assert_ne!(length, 0, "the end after {}", bytes.escape_ascii());
+        bytes.extend_from_slice(&buffer[..length]);
+    }
+    stream.write_all(OK.as_bytes()).expect("an open connection");
+    bytes
 }
 
 #[test]
 fn a_backend_is_told_the_client_on_every_connection() {
-    let (bytes, clients, listener) = received("v1", 2);
-    let header =
-        format!("PROXY TCP4 127.0.0.1 127.0.0.1 {} {}\r\nGET / ", clients[0].port(), listener.port());
+    let (bytes, client, listener) = received("v1", 2);
+    let header = format!("PROXY TCP4 127.0.0.1 127.0.0.1 {} {}\r\nGET / ", client.port(), listener.port());
     let text = String::from_utf8(bytes).unwrap();
     assert!(text.starts_with(&header), "{text}");
     assert_eq!(text.matches(&header).count(), 2, "no connection is used twice: {text}");
 
-    let (bytes, clients, listener) = received("v2", 1);
-    let ports = [clients[0].port().to_be_bytes(), listener.port().to_be_bytes()].concat();
+    let (bytes, client, listener) = received("v2", 1);
+    let ports = [client.port().to_be_bytes(), listener.port().to_be_bytes()].concat();
     let header = [&V2[..16], &[127, 0, 0, 1, 127, 0, 0, 1], &ports, b"GET / "].concat();
     assert_eq!(bytes[..header.len()], header);
 }
