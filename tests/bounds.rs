@@ -122,11 +122,12 @@ fn sessions_are_opened_only_so_often_and_the_refusal_is_one_a_browser_can_read()
     let mut client = Wire::connect_from(A, ringbolt.address());
     until_refused(2, || {
         let answer = client.exchange(OPEN);
-        if answer.status() == 429 {
-            assert_eq!(answer.head.value("Retry-After"), Some("1"));
-            assert_eq!(answer.head.value("Access-Control-Allow-Origin"), Some("*"));
+        if answer.status() == 200 {
+            return true;
         }
-        answer.status() == 200
+        assert_eq!((answer.status(), answer.head.value("Retry-After")), (429, Some("1")));
+        assert_eq!(answer.head.value("Access-Control-Allow-Origin"), Some("*"));
+        false
     });
     assert_eq!(client.exchange(GET).status(), 200, "other requests are not concerned");
     assert_eq!(Wire::connect_from(B, ringbolt.address()).exchange(OPEN).status(), 200);
@@ -141,10 +142,11 @@ fn requests_of_a_route_are_bounded_over_all_clients_and_workers() {
     until_refused(3, || {
         let slow = "GET /slow HTTP/1.1\r\nHost: a.example\r\n\r\n";
         let answer = Wire::connect_from(A, ringbolt.address()).exchange(slow);
-        if answer.status() == 503 {
-            assert_eq!(answer.head.value("Retry-After"), Some("1"));
+        if answer.status() == 200 {
+            return true;
         }
-        answer.status() == 200
+        assert_eq!((answer.status(), answer.head.value("Retry-After")), (503, Some("1")));
+        false
     });
     assert_eq!(Wire::connect_from(A, ringbolt.address()).exchange(GET).status(), 200);
     assert_eq!(limited(&ringbolt, "route_request_rate"), 1.0);
