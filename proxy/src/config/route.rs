@@ -23,6 +23,9 @@ pub(super) fn routes(problems: &Problems, sections: Vec<Section<'_>>, upstreams:
         let host = section.read("host", text("a string", value::host));
         let path = section.read("path", text("a string", value::path)).unwrap_or_else(|| "/".to_owned());
         let goal = goal(&mut section, upstreams);
+        if matches!(goal, Goal::Reply(_)) {
+            refuse_what_needs_an_upstream(&mut section);
+        }
         let affinity = section.read("affinity", text("a string", super::affinity));
         let rule = Rule { host: host.clone(), path: path.clone(), target: TargetId(0) };
         if let Err(error) = rules.add(routes.len(), &rule) {
@@ -36,6 +39,14 @@ pub(super) fn routes(problems: &Problems, sections: Vec<Section<'_>>, upstreams:
         routes.push(Route { host, path, goal, affinity, rewrite, request, response, request_rate });
     }
     routes
+}
+
+fn refuse_what_needs_an_upstream(section: &mut Section<'_>) {
+    for name in ["affinity", "strip_prefix", "replace_prefix", "request"] {
+        if section.field(name).is_some() {
+            section.problem(name, "means nothing where the route answers by itself");
+        }
+    }
 }
 
 /// What becomes of the requests: exactly one thing.

@@ -72,7 +72,9 @@ impl<'t> Section<'t> {
 
     /// The value of `name`, if the file has one.
     pub(super) fn field(&mut self, name: &'static str) -> Option<Field<'t>> {
-        self.known.push(name);
+        if !self.known.contains(&name) {
+            self.known.push(name);
+        }
         let (key, value) = self.table?.iter().find(|(key, _)| key.get_ref() == name)?;
         // A `[header]` is shown itself, not the lines below it.
         let at = if value.get_ref().is_table() { key.span() } else { value.span() };

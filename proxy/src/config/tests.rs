@@ -100,7 +100,7 @@ fn every_documented_key_is_read() {
     assert_eq!(config.routes[1].goal, Goal::Reply(RouteReply::Redirect { status: 301, location }));
     let fixed = RouteReply::Fixed { status: 404, content_type: "text/html".into(), body: "none".into() };
     assert_eq!(config.routes[2].goal, Goal::Reply(fixed));
-    assert_eq!(config.routes[2].rewrite, Some(PathRewrite::new("/robots.txt", "/")));
+    assert_eq!(config.routes[3].rewrite, Some(PathRewrite::new("/app", "/")));
     assert_eq!(route.affinity, Some(Affinity::Header(b"x-room".as_slice().into())));
     let chat = &config.upstreams["chat"];
     assert_eq!(chat.affinity, Affinity::Cookie(b"Place".as_slice().into()));
