@@ -66,6 +66,16 @@ fn connections_of_one_client_are_bounded_over_all_workers() {
 }
 
 #[test]
+fn a_trusted_proxy_may_have_as_many_connections_as_its_clients_need() {
+    let backend = Backend::answering(OK);
+    let limits = "[limits]\nconnections_per_client = 1\nconnection_rate_per_client = 1";
+    let ringbolt = start(&backend, "trusted_proxies = [\"127.0.8.1\"]", limits);
+    let open: Vec<_> = (0..4).map(|_| served(&ringbolt, A).expect("a trusted proxy")).collect();
+    assert!(served(&ringbolt, B).is_some_and(|_open| served(&ringbolt, B).is_none()));
+    drop(open);
+}
+
+#[test]
 fn a_tunnel_counts_as_long_as_it_lives() {
     let backend = Backend::answering(
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\

@@ -13,6 +13,7 @@ use std::time::Instant;
 use parking_lot::Mutex;
 use ringbolt_core::clients::{ClientBounds, ClientHasher, ClientTable, Exceeded, Place, Verdict};
 use ringbolt_core::http::Answer;
+use ringbolt_core::network::any_contains;
 use ringbolt_core::rate::Rate;
 
 use crate::client::Client;
@@ -140,7 +141,9 @@ impl Admission {
                 return Err(());
             }
         }
-        if let Some((place, shard)) = self.place(client) {
+        // A trusted proxy's connections are those of many clients.
+        let is_proxy = any_contains(&worker.snapshot().listener(id).trusted_proxies, client);
+        if let Some((place, shard)) = self.place(client).filter(|_| !is_proxy) {
             let verdict = shard.lock().enter(place, &self.bounds, self.now(worker));
             if self.judge(worker, verdict) {
                 return Err(());
