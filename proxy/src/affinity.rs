@@ -6,8 +6,8 @@ use ringbolt_core::affinity::{
 };
 use ringbolt_core::http::Answer;
 
+use crate::admission;
 use crate::answer::Asked;
-use crate::client::Client;
 use crate::error::Error;
 use crate::load::Placing;
 use crate::metrics::label;
@@ -48,7 +48,6 @@ pub(crate) struct Choice<'a> {
 pub(crate) fn choose<'a>(
     worker: &'a Worker,
     route: &'a Route,
-    client: &Client,
     asked: &mut Asked,
     request: &Request<'_>,
 ) -> Result<Choice<'a>, Error> {
@@ -71,10 +70,13 @@ pub(crate) fn choose<'a>(
         role: role.as_ref(),
         table: known.as_ref().map(|(owner, _)| *owner),
         value,
-        client: client.address.ip(),
+        client: route.source().client,
         rotation: worker.next_rotation(),
     };
     let opens = matches!(role, Some(Role::Handshake | Role::WebSocketHandshake));
+    if opens {
+        admission::open_session(worker, route.source().client)?;
+    }
     let choice = with_candidates(worker, route, &[], opens, |candidates| {
         affinity::decide(affinity, &seen, candidates)
     })
@@ -96,7 +98,8 @@ pub(crate) fn choose<'a>(
         has_sid,
         key: key_of_address(seen.client),
         failed: Vec::new(),
-        pooled: true,
+        // A connection that begins with a PROXY header belongs to one client.
+        pooled: route.upstream().proxy_protocol.is_none(),
     })
 }
 

@@ -3,7 +3,7 @@
 use std::io;
 
 use ringbolt_core::http::{
-    Answer, Framing, Method, RequestHead, Upgrade, Version, WebSocketKey, write_answer,
+    Answer, Framing, Method, OwnReply, RequestHead, Upgrade, Version, WebSocketKey, write_answer,
     write_engine_io_answer,
 };
 
@@ -52,13 +52,29 @@ impl Asked {
     }
 }
 
+/// What the client is told.
+enum Reply {
+    Answer(Answer),
+    Own(Box<OwnReply>),
+}
+
+impl Reply {
+    fn status(&self) -> u16 {
+        match self {
+            Self::Answer(answer) => answer.status,
+            Self::Own(reply) => reply.status,
+        }
+    }
+}
+
 /// Tells the client why its request failed, if it can still be told. `true`: its connection goes on.
 ///
 /// It ends when the rest of the request is still to come or cannot be told from the next one.
 pub(crate) async fn refuse(worker: &Worker, client: &mut Client, asked: &Asked, error: Error) -> bool {
-    let answer = match error {
-        Error::Answer(answer) => answer,
-        Error::Stale => Answer::BACKEND_CLOSED,
+    let reply = match error {
+        Error::Answer(answer) => Reply::Answer(answer),
+        Error::Own(reply) => Reply::Own(reply),
+        Error::Stale => Reply::Answer(Answer::BACKEND_CLOSED),
         Error::Broken => {
             // Without the reset a close-delimited answer would look complete.
             client.stream.socket.set_linger_zero();
@@ -67,16 +83,17 @@ pub(crate) async fn refuse(worker: &Worker, client: &mut Client, asked: &Asked, 
         Error::ClientGone => return false,
     };
     let counters = worker.counters();
-    counters.responses.of(label::StatusClass::of(answer.status)).add(1);
-    counters.answers.of(label::AnswerStatus::of(answer.status)).add(1);
+    counters.responses.of(label::StatusClass::of(reply.status())).add(1);
+    counters.answers.of(label::AnswerStatus::of(reply.status())).add(1);
     let close = !(asked.keep_alive && asked.is_whole) || worker.is_draining();
     let mut bytes = Vec::new();
     let head_only = asked.method == Method::Head;
-    match &asked.engine_io {
-        Some(EngineIo { origin }) => {
-            write_engine_io_answer(&answer, asked.version, head_only, close, origin.as_deref(), &mut bytes);
+    match (&reply, &asked.engine_io) {
+        (Reply::Own(reply), _) => reply.write(asked.version, head_only, close, &mut bytes),
+        (Reply::Answer(answer), Some(EngineIo { origin })) => {
+            write_engine_io_answer(answer, asked.version, head_only, close, origin.as_deref(), &mut bytes);
         }
-        None => write_answer(&answer, asked.version, head_only, close, &mut bytes),
+        (Reply::Answer(answer), None) => write_answer(answer, asked.version, head_only, close, &mut bytes),
     }
     let deadline = worker.reactor.now() + LINGER;
     let telling = async {

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use ringbolt_reactor::Socket;
 
+use crate::admission::Entered;
 use crate::snapshot::ListenerId;
 use crate::stream::Stream;
 
@@ -14,10 +15,12 @@ pub(crate) struct Client {
     pub(crate) address: SocketAddr,
     /// The listener that accepted it.
     pub(crate) listener: ListenerId,
+    /// What it counts towards, where connections are bounded.
+    pub(crate) entered: Option<Box<Entered>>,
 }
 
 impl Client {
     pub(crate) fn new(socket: Socket, address: SocketAddr, listener: ListenerId) -> Self {
-        Self { stream: Stream::new(socket), address, listener }
+        Self { stream: Stream::new(socket), address, listener, entered: None }
     }
 }

@@ -7,6 +7,7 @@
 pub(crate) mod bounds;
 mod problem;
 mod read;
+mod route;
 mod section;
 mod value;
 
@@ -24,6 +25,9 @@ pub(crate) use self::bounds::BACKENDS_MAX;
 pub(crate) use self::problem::Refused;
 pub(crate) use self::value::{backend_address, listen_address};
 pub(crate) use ringbolt_core::affinity::Affinity;
+pub(crate) use ringbolt_core::http::{FieldRules, PathRewrite, RouteReply};
+pub(crate) use ringbolt_core::network::Network;
+pub(crate) use ringbolt_core::proxy_protocol::ProxyVersion;
 
 /// A complete configuration.
 #[derive(Clone, Debug, PartialEq)]
@@ -76,6 +80,14 @@ pub(crate) struct Listener {
     /// Where requests go that no route matches; `None`: they are answered 404. A configuration with
     /// one upstream and no route has that upstream here.
     pub(crate) upstream: Option<String>,
+    /// Proxies in front of us whose word about their clients is believed.
+    pub(crate) trusted_proxies: Vec<Network>,
+    /// Every request goes on with an X-Request-ID.
+    pub(crate) request_id: bool,
+    /// Connections begin with a PROXY header and come from `trusted_proxies`, of which there is one.
+    pub(crate) proxy_protocol: bool,
+    /// Connections open at once; `None`: as many as the process may have.
+    pub(crate) connections: Option<u32>,
 }
 
 /// `[[route]]`
@@ -85,15 +97,34 @@ pub(crate) struct Route {
     pub(crate) host: Option<String>,
     /// Prefix, begins with `/`. The longest that matches wins.
     pub(crate) path: String,
-    pub(crate) upstream: String,
+    pub(crate) goal: Goal,
     /// Instead of the upstream's.
     pub(crate) affinity: Option<Affinity>,
+    /// The path backends see instead.
+    pub(crate) rewrite: Option<PathRewrite>,
+    /// What happens to the fields of requests.
+    pub(crate) request: FieldRules,
+    /// What happens to the fields of responses.
+    pub(crate) response: FieldRules,
+    /// Requests a second, over all clients and workers.
+    pub(crate) request_rate: Option<u32>,
+}
+
+/// What becomes of the requests of a route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Goal {
+    /// They go to the upstream of this name.
+    Upstream(String),
+    /// They are answered here.
+    Reply(RouteReply),
 }
 
 /// `[upstream.NAME]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Upstream {
     pub(crate) affinity: Affinity,
+    /// Version of the PROXY header that connections to its backends begin with.
+    pub(crate) proxy_protocol: Option<ProxyVersion>,
     /// At least one, at most [`BACKENDS_MAX`] in all upstreams together. No two have the same name.
     pub(crate) backends: Vec<Backend>,
 }
@@ -151,6 +182,16 @@ pub(crate) struct Limits {
     pub(crate) request_body_bytes: Option<u64>,
     /// Entries of the sid table, over all shards.
     pub(crate) sids: u32,
+    /// Connections open at once of one client address.
+    pub(crate) connections_per_client: Option<u32>,
+    /// New connections a second of one client address.
+    pub(crate) connection_rate_per_client: Option<u32>,
+    /// New Engine.IO sessions a second of one client address.
+    pub(crate) session_rate_per_client: Option<u32>,
+    /// Slots of the table of clients, over all shards.
+    pub(crate) clients: u32,
+    /// Bounds per listener, client and route are only counted.
+    pub(crate) dry_run: bool,
 }
 
 /// `[log]`
@@ -189,6 +230,20 @@ impl Default for Admin {
     }
 }
 
+impl Listener {
+    /// A listener with this address and upstream, defaults else.
+    fn new(address: SocketAddr, upstream: Option<String>) -> Self {
+        Self {
+            address,
+            upstream,
+            trusted_proxies: Vec::new(),
+            request_id: false,
+            proxy_protocol: false,
+            connections: None,
+        }
+    }
+}
+
 impl Default for Timeouts {
     fn default() -> Self {
         Self {
@@ -214,6 +269,12 @@ impl Default for Limits {
             request_head_bytes: 32 * 1024,
             request_body_bytes: None,
             sids: 1_000_000,
+            connections_per_client: None,
+            connection_rate_per_client: None,
+            session_rate_per_client: None,
+            // 40 bytes each, for four times fewer clients at once.
+            clients: 262_144,
+            dry_run: false,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The life of one client connection, in the order it happens. Start reading here.
 //!
-//! listener -> request -> route -> affinity -> connect -> forward -> upgrade -> tunnel
+//! listener -> PROXY header -> request -> route -> affinity -> connect -> forward -> upgrade -> tunnel
 //!
 //! One file per step. What a step decides is in `ringbolt_core`, how bytes and events reach it in
 //! `ringbolt_reactor`.
@@ -15,7 +15,7 @@ use crate::forward::Next;
 use crate::request::Begun;
 use crate::stream::Stream;
 use crate::worker::Worker;
-use crate::{affinity, answer, connect, forward, request, route, tunnel};
+use crate::{admission, affinity, answer, connect, forward, proxy_header, request, route, tunnel};
 
 /// Serves one client until it closes, times out, is refused or becomes a tunnel.
 ///
@@ -25,12 +25,15 @@ use crate::{affinity, answer, connect, forward, request, route, tunnel};
 pub(crate) fn serve(admitted: Admitted, mut client: Client) -> impl Future<Output = ()> {
     async move {
         let worker: &Worker = &admitted;
+        if !proxy_header::receive(worker, &mut client).await || !admission::enter(worker, &mut client) {
+            return;
+        }
         while let Some(begun) = request::begun(worker, &mut client).await {
             match Box::pin(serve_request(worker, &mut client, begun)).await {
                 After::Request => {}
                 After::Close => return,
                 After::Tunnel(upstream, backend) => {
-                    return tunnel::open(worker, client.stream, upstream, backend);
+                    return tunnel::open(worker, client.stream, client.entered, upstream, backend);
                 }
             }
         }
@@ -75,7 +78,7 @@ async fn pass_on(
     let mut request = request::read(worker, client, asked, begun).await?;
     let Some(first) = &request else { return Ok(Next::Close) };
     let route = route::find(worker, client, first)?;
-    let mut choice = affinity::choose(worker, &route, client, asked, first)?;
+    let mut choice = affinity::choose(worker, &route, asked, first)?;
     loop {
         let connection = connect::open(worker, &route, &mut choice).await?;
         match forward::exchange(worker, client, asked, &route, &choice, connection, &mut request).await {

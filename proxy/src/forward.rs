@@ -17,6 +17,7 @@ use crate::client::Client;
 use crate::config::Timeouts;
 use crate::connect::Connection;
 use crate::error::Error;
+use crate::proxy_header;
 use crate::relay::{Relay, RelayError};
 use crate::request::Request;
 use crate::response::{self, Received};
@@ -71,7 +72,7 @@ pub(crate) async fn exchange(
     request: &mut Option<Request<'_>>,
 ) -> Result<Next, Error> {
     let Connection { mut stream, backend, reused, in_flight } = connection;
-    let mut upload = upload_of(client, route, choice, request);
+    let mut upload = upload_of(worker, client, route, choice, request);
     let (answered, uploaded) = (Cell::new(false), Cell::new(false));
     let exchange = Exchange { worker, route, choice, asked, answered, uploaded };
     let (mut from_client, to_client) = client.stream.split();
@@ -89,7 +90,7 @@ pub(crate) async fn exchange(
         Ok(Received::Switching) => Ok(Next::Tunnel(stream, backend.id)),
         Ok(Received::Final { upstream_keep_alive, client_keep_alive }) => {
             let uploaded = exchange.uploaded.get();
-            if upstream_keep_alive && uploaded {
+            if upstream_keep_alive && uploaded && route.upstream().proxy_protocol.is_none() {
                 worker.pool.give_back(backend.id, stream, worker.reactor.now());
             }
             Ok(match (uploaded, client_keep_alive) {
@@ -108,6 +109,7 @@ pub(crate) async fn exchange(
 /// The parsed head is let go, unless the request may have to be sent a second time: a held poll must
 /// not keep it.
 fn upload_of(
+    worker: &Worker,
     client: &Client,
     route: &Route,
     choice: &Choice<'_>,
@@ -115,12 +117,18 @@ fn upload_of(
 ) -> Relay {
     let Some(sent) = request else { unreachable!("a request is kept as long as it may be sent again") };
     let context = ForwardContext {
-        client: client.address.ip(),
+        connection: client.address.ip(),
+        source: route.source(),
         scheme: "http",
-        trust_forwarded: false,
+        request_id: route.listener().request_id.then(|| worker.request_ids.next()),
         drop_accept_encoding: choice.learns(),
+        rules: route.target().request.as_ref(),
+        rewrite: route.target().rewrite.as_ref(),
     };
     let mut head = Vec::with_capacity(sent.head.bytes_len() + ADDED_BYTES_USUAL);
+    if let Some(version) = route.upstream().proxy_protocol {
+        proxy_header::write(client, context.source, version, &mut head);
+    }
     write_request(&sent.head, &context, &mut head);
     let framing = sent.head.framing();
     if !sent.may_be_sent_again(choice) {

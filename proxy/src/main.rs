@@ -3,6 +3,7 @@
 
 mod accept;
 mod admin;
+mod admission;
 mod affinity;
 mod answer;
 mod cli;
@@ -25,8 +26,10 @@ mod metrics;
 mod pipes;
 mod plan;
 mod pool;
+mod proxy_header;
 mod relay;
 mod request;
+mod request_ids;
 mod response;
 mod route;
 mod server;

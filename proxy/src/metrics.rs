@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use self::cell::{Cell, Counter, Gauge, PerLabel, See};
 use self::label::{
-    AnswerStatus, Connect, Direction, EngineInUse, EngineIo, Evidence, Method, RefusedConnection,
+    AnswerStatus, Connect, Direction, EngineInUse, EngineIo, Evidence, Limit, Method, RefusedConnection,
     StatusClass, TunnelEnd, Upgrade,
 };
 
@@ -49,6 +49,10 @@ worker_counters! {
     connections_active: Gauge => CONNECTIONS_ACTIVE,
     /// Connections closed before they were served.
     connections_refused: PerLabel<RefusedConnection> => CONNECTIONS_REFUSED,
+    /// What was beyond a bound per listener, client or route.
+    limited: PerLabel<Limit> => LIMITED,
+    /// What the table of clients had no room for.
+    clients_unseen: Counter => CLIENTS_UNSEEN,
     /// Requests whose head was read in full.
     requests: PerLabel<Method> => REQUESTS,
     /// Response heads sent to clients, own answers included.

@@ -139,7 +139,12 @@ async fn pass_on(head: &ResponseHead, client: &Socket, exchange: &Exchange<'_>) 
     if exchange.asked.version == Version::Http10 {
         return Ok(());
     }
-    let context = ReplyContext { client_version: exchange.asked.version, close: false, set_cookie: None };
+    let context = ReplyContext {
+        client_version: exchange.asked.version,
+        close: false,
+        set_cookie: None,
+        rules: exchange.route.target().response.as_ref(),
+    };
     let mut bytes = Vec::new();
     write_response(head, &context, &mut bytes);
     client.send_all(&bytes).await?;
@@ -160,6 +165,7 @@ fn begin(head: &ResponseHead, exchange: &Exchange<'_>) -> Final {
         client_version: exchange.asked.version,
         close: !keep_alive,
         set_cookie: cookie.as_deref(),
+        rules: exchange.route.target().response.as_ref(),
     };
     let mut bytes = Vec::with_capacity(head.bytes_len() + ADDED_BYTES_USUAL);
     let framing = write_response(head, &context, &mut bytes);

@@ -1,14 +1,15 @@
-//! Where a request goes: its upstream and what binds it there.
+//! Where a request comes from and where it goes: its client, its upstream and what binds it there.
 
 use std::rc::Rc;
 
 use ringbolt_core::affinity::Affinity;
-use ringbolt_core::http::Answer;
+use ringbolt_core::http::{Answer, Source};
 
+use crate::admission;
 use crate::client::Client;
 use crate::error::Error;
 use crate::request::Request;
-use crate::snapshot::{Snapshot, Upstream};
+use crate::snapshot::{Goal, Listener, ListenerId, Snapshot, Target, Upstream};
 use crate::worker::Worker;
 
 /// The route of one request, with the snapshot it was found in.
@@ -16,6 +17,9 @@ use crate::worker::Worker;
 pub(crate) struct Route {
     snapshot: Rc<Snapshot>,
     target: usize,
+    upstream: usize,
+    listener: ListenerId,
+    source: Source,
 }
 
 impl Route {
@@ -23,28 +27,56 @@ impl Route {
         &self.snapshot
     }
 
+    /// The listener the request came to.
+    pub(crate) fn listener(&self) -> &Listener {
+        self.snapshot.listener(self.listener)
+    }
+
+    /// Who the request comes from.
+    pub(crate) fn source(&self) -> Source {
+        self.source
+    }
+
     /// Index of the upstream.
     pub(crate) fn upstream_index(&self) -> usize {
-        self.snapshot.targets[self.target].upstream
+        self.upstream
     }
 
     pub(crate) fn upstream(&self) -> &Upstream {
-        &self.snapshot.upstreams[self.upstream_index()]
+        &self.snapshot.upstreams[self.upstream]
     }
 
     /// What binds the route's requests to a backend.
     pub(crate) fn affinity(&self) -> &Affinity {
-        &self.snapshot.targets[self.target].affinity
+        &self.target().affinity
+    }
+
+    /// What the route changes about its messages.
+    pub(crate) fn target(&self) -> &Target {
+        &self.snapshot.targets[self.target]
     }
 }
 
 /// Finds the route by host and longest path prefix, else the listener's default.
 ///
 /// # Errors
-/// 404 when there is neither.
+/// 404 when there is neither; 503 when the route gets too many; the reply of a route that answers by itself.
 pub(crate) fn find(worker: &Worker, client: &Client, request: &Request<'_>) -> Result<Route, Error> {
     let snapshot = worker.snapshot();
     let target =
         snapshot.find(client.listener, request.head.host(), request.head.path()).ok_or(Answer::NO_ROUTE)?;
-    Ok(Route { snapshot, target })
+    if let Some(limited) = snapshot.targets[target].limited {
+        admission::request(worker, limited)?;
+    }
+    let upstream = match &snapshot.targets[target].goal {
+        Goal::Upstream(upstream) => *upstream,
+        Goal::Reply(reply) => {
+            let rules = snapshot.targets[target].response.as_ref();
+            return Err(Error::Own(Box::new(reply.to(&request.head, rules))));
+        }
+    };
+    let listener = client.listener;
+    let trusted = &snapshot.listener(listener).trusted_proxies;
+    let source = Source::of(&request.head, client.address.ip(), trusted);
+    Ok(Route { snapshot, target, upstream, listener, source })
 }

@@ -16,6 +16,7 @@ use ringbolt_reactor::{
 use tokio::sync::oneshot;
 
 use crate::accept;
+use crate::admission::Admission;
 use crate::config::{self, Config};
 use crate::limits::{COMMANDS_MAX, LISTEN_BACKLOG, SOCKET_OPTIONS};
 use crate::load::Loads;
@@ -71,6 +72,7 @@ pub(crate) fn start(
     let shared = Arc::new(Shared {
         sids: SidTable::new(count, config.limits.sids, hash_key, Arc::clone(&loads)),
         loads,
+        admission: Admission::of(config, count, random_key().map_err(|error| no_worker(&error))?),
         connections: AtomicUsize::new(0),
         connections_max: connections_max as usize,
     });

@@ -6,8 +6,10 @@
 use std::net::SocketAddr;
 
 use ringbolt_core::affinity::{Affinity, BackendId, seed_of_name};
-use ringbolt_core::http::HeadLimits;
+use ringbolt_core::http::{FieldRules, HeadLimits, PathRewrite, RouteReply};
 use ringbolt_core::limits::{FIELDS_MAX, TARGET_BYTES_MAX};
+use ringbolt_core::network::Network;
+use ringbolt_core::proxy_protocol::ProxyVersion;
 use ringbolt_core::route::{RouteError, Routes, Rule, TargetId};
 
 use crate::config::{self, BackendState, Config};
@@ -32,15 +34,45 @@ pub(crate) struct Backend {
 /// A named group of backends.
 #[derive(Debug)]
 pub(crate) struct Upstream {
+    /// Of the PROXY header that connections begin with.
+    pub(crate) proxy_protocol: Option<ProxyVersion>,
     pub(crate) backends: Vec<Backend>,
 }
 
-/// Where a request goes and what binds it there.
+/// Where a request goes, what binds it there and what is changed on the way.
 #[derive(Debug)]
 pub(crate) struct Target {
-    /// Index of the upstream, in order of names.
-    pub(crate) upstream: usize,
+    pub(crate) goal: Goal,
     pub(crate) affinity: Affinity,
+    /// The route's number, where its requests are bounded.
+    pub(crate) limited: Option<usize>,
+    pub(crate) rewrite: Option<PathRewrite>,
+    /// Of requests; `None`: there are none.
+    pub(crate) request: Option<FieldRules>,
+    /// Of responses; `None`: there are none.
+    pub(crate) response: Option<FieldRules>,
+}
+
+/// What becomes of a request.
+#[derive(Debug)]
+pub(crate) enum Goal {
+    /// Index of its upstream, in order of names.
+    Upstream(usize),
+    /// It is answered here.
+    Reply(RouteReply),
+}
+
+/// What a listener means for the requests of its connections.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    /// Where requests go that no route matches.
+    default: Option<TargetId>,
+    /// Proxies in front of it whose word about their clients is believed.
+    pub(crate) trusted_proxies: Vec<Network>,
+    /// Every request goes on with an X-Request-ID.
+    pub(crate) request_id: bool,
+    /// Connections begin with a PROXY header.
+    pub(crate) proxy_protocol: bool,
 }
 
 /// What one worker serves.
@@ -50,8 +82,7 @@ pub(crate) struct Snapshot {
     pub(crate) upstreams: Vec<Upstream>,
     /// By route, and behind them the listeners' defaults.
     pub(crate) targets: Vec<Target>,
-    /// By listener: where requests go that no route matches.
-    defaults: Vec<Option<TargetId>>,
+    listeners: Vec<Listener>,
     pub(crate) head_limits: HeadLimits,
     pub(crate) body_bytes_max: Option<u64>,
     pub(crate) timeouts: config::Timeouts,
@@ -64,24 +95,31 @@ impl Snapshot {
     /// A route whose host or path cannot be, or that says again what an earlier one says.
     pub(crate) fn new(config: &Config) -> Result<Self, RouteError> {
         let mut targets = Vec::new();
-        let mut add = |name: &str, affinity: Option<&Affinity>| {
-            let upstream = config.upstreams.keys().position(|known| known == name)?;
-            let affinity = affinity.unwrap_or(&config.upstreams[name].affinity).clone();
-            targets.push(Target { upstream, affinity });
+        let mut add = |target: Target| {
+            targets.push(target);
             u32::try_from(targets.len() - 1).ok().map(TargetId)
         };
         let mut rules = Vec::new();
-        for route in &config.routes {
-            let Some(target) = add(&route.upstream, route.affinity.as_ref()) else { continue };
+        for (number, route) in config.routes.iter().enumerate() {
+            let Some(target) = Target::of_route(config, number, route).and_then(&mut add) else { continue };
             rules.push(Rule { host: route.host.clone(), path: route.path.clone(), target });
         }
-        let defaults =
-            config.listeners.iter().map(|listener| add(listener.upstream.as_deref()?, None)).collect();
+        let listener = |listener: &config::Listener| Listener {
+            default: listener
+                .upstream
+                .as_deref()
+                .and_then(|upstream| Target::of_upstream(config, upstream))
+                .and_then(&mut add),
+            trusted_proxies: listener.trusted_proxies.clone(),
+            request_id: listener.request_id,
+            proxy_protocol: listener.proxy_protocol,
+        };
+        let listeners = config.listeners.iter().map(listener).collect();
         Ok(Self {
             routes: Routes::new(&rules)?,
             upstreams: upstreams(config),
             targets,
-            defaults,
+            listeners,
             head_limits: HeadLimits {
                 head_bytes_max: config.limits.request_head_bytes,
                 target_bytes_max: TARGET_BYTES_MAX.min(config.limits.request_head_bytes),
@@ -92,9 +130,53 @@ impl Snapshot {
         })
     }
 
+    /// The listener of this number.
+    pub(crate) fn listener(&self, id: ListenerId) -> &Listener {
+        &self.listeners[id.0]
+    }
+
     /// Index of the target of a request of this host and path; `None`: it has none.
     pub(crate) fn find(&self, listener: ListenerId, host: &[u8], path: &[u8]) -> Option<usize> {
-        self.routes.find(host, path).or(self.defaults[listener.0]).map(TargetId::index)
+        self.routes.find(host, path).or(self.listeners[listener.0].default).map(TargetId::index)
+    }
+}
+
+impl Target {
+    /// The target of requests that go to the upstream of this name and nothing else.
+    fn of_upstream(config: &Config, name: &str) -> Option<Self> {
+        let upstream = config.upstreams.keys().position(|known| known == name)?;
+        let affinity = config.upstreams[name].affinity.clone();
+        Some(Self {
+            goal: Goal::Upstream(upstream),
+            affinity,
+            limited: None,
+            rewrite: None,
+            request: None,
+            response: None,
+        })
+    }
+
+    fn of_route(config: &Config, number: usize, route: &config::Route) -> Option<Self> {
+        let rules = |rules: &FieldRules| Some(rules.clone()).filter(|rules| !rules.is_empty());
+        let target = match &route.goal {
+            config::Goal::Upstream(name) => Self::of_upstream(config, name)?,
+            config::Goal::Reply(reply) => Self {
+                goal: Goal::Reply(reply.clone()),
+                affinity: Affinity::None,
+                limited: None,
+                rewrite: None,
+                request: None,
+                response: None,
+            },
+        };
+        Some(Self {
+            affinity: route.affinity.clone().unwrap_or(target.affinity),
+            limited: route.request_rate.map(|_| number),
+            rewrite: route.rewrite.clone(),
+            request: rules(&route.request),
+            response: rules(&route.response),
+            goal: target.goal,
+        })
     }
 }
 
@@ -112,6 +194,9 @@ fn upstreams(config: &Config) -> Vec<Upstream> {
     config
         .upstreams
         .values()
-        .map(|upstream| Upstream { backends: upstream.backends.iter().zip(&mut ids).map(backend).collect() })
+        .map(|upstream| Upstream {
+            proxy_protocol: upstream.proxy_protocol,
+            backends: upstream.backends.iter().zip(&mut ids).map(backend).collect(),
+        })
         .collect()
 }

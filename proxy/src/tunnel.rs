@@ -14,6 +14,7 @@ use std::time::Duration;
 use ringbolt_core::affinity::BackendId;
 use ringbolt_reactor::{Ready, SinkToken, Slab, TimerId, shutdown_write};
 
+use crate::admission::Entered;
 use crate::config::Timeouts;
 use crate::limits::TUNNELS_PER_WORKER_MAX;
 use crate::metrics::label::{Direction, TunnelEnd};
@@ -63,6 +64,8 @@ struct Tunnel {
     client: End,
     upstream: End,
     backend: BackendId,
+    /// What the client's connection counts towards until the end.
+    _entered: Option<Box<Entered>>,
     first_closed: Option<Side>,
     timer: Option<TimerId>,
     /// The worker's uptime in seconds when bytes last moved.
@@ -148,7 +151,13 @@ impl Tunnel {
 /// Makes a tunnel of two connections whose 101 has been forwarded.
 ///
 /// Bytes already read from either end go through first, in order.
-pub(crate) fn open(worker: &Worker, client: Stream, upstream: Stream, backend: BackendId) {
+pub(crate) fn open(
+    worker: &Worker,
+    client: Stream,
+    entered: Option<Box<Entered>>,
+    upstream: Stream,
+    backend: BackendId,
+) {
     let table = &worker.tunnels;
     let (client, upstream) = (End::new(client), End::new(upstream));
     let sources = [client.source, upstream.source];
@@ -156,6 +165,7 @@ pub(crate) fn open(worker: &Worker, client: Stream, upstream: Stream, backend: B
         client,
         upstream,
         backend,
+        _entered: entered,
         first_closed: None,
         timer: None,
         active_at: worker.uptime_seconds(),

@@ -17,12 +17,14 @@ use ringbolt_core::affinity::Candidate;
 use ringbolt_core::http::{RequestHead, ResponseHead};
 use ringbolt_reactor::{Chunk, Reactor, Ready, Received, Sink, SinkToken, mailbox};
 
+use crate::admission::Admission;
 use crate::hot_buffer::HotBuffer;
 use crate::limits::SWEEP_INTERVAL;
 use crate::load::{InFlight, Loads};
 use crate::metrics::{Counters, WorkerCounters};
 use crate::pipes::Pipes;
 use crate::pool::Pool;
+use crate::request_ids::RequestIds;
 use crate::sids::SidTable;
 use crate::snapshot::Snapshot;
 use crate::spare::Spares;
@@ -40,6 +42,8 @@ pub(crate) enum Command {
 pub(crate) struct Shared {
     pub(crate) sids: SidTable,
     pub(crate) loads: Arc<Loads>,
+    /// `None` where no bound of its kind is configured.
+    pub(crate) admission: Option<Arc<Admission>>,
     /// Client connections of the process, tunnels included.
     pub(crate) connections: AtomicUsize,
     pub(crate) connections_max: usize,
@@ -62,6 +66,7 @@ pub(crate) struct Worker {
     pub(crate) in_flight: InFlight,
     /// Memory for placing one request; empty between two.
     pub(crate) candidates: RefCell<Vec<Candidate>>,
+    pub(crate) request_ids: RequestIds,
     rotation: Cell<usize>,
     snapshot: RefCell<Rc<Snapshot>>,
     started: Instant,
@@ -93,6 +98,7 @@ impl Worker {
             tunnels: TunnelTable::new(&snapshot.timeouts),
             in_flight: InFlight::default(),
             candidates: RefCell::default(),
+            request_ids: RequestIds::new(),
             rotation: Cell::new(id),
             snapshot: RefCell::new(Rc::new(snapshot)),
             connections: Cell::new(0),

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use ringbolt_core::http::{
     Asked, BodyReader, BodyWriter, ChunkPrefix, ForwardContext, Framing, HeadLimits, ReplyContext,
-    RequestHead, ResponseHead, Version,
+    RequestHead, ResponseHead, Source, Version,
 };
 
 use crate::Work;
@@ -65,11 +65,15 @@ pub(crate) fn parse_request(units: u64) -> Work {
 
 pub(crate) fn write_request(units: u64) -> Work {
     let head = parsed_request();
+    let client = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 7));
     let context = ForwardContext {
-        client: IpAddr::V4(Ipv4Addr::new(203, 0, 113, 7)),
+        connection: client,
+        source: Source { client, trusted: false },
         scheme: "http",
-        trust_forwarded: false,
+        request_id: None,
         drop_accept_encoding: false,
+        rules: None,
+        rewrite: None,
     };
     let mut out = Vec::with_capacity(2 * REQUEST.len());
     Box::new(move || {
@@ -94,7 +98,8 @@ pub(crate) fn parse_response(units: u64) -> Work {
 
 pub(crate) fn write_response(units: u64) -> Work {
     let head = parsed_response(&Asked::by(&parsed_request(), true));
-    let context = ReplyContext { client_version: Version::Http11, close: false, set_cookie: None };
+    let context =
+        ReplyContext { client_version: Version::Http11, close: false, set_cookie: None, rules: None };
     let mut out = Vec::with_capacity(2 * RESPONSE.len());
     Box::new(move || {
         for _ in 0..units {

@@ -6,7 +6,11 @@
 
 pub mod affinity;
 pub mod chatter;
+pub mod clients;
 pub mod http;
 pub mod limits;
+pub mod network;
 pub mod pace;
+pub mod proxy_protocol;
+pub mod rate;
 pub mod route;

@@ -79,6 +79,10 @@ pub const METHOD_BYTES_MAX: usize = 32;
 /// bounds the work one head can cause. More are answered 400, or 502 in a response.
 pub const CONNECTION_OPTIONS_MAX: usize = 32;
 
+/// Longest request id taken over from a trusted proxy: a UUID has 36 bytes, a trace header 55. A longer one
+/// is replaced.
+pub const REQUEST_ID_BYTES_MAX: usize = 128;
+
 /// Largest declared length of a message or chunk: what a signed 64-bit counter holds, so that no
 /// server behind us can see another number. A larger one is refused.
 pub const BODY_BYTES_MAX: u64 = i64::MAX as u64;
@@ -98,6 +102,24 @@ pub const TRAILER_FIELDS_MAX: usize = 32;
 
 const _: () = assert!(TARGET_BYTES_MAX + METHOD_BYTES_MAX < HEAD_BYTES_DEFAULT);
 const _: () = assert!(TRAILER_FIELDS_MAX <= FIELDS_MAX);
+
+// ---- PROXY protocol ----
+
+/// Longest header of version 1, its line end included (specification, section 2.1). A longer one is refused.
+pub const PROXY_LINE_BYTES_MAX: usize = 107;
+
+/// Longest header of version 2: what senders may rely on to be taken (specification, section 2.2). Those
+/// of cloud balancers have about 100 bytes. A longer one is refused.
+pub const PROXY_HEADER_BYTES_MAX: usize = 536;
+
+// ---- Clients and rates ----
+
+/// Slots a client's hash leads to. With twice as many slots as clients one in 50 finds them all in use and is
+/// let through unseen, with four times as many one in 5,000.
+pub const CLIENT_SLOTS_PER_GROUP: usize = 8;
+
+/// Most events a second that a rate can bound: beyond it the steps of a clock of nanoseconds show.
+pub const RATE_MAX: u32 = 1_000_000;
 
 // ---- Tunnels ----
 

@@ -15,6 +15,15 @@ pub(crate) const WORKERS_MAX: usize = 1024;
 /// Backends in one process over all upstreams; per-backend load counters are an array of this size.
 pub(crate) const BACKENDS_MAX: usize = 4096;
 
+/// Networks in one `trusted_proxies`: each request's addresses are compared with all of them.
+pub(crate) const TRUSTED_PROXIES_MAX: usize = 256;
+
+/// Headers that one route sets and adds in one direction: each message is written with all of them.
+pub(crate) const FIELD_RULES_MAX: usize = 64;
+
+/// Bytes of the text a route responds with: it is held in memory once for each worker.
+pub(crate) const REPLY_BODY_BYTES_MAX: usize = 64 * 1024;
+
 /// A backend's weight. Ratios beyond 1,000 are better said with `state = "drain"`.
 pub(crate) const WEIGHT: RangeInclusive<u32> = 1..=1000;
 

@@ -6,18 +6,23 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-use ringbolt_core::route::{Routes, Rule, TargetId};
+use ringbolt_core::limits::RATE_MAX;
+use ringbolt_core::network::NetworkError;
 use toml::de::{DeTable, DeValue};
 
-use super::bounds::{BACKENDS_MAX, REQUEST_HEAD_BYTES, TABLE_ENTRIES, WEIGHT, WORKERS_MAX};
+use super::bounds::{
+    BACKENDS_MAX, REQUEST_HEAD_BYTES, TABLE_ENTRIES, TRUSTED_PROXIES_MAX, WEIGHT, WORKERS_MAX,
+};
 use super::problem::{Problems, Refused};
 use super::section::{Field, Section, boolean, integer, or_off, suggest, text, wrong_type};
 use super::{
-    Admin, Affinity, Backend, BackendState, Config, Limits, Listener, Log, Route, Timeouts, Upstream,
+    Admin, Affinity, Backend, BackendState, Config, Limits, Listener, Log, ProxyVersion, Timeouts, Upstream,
     Workers, value,
 };
 
 const BACKEND_STATES: &[(&str, BackendState)] = &[("up", BackendState::Up), ("drain", BackendState::Drain)];
+
+const PROXY_VERSIONS: &[(&str, ProxyVersion)] = &[("v1", ProxyVersion::V1), ("v2", ProxyVersion::V2)];
 
 /// What `backends` may hold.
 const BACKENDS: &str = r#"a list such as ["10.0.0.1:3000", { name = "b", address = "10.0.0.2:3000" }]"#;
@@ -68,7 +73,7 @@ pub(super) fn without_file(
         return Err(refused(format!("more than {BACKENDS_MAX} backends")));
     }
     let upstream = "default".to_owned();
-    let listener = |&address: &SocketAddr| Listener { address, upstream: Some(upstream.clone()) };
+    let listener = |&address: &SocketAddr| Listener::new(address, Some(upstream.clone()));
     let backend = |&address: &SocketAddr| Backend {
         name: address.to_string(),
         address,
@@ -79,7 +84,7 @@ pub(super) fn without_file(
         listeners: listeners.iter().map(listener).collect(),
         upstreams: BTreeMap::from([(
             upstream.clone(),
-            Upstream { affinity, backends: backends.iter().map(backend).collect() },
+            Upstream { affinity, proxy_protocol: None, backends: backends.iter().map(backend).collect() },
         )]),
         ..Config::empty()
     })
@@ -109,7 +114,7 @@ fn traffic(problems: &Problems, document: &mut Section<'_>) -> Config {
     if names.is_empty() {
         document.problem("upstream", "there is none; write `[upstream.NAME]` with a list of `backends`");
     }
-    let routes = routes(problems, document.list("route"), &names);
+    let routes = super::route::routes(problems, document.list("route"), &names);
     let has_listener = document
         .field("listener")
         .is_some_and(|field| field.entries().is_none_or(|entries| !entries.is_empty()));
@@ -202,35 +207,35 @@ fn listeners(sections: Vec<Section<'_>>, upstreams: &[&str], unrouted: Unrouted<
                 }
             },
         };
+        let trusted_proxies = section.read_list(
+            "trusted_proxies",
+            r#"a list such as ["10.0.0.0/8", "fd00::/8"]"#,
+            TRUSTED_PROXIES_MAX,
+            |text| text.parse().map_err(|error: NetworkError| error.to_string()),
+        );
+        let request_id = section.read("request_id", boolean).unwrap_or(false);
+        let proxy_protocol = section.read("proxy_protocol", boolean).unwrap_or(false);
+        if proxy_protocol && trusted_proxies.is_empty() {
+            let problem = "takes PROXY headers from `trusted_proxies` only; name the proxies there";
+            section.problem("proxy_protocol", problem);
+        }
+        let connections = section.read("connections", or_off(integer(TABLE_ENTRIES))).flatten();
         section.finish();
         if let Some(address) = address {
-            listeners.push(Listener { address, upstream });
+            listeners.push(Listener {
+                trusted_proxies,
+                request_id,
+                proxy_protocol,
+                connections,
+                ..Listener::new(address, upstream)
+            });
         }
     }
     listeners
 }
 
-fn routes(problems: &Problems, sections: Vec<Section<'_>>, upstreams: &[&str]) -> Vec<Route> {
-    let mut routes: Vec<Route> = Vec::new();
-    let mut rules = Routes::default();
-    for mut section in sections {
-        let at = section.at();
-        let host = section.read("host", text("a string", value::host));
-        let path = section.read("path", text("a string", value::path)).unwrap_or_else(|| "/".to_owned());
-        let upstream = section.require("upstream", r#""chat""#, reference(upstreams));
-        let affinity = section.read("affinity", text("a string", super::affinity));
-        let rule = Rule { host: host.clone(), path: path.clone(), target: TargetId(0) };
-        if let Err(error) = rules.add(routes.len(), &rule) {
-            problems.add(at, section.key_of("path"), error.to_string());
-        }
-        section.finish();
-        routes.push(Route { host, path, upstream: upstream.unwrap_or_default(), affinity });
-    }
-    routes
-}
-
 /// A reader of an upstream's name.
-fn reference(upstreams: &[&str]) -> impl Fn(&DeValue<'_>) -> Result<String, String> {
+pub(super) fn reference(upstreams: &[&str]) -> impl Fn(&DeValue<'_>) -> Result<String, String> {
     text("the name of an upstream", move |name| {
         if upstreams.contains(&name) {
             return Ok(name.to_owned());
@@ -251,6 +256,8 @@ fn upstreams(problems: &Problems, section: &Section<'_>) -> BTreeMap<String, Ups
         let expected = "a table; an upstream has a name of its own: `[upstream.NAME]`";
         let Some(mut section) = Section::of(problems, field, expected) else { continue };
         let affinity = section.read("affinity", text("a string", super::affinity)).unwrap_or_default();
+        let proxy_protocol =
+            section.read("proxy_protocol", text("a string", |text| value::choice(text, PROXY_VERSIONS)));
         let backends = backends(problems, &mut section);
         if backends.len() > backends_left {
             section
@@ -258,7 +265,7 @@ fn upstreams(problems: &Problems, section: &Section<'_>) -> BTreeMap<String, Ups
         }
         backends_left = backends_left.saturating_sub(backends.len());
         section.finish();
-        upstreams.insert(name.to_owned(), Upstream { affinity, backends });
+        upstreams.insert(name.to_owned(), Upstream { affinity, proxy_protocol, backends });
     }
     upstreams
 }
@@ -360,9 +367,21 @@ fn limits(mut section: Section<'_>) -> Limits {
             .read("request_body_bytes", or_off(bytes))
             .unwrap_or(default.request_body_bytes),
         sids: section.read("sids", integer(TABLE_ENTRIES)).unwrap_or(default.sids),
+        connections_per_client: section
+            .read("connections_per_client", or_off(integer(TABLE_ENTRIES)))
+            .unwrap_or(default.connections_per_client),
+        connection_rate_per_client: rate(&mut section, "connection_rate_per_client"),
+        session_rate_per_client: rate(&mut section, "session_rate_per_client"),
+        clients: section.read("clients", integer(TABLE_ENTRIES)).unwrap_or(default.clients),
+        dry_run: section.read("dry_run", boolean).unwrap_or(default.dry_run),
     };
     section.finish();
     limits
+}
+
+/// Events a second; without the key, or with `"off"`, any number of them.
+pub(super) fn rate(section: &mut Section<'_>, name: &'static str) -> Option<u32> {
+    section.read(name, or_off(integer(1..=RATE_MAX))).flatten()
 }
 
 /// A size with a unit, or a bare number of bytes.

@@ -72,7 +72,9 @@ impl<'t> Section<'t> {
 
     /// The value of `name`, if the file has one.
     pub(super) fn field(&mut self, name: &'static str) -> Option<Field<'t>> {
-        self.known.push(name);
+        if !self.known.contains(&name) {
+            self.known.push(name);
+        }
         let (key, value) = self.table?.iter().find(|(key, _)| key.get_ref() == name)?;
         // A `[header]` is shown itself, not the lines below it.
         let at = if value.get_ref().is_table() { key.span() } else { value.span() };
@@ -149,6 +151,30 @@ impl<'t> Section<'t> {
             return None;
         }
         self.read(name, parse)
+    }
+
+    /// Reads the array of strings `name`, each by `parse`; empty if there is none.
+    pub(super) fn read_list<T>(
+        &mut self,
+        name: &'static str,
+        expected: &str,
+        entries_max: usize,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Vec<T> {
+        let Some(field) = self.field(name) else { return Vec::new() };
+        let Some(entries) = field.entries() else {
+            self.problems.add(field.at, field.key, wrong_type(field.value, expected));
+            return Vec::new();
+        };
+        if entries.len() > entries_max {
+            self.problems.add(field.at, field.key, format!("has more than {entries_max} entries"));
+            return Vec::new();
+        }
+        let parse = text("a string", parse);
+        let read = |entry: Field<'t>| {
+            parse(entry.value).map_err(|problem| self.problems.add(entry.at, entry.key, problem)).ok()
+        };
+        entries.into_iter().filter_map(read).collect()
     }
 
     /// Notes every key that nobody asked for.

@@ -6,6 +6,7 @@ use std::fs;
 use std::time::Duration;
 
 use proptest::prelude::*;
+use ringbolt_core::http::Location;
 
 use super::*;
 use crate::golden;
@@ -79,9 +80,27 @@ fn every_documented_key_is_read() {
     assert_eq!(config.workers, workers);
     assert_eq!(config.admin, None);
     assert_eq!(config.listeners[1].upstream.as_deref(), Some("raw"));
+    let trusted = ["10.0.0.0/8", "fd00::7/128"];
+    assert_eq!(config.listeners[1].trusted_proxies, trusted.map(|network| network.parse().unwrap()));
+    assert!(config.listeners[1].proxy_protocol && !config.listeners[0].proxy_protocol);
+    assert_eq!(config.upstreams["raw"].proxy_protocol, Some(ProxyVersion::V2));
+    assert_eq!(config.upstreams["chat"].proxy_protocol, None);
+    assert!(config.listeners[1].request_id && !config.listeners[0].request_id);
+    assert_eq!((config.listeners[1].connections, config.routes[0].request_rate), (Some(30), Some(40)));
     let route = &config.routes[0];
     assert_eq!(route.host.as_deref(), Some("chat.example.com"));
-    assert_eq!((route.path.as_str(), route.upstream.as_str()), ("/socket.io/", "chat"));
+    assert_eq!((route.path.as_str(), &route.goal), ("/socket.io/", &Goal::Upstream("chat".to_owned())));
+    assert_eq!(route.rewrite, Some(PathRewrite::new("/socket.io/", "/v2")));
+    let mut rules = FieldRules::default();
+    rules.remove("X-Debug").and_then(|()| rules.set("X-Env", "prod")).unwrap();
+    rules.add("X-Tag", "a").and_then(|()| rules.add("X-Tag", "b")).unwrap();
+    assert_eq!(route.request, rules);
+    assert!(!route.response.is_empty());
+    let location = Location::parse("https://{host}{target}").unwrap();
+    assert_eq!(config.routes[1].goal, Goal::Reply(RouteReply::Redirect { status: 301, location }));
+    let fixed = RouteReply::Fixed { status: 404, content_type: "text/html".into(), body: "none".into() };
+    assert_eq!(config.routes[2].goal, Goal::Reply(fixed));
+    assert_eq!(config.routes[3].rewrite, Some(PathRewrite::new("/app", "/")));
     assert_eq!(route.affinity, Some(Affinity::Header(b"x-room".as_slice().into())));
     let chat = &config.upstreams["chat"];
     assert_eq!(chat.affinity, Affinity::Cookie(b"Place".as_slice().into()));
@@ -109,6 +128,11 @@ fn every_documented_key_is_read() {
         request_head_bytes: 16 * 1024,
         request_body_bytes: Some(1024 * 1024),
         sids: 20,
+        connections_per_client: Some(50),
+        connection_rate_per_client: Some(60),
+        session_rate_per_client: Some(70),
+        clients: 80,
+        dry_run: true,
     };
     assert_eq!(config.limits, limits);
     assert_eq!(config.log, Log { format: LogFormat::Json, level: LogLevel::Debug });

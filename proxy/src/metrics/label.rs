@@ -59,6 +59,7 @@ labels! {
         UriTooLong = "414",
         ExpectationFailed = "417",
         UpgradeRequired = "426",
+        TooManyRequests = "429",
         HeadTooLarge = "431",
         NotImplemented = "501",
         BadGateway = "502",
@@ -70,10 +71,28 @@ labels! {
 
     /// Why a connection was closed before it was served.
     RefusedConnection "reason" {
-        /// `limits.connections` was reached.
+        /// `limits.connections` or another bound on connections was reached.
         Limit = "limit",
         /// The process had no descriptor left.
         Descriptors = "descriptors",
+        /// It came to a listener with `proxy_protocol` from an address that is not trusted.
+        ProxyUntrusted = "proxy_untrusted",
+        /// No PROXY header began it, or none in time.
+        ProxyHeader = "proxy_header",
+    }
+
+    /// A bound per listener, client address or route.
+    Limit "limit" {
+        /// `connections` of a listener.
+        ListenerConnections = "listener_connections",
+        /// `limits.connections_per_client`.
+        ClientConnections = "client_connections",
+        /// `limits.connection_rate_per_client`.
+        ClientConnectionRate = "client_connection_rate",
+        /// `limits.session_rate_per_client`.
+        ClientSessionRate = "client_session_rate",
+        /// `request_rate` of a route.
+        RouteRequestRate = "route_request_rate",
     }
 
     /// Which way the bytes of a tunnel went.
@@ -226,6 +245,7 @@ impl AnswerStatus {
             414 => Self::UriTooLong,
             417 => Self::ExpectationFailed,
             426 => Self::UpgradeRequired,
+            429 => Self::TooManyRequests,
             431 => Self::HeadTooLarge,
             501 => Self::NotImplemented,
             502 => Self::BadGateway,

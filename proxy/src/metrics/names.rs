@@ -71,6 +71,10 @@ metrics! {
     CONNECTIONS_REFUSED = Counter Count "ringbolt_connections_refused_total"
         [LabelKey::of::<label::RefusedConnection>()]
         "Client connections closed before they were served.";
+    LIMITED = Counter Count "ringbolt_limited_total" [LabelKey::of::<label::Limit>()]
+        "Connections, sessions and requests beyond a bound: refused, or with limits.dry_run only counted.";
+    CLIENTS_UNSEEN = Counter Count "ringbolt_clients_unseen_total" []
+        "Connections and sessions that no bound per client applied to, because limits.clients was too small.";
     REQUESTS = Counter Count "ringbolt_requests_total" [LabelKey::of::<label::Method>()]
         "Requests whose head was read in full.";
     RESPONSES = Counter Count "ringbolt_responses_total" [LabelKey::of::<label::StatusClass>()]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::daemon::config::{BACKENDS_MAX, Config, bounds};
+use crate::daemon::config::{BACKENDS_MAX, Config, Goal, bounds};
 
 pub(crate) fn run(input: &[u8]) {
     // What is not UTF-8 is refused before it is read.
@@ -22,7 +22,11 @@ fn accepted(config: &Config) {
     assert!(!config.listeners.is_empty() && !config.upstreams.is_empty());
     let known = |name: &String| assert!(config.upstreams.contains_key(name), "no upstream {name:?}");
     config.listeners.iter().filter_map(|listener| listener.upstream.as_ref()).for_each(known);
-    config.routes.iter().map(|route| &route.upstream).for_each(known);
+    let goals = config.routes.iter().filter_map(|route| match &route.goal {
+        Goal::Upstream(upstream) => Some(upstream),
+        Goal::Reply(_) => None,
+    });
+    goals.for_each(known);
     assert!(config.routes.iter().all(|route| route.path.starts_with('/')));
     let fixed: Vec<_> = config
         .listeners

@@ -3,8 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use ringbolt_core::http::{
-    Answer, Asked, ForwardContext, Framing, HeadLimits, Method, Refusal, RequestHead, ResponseHead, Upgrade,
-    Version, write_answer, write_engine_io_answer, write_request,
+    Answer, Asked, ForwardContext, Framing, HeadLimits, Method, Refusal, RequestHead, ResponseHead, Source,
+    Upgrade, Version, write_answer, write_engine_io_answer, write_request,
 };
 use ringbolt_core::limits::FIELDS_MAX;
 
@@ -22,8 +22,16 @@ const LASTING: [&str; 3] = ["host", "via", "x-real-ip"];
 const SMALL: HeadLimits = HeadLimits { head_bytes_max: 160, target_bytes_max: 12, fields_max: 6 };
 
 /// What a request is forwarded with, here and in `differential_request.rs`.
-pub(crate) fn context(trust_forwarded: bool, drop_accept_encoding: bool) -> ForwardContext {
-    ForwardContext { client: CLIENT, scheme: "https", trust_forwarded, drop_accept_encoding }
+pub(crate) fn context(trusted: bool, drop_accept_encoding: bool) -> ForwardContext<'static> {
+    ForwardContext {
+        connection: CLIENT,
+        source: Source { client: CLIENT, trusted },
+        scheme: "https",
+        request_id: None,
+        drop_accept_encoding,
+        rules: None,
+        rewrite: None,
+    }
 }
 
 pub(crate) fn run(input: &[u8]) {
@@ -78,9 +86,9 @@ fn accepted(head: &RequestHead) {
     write_engine_io_answer(&Answer::NO_BACKEND, head.version(), false, false, origin, &mut out);
     answered(&out, 503, false);
     assert_ne!(head.framing(), Framing::UntilClose, "a request has no such body");
-    for trust_forwarded in [false, true] {
+    for trusted in [false, true] {
         for drop_accept_encoding in [false, true] {
-            let context = context(trust_forwarded, drop_accept_encoding);
+            let context = context(trusted, drop_accept_encoding);
             out.clear();
             write_request(head, &context, &mut out);
             check_lines(head, &context, &out);
@@ -90,7 +98,7 @@ fn accepted(head: &RequestHead) {
 }
 
 /// What stands in the forwarded head, read by plain means.
-fn check_lines(head: &RequestHead, context: &ForwardContext, out: &[u8]) {
+fn check_lines(head: &RequestHead, context: &ForwardContext<'_>, out: &[u8]) {
     let text = printable(out);
     let lines = FieldLines::of(&text);
     let start: Vec<&str> = lines.start.split(' ').collect();
@@ -118,12 +126,12 @@ fn check_lines(head: &RequestHead, context: &ForwardContext, out: &[u8]) {
 }
 
 /// Who the client is, in the fields that backends believe.
-fn check_client(lines: &FieldLines<'_>, context: &ForwardContext) {
-    let client = context.client.to_string();
+fn check_client(lines: &FieldLines<'_>, context: &ForwardContext<'_>) {
+    let client = context.source.client.to_string();
     let [forwarded_for] = lines.all("x-forwarded-for")[..] else { panic!("not one X-Forwarded-For") };
     assert_eq!(forwarded_for.rsplit(", ").next(), Some(client.as_str()));
-    if !context.trust_forwarded {
-        assert_eq!(lines.all("x-real-ip"), [client.as_str()]);
+    assert_eq!(lines.all("x-real-ip"), [client.as_str()]);
+    if !context.source.trusted {
         assert_eq!(lines.all("x-forwarded-proto"), [context.scheme]);
         assert_eq!(lines.all("x-forwarded-host"), lines.all("host"));
         assert!(lines.all("forwarded").is_empty());

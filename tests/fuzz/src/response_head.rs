@@ -40,7 +40,11 @@ fn check(input: &[u8], asked: &Asked, limits: &HeadLimits) {
     check_kind(&head, asked);
     for client_version in [Version::Http10, Version::Http11] {
         for close in [false, true] {
-            check_reply(&head, asked, &ReplyContext { client_version, close, set_cookie: Some(b"a=b") });
+            check_reply(
+                &head,
+                asked,
+                &ReplyContext { client_version, close, set_cookie: Some(b"a=b"), rules: None },
+            );
         }
     }
 }

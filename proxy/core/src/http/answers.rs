@@ -26,6 +26,8 @@ impl Answer {
     pub const REQUEST_TIMEOUT: Self = Self::new(408, "request did not arrive in time");
     /// The request's body is longer than the configuration allows.
     pub const BODY_TOO_LARGE: Self = Self::new(413, "request body is too large");
+    /// The client's address opens Engine.IO sessions faster than it may.
+    pub const TOO_MANY_SESSIONS: Self = Self::new(429, "too many new sessions from this address");
     /// A WebSocket handshake in HTTP/1.0, see [`super::Upgrade::RefusedHttp10`].
     pub const UPGRADE_DOWNGRADED: Self = Self::new(
         426,
@@ -47,6 +49,8 @@ impl Answer {
     pub const TUNNELS_FULL: Self = Self::new(503, "tunnel table is full");
     /// The proxy is drained and takes no new work.
     pub const DRAINING: Self = Self::new(503, "proxy is shutting down");
+    /// The route gets more requests a second than it may.
+    pub const ROUTE_BUSY: Self = Self::new(503, "too many requests for this route");
     /// Connecting to a backend took too long.
     pub const BACKEND_TIMEOUT: Self = Self::new(504, "connecting to the backend timed out");
     /// A backend took the request and did not answer in time.
@@ -111,15 +115,23 @@ fn write_head(status: u16, version: Version, close: bool, out: &mut Vec<u8>) {
         // RFC 9110 sections 15.5.6, 15.5.22 and 10.2.3.
         405 => write_field(b"Allow", b"GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH", out),
         426 => write_field(b"Upgrade", b"websocket", out),
-        503 => write_field(b"Retry-After", b"1", out),
+        // Also right where a rate is exceeded: a second's worth of tokens comes in a second.
+        429 | 503 => write_field(b"Retry-After", b"1", out),
         _ => {}
     }
-    match (status, close, version) {
-        (426, true, _) => write_field(b"Connection", b"upgrade, close", out),
-        (426, false, _) => write_field(b"Connection", b"upgrade", out),
-        (_, true, _) => write_field(b"Connection", b"close", out),
-        (_, false, Version::Http10) => write_field(b"Connection", b"keep-alive", out),
-        (_, false, Version::Http11) => {}
+    match (status, close) {
+        (426, true) => write_field(b"Connection", b"upgrade, close", out),
+        (426, false) => write_field(b"Connection", b"upgrade", out),
+        _ => write_connection(version, close, out),
+    }
+}
+
+/// Says what becomes of the client's connection.
+pub(super) fn write_connection(version: Version, close: bool, out: &mut Vec<u8>) {
+    match (close, version) {
+        (true, _) => write_field(b"Connection", b"close", out),
+        (false, Version::Http10) => write_field(b"Connection", b"keep-alive", out),
+        (false, Version::Http11) => {}
     }
 }
 
@@ -133,18 +145,30 @@ fn write_body(body: std::fmt::Arguments<'_>, head_only: bool, out: &mut Vec<u8>)
     }
 }
 
-/// The reason phrase of RFC 9110 section 15 and RFC 6585 for the statuses we use.
-fn phrase(status: u16) -> &'static str {
+/// The reason phrase of RFC 9110 section 15 and RFC 6585 for the statuses we use and routes often do.
+pub(super) fn phrase(status: u16) -> &'static str {
     match status {
+        200 => "OK",
+        204 => "No Content",
+        301 => "Moved Permanently",
+        302 => "Found",
+        303 => "See Other",
+        307 => "Temporary Redirect",
+        308 => "Permanent Redirect",
         400 => "Bad Request",
+        401 => "Unauthorized",
+        403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",
         408 => "Request Timeout",
+        410 => "Gone",
         413 => "Content Too Large",
         414 => "URI Too Long",
         417 => "Expectation Failed",
         426 => "Upgrade Required",
+        429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",
+        500 => "Internal Server Error",
         501 => "Not Implemented",
         502 => "Bad Gateway",
         503 => "Service Unavailable",

@@ -155,6 +155,12 @@ impl Fields {
         self.list.iter().filter(move |field| field.name == name).map(|field| self.at(field.value_span))
     }
 
+    /// The same, the last one first.
+    pub(super) fn values_from_last(&self, name: Name) -> impl Iterator<Item = &[u8]> {
+        let named = move |field: &&Field| field.name == name;
+        self.list.iter().rev().filter(named).map(|field| self.at(field.value_span))
+    }
+
     /// The value of the first field called `name`, in any case.
     pub(super) fn first(&self, name: &[u8]) -> Option<&[u8]> {
         self.iter().find(|(_, found, _)| found.eq_ignore_ascii_case(name)).map(|(_, _, value)| value)

@@ -6,9 +6,11 @@
 //! | field | from anybody | from a trusted proxy |
 //! | --- | --- | --- |
 //! | `X-Forwarded-For` | kept, address of the connection appended | the same |
-//! | `X-Forwarded-Proto`, `-Host`, `X-Real-IP` | overwritten | kept; written if absent |
+//! | `X-Forwarded-Proto`, `-Host` | overwritten | kept; written if absent |
+//! | `X-Real-IP` | overwritten with the client's address | the same |
 //! | other `X-Forwarded-*` | dropped | kept |
 //! | `Forwarded` | dropped | kept, address of the connection appended |
+//! | `X-Request-ID`, where one is asked for | overwritten | kept if well-formed; written if not |
 //! | any of these, or framing, spelt with `_` | dropped | dropped |
 //! | `Via` | kept, ours appended | the same |
 
@@ -19,31 +21,47 @@ use super::fields::{Field, write_field};
 use super::name::Name;
 use super::numbers::write_address;
 use super::request::{RequestHead, Upgrade};
+use super::request_id::{self, RequestId};
+use super::rewrite::PathRewrite;
+use super::rules::FieldRules;
+use super::source::Source;
 
 /// What a forwarded head says beyond what the client said.
 #[derive(Clone, Copy, Debug)]
-pub struct ForwardContext {
-    /// Address of the client's connection.
-    pub client: IpAddr,
+pub struct ForwardContext<'a> {
+    /// Address of the connection the request came on.
+    pub connection: IpAddr,
+    /// Who it comes from. What a trusted proxy says about its client is passed on.
+    pub source: Source,
     /// `http` or `https`: how the client reached us.
     pub scheme: &'static str,
-    /// The client is a proxy whose word about its own client is believed.
-    pub trust_forwarded: bool,
+    /// What to write into X-Request-ID; `None`: that field is nothing special.
+    pub request_id: Option<RequestId>,
     /// Leave out Accept-Encoding, so that the answer can be read here.
     pub drop_accept_encoding: bool,
+    /// What the route does to fields.
+    pub rules: Option<&'a FieldRules>,
+    /// What the route does to the path.
+    pub rewrite: Option<&'a PathRewrite>,
 }
 
 /// Appends the head to send to the backend to `out`.
-pub fn write_request(head: &RequestHead, context: &ForwardContext, out: &mut Vec<u8>) {
+pub fn write_request(head: &RequestHead, context: &ForwardContext<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(head.method_bytes());
     out.push(b' ');
-    out.extend_from_slice(head.target());
+    match context.rewrite {
+        Some(rewrite) => rewrite.write(head.target(), out),
+        None => out.extend_from_slice(head.target()),
+    }
     out.extend_from_slice(b" HTTP/1.1\r\n");
     write_field(b"Host", head.authority(), out);
     for (field, name, value) in head.fields.iter() {
-        if is_passed_on(field, head, context) {
+        if is_passed_on(field, head, context) && !context.rules.is_some_and(|rules| rules.drops(name)) {
             write_field(name, value, out);
         }
+    }
+    if let Some(rules) = context.rules {
+        out.extend_from_slice(rules.lines());
     }
     head.framing().write_field(out);
     if head.upgrade() == Upgrade::WebSocket {
@@ -58,7 +76,7 @@ pub fn write_request(head: &RequestHead, context: &ForwardContext, out: &mut Vec
 }
 
 /// Whether a field goes on as it came. Those that do not are gone or written anew.
-fn is_passed_on(field: &Field, head: &RequestHead, context: &ForwardContext) -> bool {
+fn is_passed_on(field: &Field, head: &RequestHead, context: &ForwardContext<'_>) -> bool {
     if field.nominated {
         return false;
     }
@@ -66,9 +84,8 @@ fn is_passed_on(field: &Field, head: &RequestHead, context: &ForwardContext) -> 
         Name::Other | Name::Cookie | Name::Via | Name::WebSocketKey | Name::WebSocketAccept => true,
         Name::AcceptEncoding => !context.drop_accept_encoding,
         Name::Expect => head.expects_continue(),
-        Name::ForwardedHost | Name::ForwardedProto | Name::ForwardedOther | Name::RealIp => {
-            context.trust_forwarded
-        }
+        Name::ForwardedHost | Name::ForwardedProto | Name::ForwardedOther => context.source.trusted,
+        Name::RequestId => context.request_id.is_none(),
         Name::Alias
         | Name::Connection
         | Name::ContentLength
@@ -76,37 +93,49 @@ fn is_passed_on(field: &Field, head: &RequestHead, context: &ForwardContext) -> 
         | Name::ForwardedFor
         | Name::HopByHop
         | Name::Host
+        | Name::RealIp
         | Name::TransferEncoding
         | Name::Upgrade => false,
     }
 }
 
 /// Writes who the client is.
-fn write_client(head: &RequestHead, context: &ForwardContext, out: &mut Vec<u8>) {
-    let client = context.client.to_canonical();
+fn write_client(head: &RequestHead, context: &ForwardContext<'_>, out: &mut Vec<u8>) {
+    let connection = context.connection.to_canonical();
     write_values(b"X-Forwarded-For", head, Name::ForwardedFor, out);
-    write_address(client, out);
+    write_address(connection, out);
     out.extend_from_slice(b"\r\n");
-    if context.trust_forwarded && head.fields.values(Name::Forwarded).next().is_some() {
+    if context.source.trusted && head.fields.values(Name::Forwarded).next().is_some() {
         write_values(b"Forwarded", head, Name::Forwarded, out);
         let (before, after): (&[u8], &[u8]) =
-            if client.is_ipv4() { (b"for=", b"\r\n") } else { (b"for=\"[", b"]\"\r\n") };
+            if connection.is_ipv4() { (b"for=", b"\r\n") } else { (b"for=\"[", b"]\"\r\n") };
         out.extend_from_slice(before);
-        write_address(client, out);
+        write_address(connection, out);
         out.extend_from_slice(after);
     }
-    let said = |name| context.trust_forwarded && head.fields.values(name).next().is_some();
+    let said = |name| context.source.trusted && head.fields.values(name).next().is_some();
     if !said(Name::ForwardedProto) {
         write_field(b"X-Forwarded-Proto", context.scheme.as_bytes(), out);
     }
     if !said(Name::ForwardedHost) {
         write_field(b"X-Forwarded-Host", head.authority(), out);
     }
-    if !said(Name::RealIp) {
-        out.extend_from_slice(b"X-Real-IP: ");
-        write_address(client, out);
-        out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(b"X-Real-IP: ");
+    write_address(context.source.client, out);
+    out.extend_from_slice(b"\r\n");
+    if let Some(fresh) = context.request_id {
+        write_request_id(head, context.source.trusted, fresh, out);
     }
+}
+
+/// Writes the id a trusted proxy gave the request, or `fresh`.
+fn write_request_id(head: &RequestHead, trusted: bool, fresh: RequestId, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"X-Request-ID: ");
+    match head.fields.only(Name::RequestId) {
+        Some(given) if trusted && request_id::is_well_formed(given) => out.extend_from_slice(given),
+        _ => fresh.write(out),
+    }
+    out.extend_from_slice(b"\r\n");
 }
 
 /// Begins one line with the values of all fields called `name`; a last value and the line's end are to follow.

@@ -20,11 +20,16 @@ mod framing;
 mod lines;
 mod name;
 mod numbers;
+mod own_reply;
 mod refusal;
 mod reply;
 mod request;
+mod request_id;
 mod request_line;
 mod response;
+mod rewrite;
+mod rules;
+mod source;
 mod trailers;
 mod websocket;
 
@@ -36,11 +41,16 @@ pub use body::{BodyReader, BodyWriter, ChunkPrefix, Decoded};
 pub use forward::{ForwardContext, write_request};
 pub use framing::Framing;
 pub use lines::HeadLimits;
+pub use own_reply::{Location, LocationError, OwnReply, RouteReply};
 pub use refusal::{BadBody, BadResponse, Refusal};
 pub use reply::{ReplyContext, write_response};
 pub use request::{RequestHead, Upgrade};
+pub use request_id::RequestId;
 pub use request_line::Method;
 pub use response::{Asked, ResponseHead, ResponseKind};
+pub use rewrite::PathRewrite;
+pub use rules::{FieldRuleError, FieldRules};
+pub use source::Source;
 pub use websocket::{WebSocketKey, websocket_accept};
 
 /// The protocol version a peer speaks. Higher minor versions than 1 count as 1.1 (RFC 9110 section 2.5).

@@ -21,6 +21,7 @@ pub(super) enum Name {
     /// Meant for the next hop only, and of no use to us.
     HopByHop,
     RealIp,
+    RequestId,
     TransferEncoding,
     Upgrade,
     Via,
@@ -68,6 +69,7 @@ impl Name {
             7 => &[(b"upgrade", Self::Upgrade)],
             9 => &[(b"forwarded", Self::Forwarded), (b"x-real-ip", Self::RealIp)],
             10 => &[(b"connection", Self::Connection), (b"keep-alive", Self::HopByHop)],
+            12 => &[(b"x-request-id", Self::RequestId)],
             14 => &[(b"content-length", Self::ContentLength), (b"http2-settings", Self::HopByHop)],
             15 => &[(b"accept-encoding", Self::AcceptEncoding), (b"x-forwarded-for", Self::ForwardedFor)],
             16 => &[(b"x-forwarded-host", Self::ForwardedHost), (b"proxy-connection", Self::HopByHop)],
@@ -94,7 +96,7 @@ impl Name {
     pub(super) fn outlives_connection(self) -> bool {
         matches!(
             self,
-            Self::ForwardedHost | Self::ForwardedProto | Self::ForwardedOther | Self::RealIp | Self::Via
+            Self::ForwardedHost | Self::ForwardedProto | Self::ForwardedOther | Self::RequestId | Self::Via
         )
     }
 }
@@ -119,13 +121,18 @@ mod tests {
 
     #[test]
     fn rule_09_underscore_spellings_are_aliases() {
-        for alias in
-            ["X_Forwarded_For", "x_forwarded-for", "X_REAL_IP", "Content_Length", "transfer_encoding"]
-        {
+        for alias in [
+            "X_Forwarded_For",
+            "x_forwarded-for",
+            "X_REAL_IP",
+            "X_Request_ID",
+            "Content_Length",
+            "transfer_encoding",
+        ] {
             assert_eq!(Name::of(alias.as_bytes()), Name::Alias, "{alias}");
         }
         assert_eq!(Name::of(b"x_forwarded_anything_however_long_it_may_be"), Name::Alias);
-        for plain in ["_", "x_request_id", "sec_websocket_accepts", "sec_websocket_accept_and_more"] {
+        for plain in ["_", "x_request_ids", "sec_websocket_accepts", "sec_websocket_accept_and_more"] {
             assert_eq!(Name::of(plain.as_bytes()), Name::Other, "{plain}");
         }
     }

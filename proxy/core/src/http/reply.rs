@@ -7,6 +7,7 @@ use super::fields::{Field, write_field};
 use super::framing::{Framing, write_length};
 use super::name::Name;
 use super::response::{ResponseHead, ResponseKind};
+use super::rules::FieldRules;
 
 /// What a reply says beyond what the backend said.
 #[derive(Clone, Copy, Debug)]
@@ -16,6 +17,8 @@ pub struct ReplyContext<'a> {
     pub close: bool,
     /// Value of a Set-Cookie field to add.
     pub set_cookie: Option<&'a [u8]>,
+    /// What the route does to fields. Informational heads are left alone.
+    pub rules: Option<&'a FieldRules>,
 }
 
 /// Appends the head to send to the client to `out` and returns how the body behind it is to be framed.
@@ -33,10 +36,14 @@ pub fn write_response(head: &ResponseHead, context: &ReplyContext<'_>, out: &mut
         out.push(b' ');
     }
     out.extend_from_slice(b"\r\n");
+    let rules = context.rules.filter(|_| head.kind() != ResponseKind::Informational);
     for (field, name, value) in head.fields.iter() {
-        if is_passed_on(field) {
+        if is_passed_on(field) && !rules.is_some_and(|rules| rules.drops(name)) {
             write_field(name, value, out);
         }
+    }
+    if let Some(rules) = rules {
+        out.extend_from_slice(rules.lines());
     }
     match head.kind() {
         ResponseKind::Informational => {}

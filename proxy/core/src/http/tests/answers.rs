@@ -59,6 +59,7 @@ fn statuses_bring_the_fields_they_require() {
         (Refusal::METHOD_NOT_ALLOWED.into(), "\r\nAllow: GET, "),
         (Answer::UPGRADE_DOWNGRADED, "\r\nUpgrade: websocket\r\nConnection: upgrade, close\r\n"),
         (Answer::SESSIONS_FULL, "\r\nRetry-After: "),
+        (Answer::TOO_MANY_SESSIONS, "\r\nRetry-After: "),
     ] {
         let text = text_of(&answer, Version::Http10, true);
         assert!(text.contains(field), "{text}");

@@ -3,7 +3,7 @@
 use super::*;
 
 /// The forwarded lines of a GET with these field lines, without those that are always there.
-fn forwarded(fields: &str, context: &ForwardContext) -> Vec<String> {
+fn forwarded(fields: &str, context: &ForwardContext<'_>) -> Vec<String> {
     let head = get_with(fields).unwrap();
     let always = ["GET / HTTP/1.1", "Host: a", "Via: 1.1 ringbolt", ""];
     let text = forward(&head, context);
@@ -56,13 +56,12 @@ fn rule_08_connection_cannot_remove_what_we_rely_on() {
         "X-Forwarded-Proto: https",
         "X-Forwarded-Host: b",
         "X-Forwarded-Port: 1",
-        "X-Real-IP: 1.1.1.1",
+        "X-Request-ID: 1",
         "Via: x",
     ];
-    let options = "Connection: X-Forwarded-Proto, X-Forwarded-Host, X-Forwarded-Port, X-Real-IP, Via";
-    let trusted = ForwardContext { trust_forwarded: true, ..CONTEXT };
-    let lines = forwarded(&format!("{}\r\n{options}\r\n", said.join("\r\n")), &trusted);
-    assert_eq!(lines, [&said[..], &OURS[..1]].concat());
+    let options = "Connection: X-Forwarded-Proto, X-Forwarded-Host, X-Forwarded-Port, X-Request-ID, Via";
+    let lines = forwarded(&format!("{}\r\n{options}\r\n", said.join("\r\n")), &TRUSTED);
+    assert_eq!(lines, [&said[..], &OURS[..1], &OURS[3..]].concat());
     let chunked = forwarded("Transfer-Encoding: chunked\r\nConnection: transfer-encoding\r\n", &CONTEXT);
     assert_eq!(chunked[0], "Transfer-Encoding: chunked");
 }
@@ -79,8 +78,8 @@ fn rule_09_an_untrusted_client_is_not_believed() {
 
 #[test]
 fn rule_09_a_trusted_proxy_is_believed() {
-    let trusted = ForwardContext { trust_forwarded: true, ..CONTEXT };
-    let fields = "X-Forwarded-Proto: https\r\nX-Forwarded-Host: shop\r\nX-Forwarded-Port: 443\r\nX-Real-IP: 1.1.1.1\r\n\
+    let trusted = ForwardContext { source: Source { client: [1, 1, 1, 1].into(), trusted: true }, ..CONTEXT };
+    let fields = "X-Forwarded-Proto: https\r\nX-Forwarded-Host: shop\r\nX-Forwarded-Port: 443\r\nX-Real-IP: 6.6.6.6\r\n\
                   Forwarded: for=1.1.1.1\r\nX_Forwarded_Proto: ftp\r\nX-Forwarded-For: 1.1.1.1\r\n";
     assert_eq!(
         forwarded(fields, &trusted),
@@ -88,16 +87,16 @@ fn rule_09_a_trusted_proxy_is_believed() {
             "X-Forwarded-Proto: https",
             "X-Forwarded-Host: shop",
             "X-Forwarded-Port: 443",
-            "X-Real-IP: 1.1.1.1",
             "X-Forwarded-For: 1.1.1.1, 192.0.2.7",
             "Forwarded: for=1.1.1.1, for=192.0.2.7",
+            "X-Real-IP: 1.1.1.1",
         ]
     );
-    assert_eq!(forwarded("", &trusted), OURS, "what it does not say, we do");
-    let v6 = ForwardContext { client: "2001:db8::1".parse().unwrap(), ..trusted };
+    assert_eq!(forwarded("", &TRUSTED), OURS, "what it does not say, we do");
+    let v6 = ForwardContext { connection: "2001:db8::1".parse().unwrap(), ..trusted };
     let lines = forwarded("Forwarded: for=x\r\n", &v6);
     assert_eq!(lines[..2], ["X-Forwarded-For: 2001:db8::1", "Forwarded: for=x, for=\"[2001:db8::1]\""]);
-    let mapped = ForwardContext { client: "::ffff:192.0.2.7".parse().unwrap(), ..CONTEXT };
+    let mapped = ForwardContext { connection: "::ffff:192.0.2.7".parse().unwrap(), ..CONTEXT };
     assert_eq!(forwarded("", &mapped), OURS, "an IPv4 client of a dual-stack listener");
 }
 

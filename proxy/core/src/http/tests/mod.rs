@@ -8,6 +8,8 @@ mod forwarding;
 mod properties;
 mod requests;
 mod responses;
+mod routes;
+mod sources;
 mod upgrades;
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -16,11 +18,22 @@ use super::*;
 
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
 
-const CONTEXT: ForwardContext =
-    ForwardContext { client: CLIENT, scheme: "http", trust_forwarded: false, drop_accept_encoding: false };
+const CONTEXT: ForwardContext<'_> = ForwardContext {
+    connection: CLIENT,
+    source: Source { client: CLIENT, trusted: false },
+    scheme: "http",
+    request_id: None,
+    drop_accept_encoding: false,
+    rules: None,
+    rewrite: None,
+};
+
+/// The same from a trusted proxy that names no client.
+const TRUSTED: ForwardContext<'_> =
+    ForwardContext { source: Source { client: CLIENT, trusted: true }, ..CONTEXT };
 
 const REPLY: ReplyContext<'_> =
-    ReplyContext { client_version: Version::Http11, close: false, set_cookie: None };
+    ReplyContext { client_version: Version::Http11, close: false, set_cookie: None, rules: None };
 
 const GET: Asked = Asked { method: Method::Get, upgrade: None, verify_accept: true };
 
@@ -41,7 +54,7 @@ fn status_of(input: impl AsRef<[u8]>) -> u16 {
     parse_request(input).map_or_else(|refusal| refusal.status, |_| 200)
 }
 
-fn forward(head: &RequestHead, context: &ForwardContext) -> String {
+fn forward(head: &RequestHead, context: &ForwardContext<'_>) -> String {
     let mut out = Vec::new();
     write_request(head, context, &mut out);
     String::from_utf8(out).unwrap()

@@ -1,0 +1,22 @@
+//! The id that one request carries through all logs (X-Request-ID, which no RFC defines).
+
+use crate::limits::REQUEST_ID_BYTES_MAX;
+
+use super::fields::write_text;
+
+/// An id for a request that has none to be believed. Unique, but no secret.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RequestId(pub u128);
+
+impl RequestId {
+    /// Writes it as 32 hexadecimal digits.
+    pub(super) fn write(self, out: &mut Vec<u8>) {
+        write_text(format_args!("{:032x}", self.0), out);
+    }
+}
+
+/// Whether `value` can be put into logs as it is.
+pub(super) fn is_well_formed(value: &[u8]) -> bool {
+    let is_id_byte = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.~+/=:@".contains(byte);
+    (1..=REQUEST_ID_BYTES_MAX).contains(&value.len()) && value.iter().all(is_id_byte)
+}

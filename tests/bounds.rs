@@ -1,0 +1,177 @@
+//! A bound holds for all workers together, for each client alone, and is told from the others.
+//!
+//! Fails with one client that takes what is everybody's, or with everybody refused for one client.
+#![forbid(unsafe_code)]
+
+use std::net::Ipv4Addr;
+use std::time::Instant;
+
+use ringbolt_harness::raw::{Backend, WAIT, Wire};
+use ringbolt_harness::{Options, Ringbolt};
+
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+const GET: &str = "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n";
+const OPEN: &str = "GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: a.example\r\n\r\n";
+
+const A: Ipv4Addr = Ipv4Addr::new(127, 0, 8, 1);
+const B: Ipv4Addr = Ipv4Addr::new(127, 0, 8, 2);
+
+/// A daemon of four workers, over which the kernel spreads one client's connections.
+fn start(backend: &Backend, listener: &str, rest: &str) -> Ringbolt {
+    let config = format!(
+        "[[listener]]\naddress = \"127.0.0.1:0\"\nupstream = \"a\"\n{listener}\n\
+         [upstream.a]\nbackends = [\"{}\"]\n{rest}\n",
+        backend.address()
+    );
+    Ringbolt::start(&Options {
+        workers: 4,
+        config: Some(config),
+        ..Options::new(env!("CARGO_BIN_EXE_ringbolt"), &[])
+    })
+}
+
+fn limited(ringbolt: &Ringbolt, limit: &str) -> f64 {
+    ringbolt.metrics()[&format!("ringbolt_limited_total{{limit=\"{limit}\"}}")]
+}
+
+/// A new connection that was answered; `None`: it was closed.
+fn served(ringbolt: &Ringbolt, from: Ipv4Addr) -> Option<Wire> {
+    let mut wire = Wire::connect_from(from, ringbolt.address());
+    let _ = wire.try_send(GET);
+    let answer = wire.read("an answer or the end").ok()?;
+    assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", answer.escape_ascii());
+    Some(wire)
+}
+
+/// Waits for what follows from the end of a connection, which the daemon hears of when it does.
+fn eventually(what: &str, mut happened: impl FnMut() -> bool) {
+    let deadline = Instant::now() + WAIT;
+    while !happened() {
+        assert!(Instant::now() < deadline, "waited {WAIT:?} for {what}");
+    }
+}
+
+#[test]
+fn connections_of_one_client_are_bounded_over_all_workers() {
+    let backend = Backend::answering(OK);
+    let ringbolt = start(&backend, "", "[limits]\nconnections_per_client = 5");
+    let mut open: Vec<Wire> = (0..5).map(|_| served(&ringbolt, A).expect("within the bound")).collect();
+    for _ in 0..8 {
+        assert!(served(&ringbolt, A).is_none(), "beyond the bound");
+    }
+    assert!(served(&ringbolt, B).is_some(), "another client is not concerned");
+    assert_eq!(limited(&ringbolt, "client_connections"), 8.0);
+    open.pop().unwrap().close();
+    eventually("room for one more", || served(&ringbolt, A).is_some());
+}
+
+#[test]
+fn a_trusted_proxy_may_have_as_many_connections_as_its_clients_need() {
+    let backend = Backend::answering(OK);
+    let limits = "[limits]\nconnections_per_client = 1\nconnection_rate_per_client = 1";
+    let ringbolt = start(&backend, "trusted_proxies = [\"127.0.8.1\"]", limits);
+    let open: Vec<_> = (0..4).map(|_| served(&ringbolt, A).expect("a trusted proxy")).collect();
+    assert!(served(&ringbolt, B).is_some_and(|_open| served(&ringbolt, B).is_none()));
+    drop(open);
+}
+
+#[test]
+fn a_tunnel_counts_as_long_as_it_lives() {
+    let backend = Backend::answering(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
+    );
+    let ringbolt = start(&backend, "", "[limits]\nconnections_per_client = 1");
+    let upgrade = "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    let mut tunnel = Wire::connect_from(A, ringbolt.address());
+    assert_eq!(tunnel.exchange(upgrade).status(), 101);
+    let refused = |from| {
+        let mut wire = Wire::connect_from(from, ringbolt.address());
+        let _ = wire.try_send(upgrade);
+        wire.read("an answer or the end").is_err()
+    };
+    assert!(refused(A));
+    tunnel.reset();
+    eventually("the end of the tunnel", || !refused(A));
+}
+
+#[test]
+fn connections_of_a_listener_are_bounded_over_all_clients() {
+    let backend = Backend::answering(OK);
+    let ringbolt = start(&backend, "connections = 3", "");
+    let open: Vec<Option<Wire>> = [A, B, A].map(|from| served(&ringbolt, from)).into();
+    assert!(open.iter().all(Option::is_some));
+    assert!(served(&ringbolt, B).is_none());
+    assert_eq!(limited(&ringbolt, "listener_connections"), 1.0);
+    drop(open);
+    eventually("room again", || served(&ringbolt, B).is_some());
+}
+
+/// Does something until it is refused, and checks that it was not let through more often than `rate` allows.
+fn until_refused(rate: u64, mut attempt: impl FnMut() -> bool) {
+    let began = Instant::now();
+    let admitted = (0..2_000).take_while(|_| attempt()).count() as u64;
+    let most = rate + rate * (began.elapsed().as_secs() + 1);
+    assert!((rate..=most).contains(&admitted), "{admitted} at {rate} a second in {:?}", began.elapsed());
+}
+
+#[test]
+fn a_client_connects_only_so_often() {
+    let backend = Backend::answering(OK);
+    let ringbolt = start(&backend, "", "[limits]\nconnection_rate_per_client = 2");
+    until_refused(2, || served(&ringbolt, A).is_some());
+    assert!(served(&ringbolt, B).is_some());
+    assert_eq!(limited(&ringbolt, "client_connection_rate"), 1.0);
+}
+
+#[test]
+fn sessions_are_opened_only_so_often_and_the_refusal_is_one_a_browser_can_read() {
+    let backend = Backend::answering(OK);
+    let ringbolt = start(&backend, "", "[limits]\nsession_rate_per_client = 2");
+    let mut client = Wire::connect_from(A, ringbolt.address());
+    until_refused(2, || {
+        let answer = client.exchange(OPEN);
+        if answer.status() == 200 {
+            return true;
+        }
+        assert_eq!((answer.status(), answer.head.value("Retry-After")), (429, Some("1")));
+        assert_eq!(answer.head.value("Access-Control-Allow-Origin"), Some("*"));
+        false
+    });
+    assert_eq!(client.exchange(GET).status(), 200, "other requests are not concerned");
+    assert_eq!(Wire::connect_from(B, ringbolt.address()).exchange(OPEN).status(), 200);
+    assert_eq!(limited(&ringbolt, "client_session_rate"), 1.0);
+}
+
+#[test]
+fn requests_of_a_route_are_bounded_over_all_clients_and_workers() {
+    let backend = Backend::answering(OK);
+    let route = "[[route]]\npath = \"/slow\"\nupstream = \"a\"\nrequest_rate = 3\n";
+    let ringbolt = start(&backend, "", route);
+    until_refused(3, || {
+        let slow = "GET /slow HTTP/1.1\r\nHost: a.example\r\n\r\n";
+        let answer = Wire::connect_from(A, ringbolt.address()).exchange(slow);
+        if answer.status() == 200 {
+            return true;
+        }
+        assert_eq!((answer.status(), answer.head.value("Retry-After")), (503, Some("1")));
+        false
+    });
+    assert_eq!(Wire::connect_from(A, ringbolt.address()).exchange(GET).status(), 200);
+    assert_eq!(limited(&ringbolt, "route_request_rate"), 1.0);
+}
+
+#[test]
+fn a_dry_run_refuses_nothing_and_counts_everything() {
+    let backend = Backend::answering(OK);
+    let limits = "[limits]\ndry_run = true\nconnections_per_client = 1\nsession_rate_per_client = 1";
+    let ringbolt = start(&backend, "connections = 1", limits);
+    let open: Vec<_> = (0..4).map(|_| served(&ringbolt, A).expect("nothing is refused")).collect();
+    let mut client = Wire::connect_from(B, ringbolt.address());
+    assert!((0..4).all(|_| client.exchange(OPEN).status() == 200));
+    assert_eq!(limited(&ringbolt, "client_connections"), 3.0);
+    assert_eq!(limited(&ringbolt, "listener_connections"), 4.0);
+    assert!(limited(&ringbolt, "client_session_rate") >= 1.0);
+    drop(open);
+}
