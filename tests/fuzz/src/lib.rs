@@ -14,6 +14,7 @@ mod differential_response;
 mod field_lines;
 mod handshake;
 mod hyper_reader;
+mod proxy_header;
 mod request_head;
 mod response_head;
 mod sid_query;
@@ -36,12 +37,13 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 9] = [
     Target { name: "request_head", run: request_head::run },
     Target { name: "response_head", run: response_head::run },
     Target { name: "body", run: body::run },
     Target { name: "handshake", run: handshake::run },
     Target { name: "sid_query", run: sid_query::run },
+    Target { name: "proxy_header", run: proxy_header::run },
     Target { name: "config_file", run: config_file::run },
     Target { name: "differential_request", run: differential_request::run },
     Target { name: "differential_response", run: differential_response::run },
