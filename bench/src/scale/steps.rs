@@ -20,8 +20,8 @@ const FIRST: usize = 100;
 const BATCH: usize = 1_000;
 /// Batches between two lines that tell how far it is.
 const PROGRESS_BATCHES: usize = 10;
-/// How long one of them may take, on an emulated processor that others use too.
-const BATCH_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long one of them may take, on an emulated processor that others use too, or that is stopped for a while.
+const BATCH_TIMEOUT: Duration = Duration::from_secs(900);
 /// Part of the tunnels that talk, and the fewest.
 const TALKING_PERCENT: usize = 1;
 const TALKING_MIN: usize = 100;
