@@ -22,9 +22,10 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 const WAIT: &str = "1h";
 /// Connections beside the tunnels: those that are looked for and closed at once.
 const CONNECTIONS_SPARE: usize = 1000;
-/// Tunnels to one address, of the local ports there are: the rest is for uneven placement, and for a group of
-/// tunnels that are opened together.
-const PORTS_USED_PERCENT: usize = 60;
+/// Tunnels to one address, of the local ports there are. The kernel looks for a port among one half of them first, and
+/// connecting gets slow when that is used up; the rest of it is for uneven placement, and for a group of tunnels that
+/// are opened together.
+const PORTS_USED_PERCENT: usize = 25;
 
 /// A running proxy. Ended when dropped.
 #[derive(Debug)]

@@ -155,6 +155,10 @@ impl Run {
 
     fn measure(&mut self, before: &Before, rate: u32) -> Result<Step, String> {
         self.stage.run_for(&mut NoClients, SETTLE);
+        let lost = (self.open as u64).saturating_sub(self.stage.origin.tunnels);
+        if lost > 0 {
+            return Err(format!("{lost} of {} tunnels were closed while they were idle", self.open));
+        }
         let processes = self.proxy.processes();
         let own = self.own_memory()?.saturating_sub(before.own);
         let kernel = Memory::read()?;
