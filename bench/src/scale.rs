@@ -33,12 +33,16 @@ const GUEST_REST: Duration = Duration::from_secs(300);
 const MARK: &str = "step: ";
 
 /// Settings of the guest, as `ringbolt plan` asks for them.
-const GUEST_SYSCTLS: [&str; 5] = [
+///
+/// And room for a packet from each socket: when the machine has stopped the guest for five minutes, the keepalive
+/// probes of all tunnels are due at once, and loopback drops what does not fit its queue.
+const GUEST_SYSCTLS: [&str; 6] = [
     "fs.nr_open=4194304",
     "fs.file-max=9223372036854775807",
     "net.core.somaxconn=16384",
     "net.ipv4.ip_local_port_range=10240 65535",
     "net.ipv4.tcp_max_syn_backlog=16384",
+    "net.core.netdev_max_backlog=4000000",
 ];
 
 /// Words for the guest's kernel. Clearing memory twice and guarding against speculation cost an emulated

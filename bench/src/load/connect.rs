@@ -97,8 +97,10 @@ impl Clients for Opening {
     fn ready(&mut self, net: &mut Net, index: u32, _closing: bool) {
         let index = index as usize;
         // Bulk may already follow the 101: whoever takes the link reads on.
-        let Some(Some(partial)) = self.partial.get_mut(index) else { return };
-        let length = match net.receive(self.links[index].fd.as_fd()) {
+        let (Some(Some(partial)), Some(link)) = (self.partial.get_mut(index), self.links.get(index)) else {
+            return;
+        };
+        let length = match net.receive(link.fd.as_fd()) {
             Received::Bytes(length) => length,
             Received::Nothing => return,
             Received::Closed => return net.faults.add(|| "closed before the first answer".to_owned()),

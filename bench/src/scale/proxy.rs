@@ -18,11 +18,14 @@ pub(super) const NAME: &str = "ringbolt";
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
 /// Between two looks.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+/// Timeouts of the proxy for connections that are being opened: an emulated processor may be stopped for minutes.
+const WAIT: &str = "1h";
 /// Connections beside the tunnels: those that are looked for and closed at once.
 const CONNECTIONS_SPARE: usize = 1000;
-/// Tunnels to one address, of the local ports there are: the rest is for uneven placement, and for a group of
-/// tunnels that are opened together.
-const PORTS_USED_PERCENT: usize = 60;
+/// Tunnels to one address, of the local ports there are. The kernel looks for a port among one half of them first, and
+/// connecting gets slow when that is used up; the rest of it is for uneven placement, and for a group of tunnels that
+/// are opened together.
+const PORTS_USED_PERCENT: usize = 25;
 
 /// A running proxy. Ended when dropped.
 #[derive(Debug)]
@@ -104,6 +107,7 @@ fn configuration(connections: usize, port: u16, origin_port: u16, backends: usiz
     format!(
         "[[listener]]\naddress = \"0.0.0.0:{port}\"\n\
          [upstream.origin]\nbackends = [{}]\n\
+         [timeouts]\nconnect = \"{WAIT}\"\nrequest_head = \"{WAIT}\"\nkeep_alive = \"{WAIT}\"\nresponse = \"{WAIT}\"\n\
          [workers]\ncount = 1\n[admin]\naddress = \"off\"\n[log]\nlevel = \"warn\"\n\
          [limits]\nconnections = {connections}\n",
         backends.join(", ")

@@ -20,8 +20,8 @@ const FIRST: usize = 100;
 const BATCH: usize = 1_000;
 /// Batches between two lines that tell how far it is.
 const PROGRESS_BATCHES: usize = 10;
-/// How long one of them may take, on an emulated processor that others use too.
-const BATCH_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long one of them may take, on an emulated processor that others use too, or that is stopped for a while.
+const BATCH_TIMEOUT: Duration = Duration::from_secs(900);
 /// Part of the tunnels that talk, and the fewest.
 const TALKING_PERCENT: usize = 1;
 const TALKING_MIN: usize = 100;
@@ -155,6 +155,10 @@ impl Run {
 
     fn measure(&mut self, before: &Before, rate: u32) -> Result<Step, String> {
         self.stage.run_for(&mut NoClients, SETTLE);
+        let lost = (self.open as u64).saturating_sub(self.stage.origin.tunnels);
+        if lost > 0 {
+            return Err(format!("{lost} of {} tunnels were closed while they were idle", self.open));
+        }
         let processes = self.proxy.processes();
         let own = self.own_memory()?.saturating_sub(before.own);
         let kernel = Memory::read()?;

@@ -25,6 +25,11 @@ pub(super) const EPOLL_ENTRY_BYTES: u64 = 144;
 /// Of the table of descriptors, which the kernel doubles when it is full: a pointer (`struct fdtable`).
 pub(super) const DESCRIPTOR_BYTES: u64 = 8;
 
+/// Part of the local ports that connections to one address find quickly. The kernel tries ports of one parity first, all
+/// of them, before it tries the others (`__inet_hash_connect`): on Linux 6.18 with 28,232 ports, connecting takes 23 µs of
+/// processor time until 14,116 are used, and 690 µs afterwards.
+pub(super) const PORTS_QUICK_PERCENT: u64 = 50;
+
 /// Tunnels with a message under way at the same moment, in percent. An assumption, not a measurement.
 pub(super) const TALKING_PERCENT: u64 = 1;
 

@@ -98,27 +98,33 @@ fn files(extent: &Extent, host: &Host) -> [Setting; 3] {
     ]
 }
 
-/// Enough addresses for the ports there are: a connection to one address takes one local port.
+/// Enough addresses for the ports there are: a connection to one address takes one local port, and finds one
+/// quickly only among half of them.
 fn backends(extent: &Extent, host: &Host) -> Setting {
     // The fullest backend has this part more than an equal share.
     let placed = u64::from(extent.tunnels) * u64::from(PLACEMENT_LOAD_PERCENT) / 100;
-    let ports = host.ports.unwrap_or(0).max(1);
+    let ports = quick(host.ports.unwrap_or(0));
     let needed = placed.div_ceil(ports).max(1);
     Setting::new(
         "backend addresses",
         needed,
         extent.backend_addresses.map(|count| count as u64),
-        &format!("net.ipv4.ip_local_port_range has {ports} ports, each good for one tunnel to each address"),
+        &format!(
+            "a tunnel takes a local port for its address; {ports}, half of those in \
+                  net.ipv4.ip_local_port_range, are found quickly"
+        ),
         remedy_for_ports(placed, needed),
     )
 }
 
 fn remedy_for_ports(placed: u64, needed: u64) -> String {
-    let widest = recommended::ports().max(1);
-    format!(
-        "{needed} backends, or several addresses a backend; {} with the range of kernel-tuning",
-        placed.div_ceil(widest).max(1)
-    )
+    let tuned = placed.div_ceil(quick(recommended::ports())).max(1);
+    format!("{needed} backends, or several addresses a backend; {tuned} with the range of kernel-tuning")
+}
+
+/// Of this many ports, those that are found quickly.
+fn quick(ports: u64) -> u64 {
+    (ports * costs::PORTS_QUICK_PERCENT / 100).max(1)
 }
 
 fn tcp_mem(host: &Host, message_pages: u64) -> Setting {

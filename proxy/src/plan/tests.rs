@@ -68,8 +68,8 @@ fn a_million_tunnels_are_stopped_by_descriptors_and_ports() {
     assert_eq!(verdict(&plan, "fs.nr_open"), (descriptors, Some(false)));
     assert_eq!(verdict(&plan, "fs.file-max"), (descriptors + 1000, Some(true)));
     assert_eq!(verdict(&plan, "limits.connections"), (1_000_000, Some(true)));
-    // 1.25 times the tunnels, at 28,232 to an address.
-    assert_eq!(verdict(&plan, "backend addresses"), (45, Some(false)));
+    // 1.25 times the tunnels, at half of 28,232 to an address.
+    assert_eq!(verdict(&plan, "backend addresses"), (89, Some(false)));
     assert_eq!(verdict(&plan, "fs.pipe-user-pages-soft"), (512 * 64, Some(false)));
     assert_eq!(verdict(&plan, "available memory, bytes").1, Some(true));
     assert!(!plan.suffices);
@@ -77,7 +77,7 @@ fn a_million_tunnels_are_stopped_by_descriptors_and_ports() {
 
 #[test]
 fn what_the_project_recommends_is_enough_for_a_million() {
-    let plan = Plan::new(&Extent { backend_addresses: Some(23), ..extent(1_000_000) }, &tuned_host());
+    let plan = Plan::new(&Extent { backend_addresses: Some(46), ..extent(1_000_000) }, &tuned_host());
     assert!(plan.suffices, "{plan}");
     assert!(plan.to_string().ends_with("this machine is ready for them"), "{plan}");
 }
