@@ -101,6 +101,27 @@ fn a_101_without_the_right_accept_is_a_502() {
 }
 
 #[test]
+fn a_wrong_accept_can_be_let_pass() {
+    let backend = Backend::start(|_, wire| {
+        wire.send(ACCEPTED.replace("s3pP", "S3pP"));
+        let asked = wire.read_exactly(4, "a frame");
+        wire.send(&asked);
+    });
+    let config = format!(
+        "[[listener]]\naddress = \"127.0.0.1:0\"\n\
+         [upstream.lax]\nverify_accept = false\nbackends = [\"{}\"]\n",
+        backend.address()
+    );
+    let ringbolt = Ringbolt::start(&Options {
+        config: Some(config),
+        ..Options::new(env!("CARGO_BIN_EXE_ringbolt"), &[])
+    });
+    let mut client = upgraded(&ringbolt);
+    client.send("ping");
+    assert_eq!(client.read_exactly(4, "the echo"), b"ping");
+}
+
+#[test]
 fn an_unasked_101_is_a_502() {
     let backend = Backend::answering(ACCEPTED);
     let ringbolt = proxy(&backend, Engine::Auto);

@@ -125,6 +125,8 @@ pub(crate) struct Upstream {
     pub(crate) affinity: Affinity,
     /// Version of the PROXY header that connections to its backends begin with.
     pub(crate) proxy_protocol: Option<ProxyVersion>,
+    /// A 101 must prove that its backend has understood the request.
+    pub(crate) verify_accept: bool,
     /// At least one, at most [`BACKENDS_MAX`] in all upstreams together. No two have the same name.
     pub(crate) backends: Vec<Backend>,
 }

@@ -99,7 +99,7 @@ async fn read_head<'a>(
     let asked = http::Asked {
         method: exchange.asked.method,
         upgrade: exchange.asked.websocket_key,
-        verify_accept: true,
+        verify_accept: exchange.route.upstream().verify_accept,
     };
     let mut silent = true;
     let reading = upstream.read(&worker.hot, |input| {

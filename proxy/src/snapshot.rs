@@ -36,6 +36,8 @@ pub(crate) struct Backend {
 pub(crate) struct Upstream {
     /// Of the PROXY header that connections begin with.
     pub(crate) proxy_protocol: Option<ProxyVersion>,
+    /// A 101 must carry the right Sec-WebSocket-Accept.
+    pub(crate) verify_accept: bool,
     pub(crate) backends: Vec<Backend>,
 }
 
@@ -196,6 +198,7 @@ fn upstreams(config: &Config) -> Vec<Upstream> {
         .values()
         .map(|upstream| Upstream {
             proxy_protocol: upstream.proxy_protocol,
+            verify_accept: upstream.verify_accept,
             backends: upstream.backends.iter().zip(&mut ids).map(backend).collect(),
         })
         .collect()

@@ -84,7 +84,12 @@ pub(super) fn without_file(
         listeners: listeners.iter().map(listener).collect(),
         upstreams: BTreeMap::from([(
             upstream.clone(),
-            Upstream { affinity, proxy_protocol: None, backends: backends.iter().map(backend).collect() },
+            Upstream {
+                affinity,
+                proxy_protocol: None,
+                verify_accept: true,
+                backends: backends.iter().map(backend).collect(),
+            },
         )]),
         ..Config::empty()
     })
@@ -258,6 +263,7 @@ fn upstreams(problems: &Problems, section: &Section<'_>) -> BTreeMap<String, Ups
         let affinity = section.read("affinity", text("a string", super::affinity)).unwrap_or_default();
         let proxy_protocol =
             section.read("proxy_protocol", text("a string", |text| value::choice(text, PROXY_VERSIONS)));
+        let verify_accept = section.read("verify_accept", boolean).unwrap_or(true);
         let backends = backends(problems, &mut section);
         if backends.len() > backends_left {
             section
@@ -265,7 +271,7 @@ fn upstreams(problems: &Problems, section: &Section<'_>) -> BTreeMap<String, Ups
         }
         backends_left = backends_left.saturating_sub(backends.len());
         section.finish();
-        upstreams.insert(name.to_owned(), Upstream { affinity, proxy_protocol, backends });
+        upstreams.insert(name.to_owned(), Upstream { affinity, proxy_protocol, verify_accept, backends });
     }
     upstreams
 }

@@ -85,6 +85,7 @@ fn every_documented_key_is_read() {
     assert!(config.listeners[1].proxy_protocol && !config.listeners[0].proxy_protocol);
     assert_eq!(config.upstreams["raw"].proxy_protocol, Some(ProxyVersion::V2));
     assert_eq!(config.upstreams["chat"].proxy_protocol, None);
+    assert!(config.upstreams["chat"].verify_accept && !config.upstreams["raw"].verify_accept);
     assert!(config.listeners[1].request_id && !config.listeners[0].request_id);
     assert_eq!((config.listeners[1].connections, config.routes[0].request_rate), (Some(30), Some(40)));
     let route = &config.routes[0];
