@@ -1,11 +1,12 @@
 //! Measurements of Ringbolt: `ringbolt-bench peers` runs it side by side with nginx and HAProxy.
 //!
 //! Processor time for each unit of work is the figure, never wall time: it says the same on a fast
-//! and a slow machine, and little of what else runs. Start reading in `peers.rs`; `load/` makes the
-//! load, `peer.rs` starts the proxies, `sample.rs` and `crowd.rs` measure, `report.rs` keeps what they
+//! and a slow machine, and little of what else runs. Start reading in `peers.rs`; `begun.rs` frames
+//! a run, `load/` makes the load, `peer.rs` starts the proxies, `sample.rs` and `crowd.rs` measure, `report.rs` keeps what they
 //! found, `markdown.rs` and `plots.rs` show it. `with.rs` lets another load tool have the proxies.
 #![forbid(unsafe_code)]
 
+mod begun;
 mod budgets;
 mod cores;
 mod crowd;

@@ -4,15 +4,16 @@
 //! the machine for a while disturbs all of them.
 
 use std::fs;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use crate::begun::Begun;
 use crate::cores::{self, Cores};
 use crate::load::Stage;
 use crate::measure::{CROWDED, LOADED, Loaded, Measure, THREADS};
 use crate::peer::{Kind, Peer, Programs};
-use crate::report::{Contestant, Report, Rounds, Row, Run};
+use crate::report::{Contestant, Report, Rounds, Row};
 use crate::sample::{self, Sample, Times};
-use crate::{Peers, crowd, machine, markdown, plots, proc};
+use crate::{Peers, crowd, markdown, plots};
 
 /// How much is measured.
 #[derive(Clone, Copy, Debug)]
@@ -34,14 +35,9 @@ const QUICK: Extent =
 
 /// Measures, prints the table and writes it to the results folder.
 pub(crate) fn run(options: &Peers) -> Result<(), String> {
-    let network = options.surroundings.enter()?;
-    let began = Instant::now();
-    let load_average_before = proc::load_average();
+    let begun =
+        Begun::now("peers", &options.surroundings, options.quick, options.only.as_deref(), &options.results)?;
     let programs = Programs::find(options.ringbolt.clone())?;
-    let writes = !options.quick && options.only.is_none();
-    if writes && !options.results.is_dir() {
-        return Err(format!("no folder {}; run this in the workspace's folder", options.results.display()));
-    }
     let extent = if options.quick { QUICK } else { FULL };
     let cores = Cores::choose()?;
     cores::pin(cores.load)?;
@@ -59,21 +55,9 @@ pub(crate) fn run(options: &Peers) -> Result<(), String> {
         version: programs.version(kind),
         threads,
     });
+    let writes = begun.writes;
     let report = Report {
-        run: Run {
-            command: command_line(options),
-            commit: machine::commit(),
-            machine: machine::processors_and_memory(),
-            kernel: machine::setting("kernel/osrelease"),
-            network,
-            congestion_control: machine::setting("net/ipv4/tcp_congestion_control"),
-            priority: proc::priority(),
-            rounds: extent.rounds,
-            seconds_measured: extent.times.measured.as_secs_f64(),
-            seconds_in_all: began.elapsed().as_secs_f64(),
-            load_average_before,
-            foreign: mean(&table.foreign),
-        },
+        run: begun.end(extent.rounds, extent.times.measured, &table.foreign),
         contestants: contestants.collect(),
         rows: table.rows,
     };
@@ -223,21 +207,6 @@ fn publish(report: &Report, options: &Peers, writes: bool) -> Result<(), String>
         0 => Ok(()),
         count => Err(format!("{count} rows could not be measured, see above")),
     }
-}
-
-fn command_line(options: &Peers) -> String {
-    let mut text = String::from("cargo xtask bench peers");
-    if options.quick {
-        text.push_str(" --quick");
-    }
-    if let Some(only) = &options.only {
-        text.push_str(&format!(" --only {only}"));
-    }
-    text
-}
-
-pub(crate) fn mean(values: &[f64]) -> f64 {
-    if values.is_empty() { 0.0 } else { values.iter().sum::<f64>() / values.len() as f64 }
 }
 
 #[cfg(test)]

@@ -7,17 +7,17 @@ mod table;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use crate::begun::Begun;
 use crate::cores::{self, Cores};
 use crate::load::Stage;
 use crate::load::bulk::Way;
 use crate::measure::{Load, Unit};
 use crate::peer::{self, Peer, Program};
-use crate::peers::mean;
-use crate::report::{Contestant, Rounds, Run};
+use crate::report::{Contestant, Rounds};
 use crate::sample::{self, Sample, Times};
-use crate::{Runtimes, crowd, machine, proc};
+use crate::{Runtimes, crowd, machine};
 
 use self::table::{Row, Table};
 
@@ -89,17 +89,17 @@ const QUICK: Extent = Extent { rounds: 3, times: times(100, 300), memory_rounds:
 
 /// Measures, prints the table and writes it to the results folder.
 pub(crate) fn run(options: &Runtimes) -> Result<(), String> {
-    let network = options.surroundings.enter()?;
-    let began = Instant::now();
-    let load_average_before = proc::load_average();
+    let begun = Begun::now(
+        "runtimes",
+        &options.surroundings,
+        options.quick,
+        options.only.as_deref(),
+        &options.results,
+    )?;
     let program = machine::beside_this_program("ringbolt-runtimes")?;
     if !program.is_file() {
         let path = program.display();
         return Err(format!("no relays at {path}; `cargo xtask bench runtimes` builds them"));
-    }
-    let writes = !options.quick && options.only.is_none();
-    if writes && !options.results.is_dir() {
-        return Err(format!("no folder {}; run this in the workspace's folder", options.results.display()));
     }
     let extent = if options.quick { QUICK } else { FULL };
     let cores = Cores::choose()?;
@@ -120,21 +120,9 @@ pub(crate) fn run(options: &Runtimes) -> Result<(), String> {
         rows.push(Row::new(measure.key, measure.title, measure.unit, &rounds));
     }
 
+    let writes = begun.writes;
     let table = Table {
-        run: Run {
-            command: command_line(options),
-            commit: machine::commit(),
-            machine: machine::processors_and_memory(),
-            kernel: machine::setting("kernel/osrelease"),
-            network,
-            congestion_control: machine::setting("net/ipv4/tcp_congestion_control"),
-            priority: proc::priority(),
-            rounds: extent.rounds,
-            seconds_measured: extent.times.measured.as_secs_f64(),
-            seconds_in_all: began.elapsed().as_secs_f64(),
-            load_average_before,
-            foreign: mean(&foreign),
-        },
+        run: begun.end(extent.rounds, extent.times.measured, &foreign),
         contestants: contestants(&bench.threads),
         rows,
     };
@@ -246,17 +234,6 @@ fn publish(table: &Table, options: &Runtimes, writes: bool) -> Result<(), String
 fn write(folder: &Path, name: &str, text: &str) -> Result<(), String> {
     let path = folder.join(name);
     fs::write(&path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))
-}
-
-fn command_line(options: &Runtimes) -> String {
-    let mut text = String::from("cargo xtask bench runtimes");
-    if options.quick {
-        text.push_str(" --quick");
-    }
-    if let Some(only) = &options.only {
-        text.push_str(&format!(" --only {only}"));
-    }
-    text
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Medians, percentiles and ratios. Pure: no clock, no files.
 
+use std::fmt::Display;
+
 use serde::Serialize;
 
 /// What several rounds of one measurement gave.
@@ -33,17 +35,10 @@ pub(crate) fn percentile(sorted: &[u32], per_mille: usize) -> Option<u32> {
 /// A number with three figures that mean something, for people.
 pub(crate) fn three_figures(value: f64) -> String {
     match value.abs() {
+        // Thousands separated, because bytes and microseconds stand in one table.
         size if size >= 1000.0 => {
-            // Thousands separated, because bytes and microseconds stand in one table.
-            let whole = format!("{value:.0}");
-            let (digits, sign) = (whole.trim_start_matches('-'), if value < 0.0 { "-" } else { "" });
-            let groups: Vec<String> = digits
-                .as_bytes()
-                .rchunks(3)
-                .rev()
-                .map(|group| String::from_utf8_lossy(group).into())
-                .collect();
-            format!("{sign}{}", groups.join(","))
+            let sign = if value < 0.0 { "-" } else { "" };
+            format!("{sign}{}", grouped(format_args!("{size:.0}")))
         }
         size if size >= 100.0 => format!("{value:.0}"),
         size if size >= 10.0 => format!("{value:.1}"),
@@ -53,9 +48,28 @@ pub(crate) fn three_figures(value: f64) -> String {
     }
 }
 
+/// A whole number that is not negative, its thousands set apart.
+pub(crate) fn grouped(number: impl Display) -> String {
+    let digits = number.to_string();
+    let groups = digits.as_bytes().rchunks(3).rev().map(String::from_utf8_lossy);
+    groups.collect::<Vec<_>>().join(",")
+}
+
+/// 0 of nothing.
+pub(crate) fn mean(values: &[f64]) -> f64 {
+    if values.is_empty() { 0.0 } else { values.iter().sum::<f64>() / values.len() as f64 }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn thousands_stand_apart() {
+        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
+            assert_eq!(grouped(number), text);
+        }
+    }
 
     #[test]
     fn the_median_ignores_one_outlier() {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::steps::Step;
-use crate::statistics::three_figures;
+use crate::statistics::{grouped, three_figures};
 
 /// The steps on one machine.
 #[derive(Debug, Serialize)]
@@ -64,11 +64,8 @@ impl Report {
             }
             for step in &place.steps {
                 if let Err(fault) = &step.message_microseconds {
-                    let _ = writeln!(
-                        text,
-                        "\nRefused: messages at {} tunnels: {fault}",
-                        grouped(step.tunnels as u64)
-                    );
+                    let _ =
+                        writeln!(text, "\nRefused: messages at {} tunnels: {fault}", grouped(step.tunnels));
                 }
             }
             if let Some(reason) = &place.ended {
@@ -81,7 +78,7 @@ impl Report {
 
 fn table(steps: &[Step]) -> String {
     let line = |title: &str, values: Vec<String>| format!("| {title} | {} |\n", values.join(" | "));
-    let mut text = line("tunnels", steps.iter().map(|step| grouped(step.tunnels as u64)).collect());
+    let mut text = line("tunnels", steps.iter().map(|step| grouped(step.tunnels)).collect());
     text.push_str(&line("---", vec!["---".to_owned(); steps.len()]));
     for (title, value) in ROWS {
         text.push_str(&line(title, steps.iter().map(value).collect()));
@@ -100,32 +97,12 @@ fn objects(step: &Step) -> String {
     if shown.is_empty() {
         return String::new();
     }
-    format!(
-        "\nKernel objects at {} tunnels, bytes a tunnel: {}.\n",
-        grouped(step.tunnels as u64),
-        shown.join(", ")
-    )
-}
-
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let first = digits.len() % 3;
-    let (head, rest) = digits.split_at(first);
-    let groups = rest.as_bytes().chunks(3).map(|group| String::from_utf8_lossy(group).into_owned());
-    let head = (!head.is_empty()).then(|| head.to_owned());
-    head.into_iter().chain(groups).collect::<Vec<_>>().join(",")
+    format!("\nKernel objects at {} tunnels, bytes a tunnel: {}.\n", grouped(step.tunnels), shown.join(", "))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn thousands_stand_apart() {
-        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
-            assert_eq!(grouped(number), text);
-        }
-    }
 
     #[test]
     fn a_place_that_ended_early_says_so_under_what_it_reached() {

@@ -208,14 +208,10 @@ pub(crate) trait Readiness: fmt::Debug {
     fn remove(&mut self, fd: BorrowedFd<'_>, key: u64) -> io::Result<()>;
     /// Submits, sleeps as told, and appends what happened. A signal or an elapsed time is no error.
     fn wait(&mut self, wait: Wait, events: &mut Vec<Event>) -> io::Result<()>;
-    /// Receives from `fd` into buffers of the kernel's choice from now on, until told to stop. It does not
-    /// replace the watch. False when this engine or kernel cannot.
+    /// Receives from `fd` into buffers of the kernel's choice from now on, until told to stop, in place of the
+    /// watch. False when this engine or kernel cannot; then the watch stays.
     fn receive(&mut self, _fd: RawFd, _key: u64) -> io::Result<bool> {
         Ok(false)
-    }
-    /// Ends a watch that such a receive replaces.
-    fn unwatch(&mut self, _key: u64) -> io::Result<()> {
-        Ok(())
     }
     /// Ends the receiving; what has been received still comes, and then [`Received::Stopped`].
     fn stop_receiving(&mut self, _key: u64) -> io::Result<()> {

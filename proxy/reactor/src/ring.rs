@@ -222,10 +222,6 @@ impl Readiness for Ring {
         self.start_receive(fd, key)
     }
 
-    fn unwatch(&mut self, key: u64) -> io::Result<()> {
-        self.cancel(key)
-    }
-
     fn stop_receiving(&mut self, key: u64) -> io::Result<()> {
         self.cancel(Kind::Receive(key).user_data())
     }

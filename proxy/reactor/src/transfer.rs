@@ -22,8 +22,6 @@ impl Reactor {
             return false;
         }
         self.with_sources(|sources| sources.set_receiving(source, true));
-        // A watch that stays only reports what is received anyway.
-        let _ = self.with_readiness(|readiness| readiness.unwatch(source.key()));
         true
     }
 

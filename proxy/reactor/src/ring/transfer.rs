@@ -107,7 +107,7 @@ impl Transfers {
 
     /// Unmaps the buffers when nothing is received or held any more.
     pub(super) fn trim(&mut self, submitter: &Submitter<'_>) {
-        if self.receiving > 0 || !self.buffers.as_ref().is_some_and(BufferRing::is_unused) {
+        if self.is_under_way() {
             return;
         }
         self.sending = Vec::new();
@@ -142,6 +142,8 @@ impl Ring {
         transfers.unsettled = true;
         self.push(&opcode::RecvMulti::new(Fd(fd), GROUP).build().user_data(Kind::Receive(key).user_data()))?;
         self.transfers.receiving += 1;
+        // A watch that stays only reports what is received anyway.
+        let _ = self.cancel(key);
         Ok(true)
     }
 
