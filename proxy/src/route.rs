@@ -23,6 +23,17 @@ pub(crate) struct Route {
 }
 
 impl Route {
+    /// The route of a connection without requests: to the upstream of this target.
+    pub(crate) fn of_connection(worker: &Worker, client: &Client, target: usize) -> Self {
+        let snapshot = worker.snapshot();
+        let upstream = match snapshot.targets[target].goal {
+            Goal::Upstream(upstream) => upstream,
+            Goal::Reply(_) => unreachable!("a listener's target has an upstream"),
+        };
+        let source = Source { client: client.address.ip().to_canonical(), trusted: false };
+        Self { snapshot, target, upstream, listener: client.listener, source }
+    }
+
     pub(crate) fn snapshot(&self) -> &Snapshot {
         &self.snapshot
     }
