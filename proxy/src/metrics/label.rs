@@ -81,7 +81,7 @@ labels! {
         ProxyHeader = "proxy_header",
     }
 
-    /// A bound per listener, client address or route.
+    /// A bound per listener, client address or route, or that on memory.
     Limit "limit" {
         /// `connections` of a listener.
         ListenerConnections = "listener_connections",
@@ -93,6 +93,8 @@ labels! {
         ClientSessionRate = "client_session_rate",
         /// `request_rate` of a route.
         RouteRequestRate = "route_request_rate",
+        /// `limits.memory`.
+        Memory = "memory",
     }
 
     /// Which way the bytes of a tunnel went.

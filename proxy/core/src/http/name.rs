@@ -43,7 +43,7 @@ impl Name {
     /// What the field called `name`, in any case, is to us.
     pub(super) fn of(name: &[u8]) -> Self {
         match Self::exactly(name) {
-            Self::Other if name.contains(&b'_') => Self::of_underscored(name),
+            Self::Other | Self::ForwardedOther if name.contains(&b'_') => Self::of_underscored(name),
             found => found,
         }
     }
@@ -128,6 +128,7 @@ mod tests {
             "X_Request_ID",
             "Content_Length",
             "transfer_encoding",
+            "X-Forwarded-Client_Cert",
         ] {
             assert_eq!(Name::of(alias.as_bytes()), Name::Alias, "{alias}");
         }
