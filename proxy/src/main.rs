@@ -11,6 +11,7 @@ mod client;
 mod config;
 mod connect;
 mod connection;
+mod date;
 mod descriptors;
 mod detect;
 mod error;
@@ -23,10 +24,12 @@ mod lifecycle;
 mod limits;
 mod load;
 mod log;
+mod memory;
 mod metrics;
 mod pipes;
 mod plan;
 mod pool;
+mod privileges;
 mod proxy_header;
 mod relay;
 mod request;
@@ -51,6 +54,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use clap::Parser as _;
+use ringbolt_reactor::Counted;
 use tokio::sync::oneshot;
 
 use crate::admin::View;
@@ -64,7 +68,7 @@ use crate::plan::{Extent, Host, Plan};
 use crate::start::StartError;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: Counted<mimalloc::MiMalloc> = Counted(mimalloc::MiMalloc);
 
 fn main() -> ExitCode {
     match Cli::parse().into_command() {

@@ -93,6 +93,8 @@ worker_counters! {
     upstream_connects: PerLabel<Connect> => UPSTREAM_CONNECTS,
     /// Requests sent over a pooled connection.
     upstream_reuses: Counter => UPSTREAM_REUSES,
+    /// Bytes this worker holds, as of its last look; negative where it frees what others allocate.
+    memory: Gauge => MEMORY,
     /// 1 for the engine this worker runs on; added once, at its start.
     engine_info: PerLabel<EngineInUse> => ENGINE_INFO,
     /// 1 if this worker wanted a ring and got epoll; added once, at its start.
@@ -112,6 +114,11 @@ impl Counters {
     /// How many workers they are for.
     pub(crate) fn workers(&self) -> usize {
         self.0.len()
+    }
+
+    /// Bytes that all workers hold, as each last said.
+    pub(crate) fn memory_bytes(&self) -> i64 {
+        self.0.iter().map(|worker| worker.memory.get().cast_signed()).sum()
     }
 
     /// The counters of one worker, numbered from 0.

@@ -22,6 +22,7 @@ use crate::limits::{COMMANDS_MAX, LISTEN_BACKLOG, SOCKET_OPTIONS};
 use crate::load::Loads;
 use crate::metrics::Counters;
 use crate::metrics::label::EngineInUse;
+use crate::privileges;
 use crate::sids::SidTable;
 use crate::snapshot::{ListenerId, Snapshot};
 use crate::start::{self, StartError};
@@ -77,6 +78,7 @@ pub(crate) fn start(
         connections_max: connections_max as usize,
     });
     let (mut by_worker, addresses) = bind(config, count)?;
+    privileges::drop_all(config)?;
     let cores = available_cores().map_err(|error| no_worker(&error))?;
     let (report, reports) = mpsc::channel();
     let ended = Arc::new(ended);

@@ -40,6 +40,8 @@ pub(crate) struct Upstream {
     pub(crate) proxy_protocol: Option<ProxyVersion>,
     /// A 101 must carry the right Sec-WebSocket-Accept.
     pub(crate) verify_accept: bool,
+    /// A client that closes its half of the connection ends its request.
+    pub(crate) abort_on_close: bool,
     pub(crate) backends: Vec<Backend>,
 }
 
@@ -94,6 +96,13 @@ pub(crate) struct Snapshot {
     pub(crate) flash_policy: Option<FlashPolicy>,
     pub(crate) head_limits: HeadLimits,
     pub(crate) body_bytes_max: Option<u64>,
+    /// Bytes a second that a client has to send of its body, and to take of its answer.
+    pub(crate) body_min_rate: Option<u32>,
+    pub(crate) response_min_rate: Option<u32>,
+    /// Of all workers together.
+    pub(crate) memory_bytes_max: Option<u64>,
+    /// Bounds are only counted.
+    pub(crate) dry_run: bool,
     pub(crate) timeouts: config::Timeouts,
 }
 
@@ -140,6 +149,10 @@ impl Snapshot {
                 fields_max: FIELDS_MAX,
             },
             body_bytes_max: config.limits.request_body_bytes,
+            body_min_rate: config.limits.request_body_min_rate,
+            response_min_rate: config.limits.response_min_rate,
+            memory_bytes_max: config.limits.memory,
+            dry_run: config.limits.dry_run,
             timeouts: config.timeouts.clone(),
         })
     }
@@ -211,6 +224,7 @@ fn upstreams(config: &Config) -> Vec<Upstream> {
         .map(|upstream| Upstream {
             proxy_protocol: upstream.proxy_protocol,
             verify_accept: upstream.verify_accept,
+            abort_on_close: upstream.abort_on_close,
             backends: upstream.backends.iter().zip(&mut ids).map(backend).collect(),
         })
         .collect()

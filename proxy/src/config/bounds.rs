@@ -41,3 +41,6 @@ pub(crate) const TABLE_ENTRIES: RangeInclusive<u32> = 1..=100_000_000;
 
 /// Bytes of a request head: browsers with cookies need some KiB, each waiting connection may hold this.
 pub(crate) const REQUEST_HEAD_BYTES: RangeInclusive<u64> = 1024..=1024 * 1024;
+
+/// Bytes of memory for all workers: their tables, spare heads and hot buffers alone take some MiB each.
+pub(crate) const MEMORY_BYTES_MIN: u64 = 64 * 1024 * 1024;

@@ -118,6 +118,8 @@ metrics! {
     UPSTREAM_REUSES = Counter Count "ringbolt_upstream_reuses_total" []
         "Requests sent over a pooled upstream connection.";
 
+    MEMORY = Gauge Bytes "ringbolt_memory_bytes" []
+        "Memory the workers have allocated, what limits.memory bounds: without what the kernel holds for their sockets.";
     ENGINE_INFO = Gauge Count "ringbolt_engine_info" [LabelKey::of::<label::EngineInUse>()]
         "Workers that run on this engine.";
     RING_FALLBACKS = Counter Count "ringbolt_ring_fallbacks_total" []

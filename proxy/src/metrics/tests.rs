@@ -54,8 +54,9 @@ fn data_path() -> String {
 fn every_counter_is_counted_somewhere() {
     let data_path: String = data_path().split_ascii_whitespace().collect();
     for field in WorkerCounters::FIELDS {
-        let counted =
-            ["add(", "sub(", "of("].iter().any(|verb| data_path.contains(&format!(".{field}.{verb}")));
+        let counted = ["add(", "sub(", "set(", "of("]
+            .iter()
+            .any(|verb| data_path.contains(&format!(".{field}.{verb}")));
         assert!(counted, "nothing counts in {field}");
     }
 }
