@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read as _;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub(crate) use self::bounds::BACKENDS_MAX;
@@ -35,6 +35,9 @@ pub(crate) struct Config {
     pub(crate) workers: Workers,
     /// `None` when switched off.
     pub(crate) admin: Option<Admin>,
+    /// `admin.socket`: where the process takes orders; `None`: nowhere.
+    pub(crate) admin_socket: Option<PathBuf>,
+    pub(crate) reload: Reload,
     /// At least one. No two have the same address, unless the port is 0.
     pub(crate) listeners: Vec<Listener>,
     /// No two have the same host and path.
@@ -71,6 +74,13 @@ pub(crate) enum Engine {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Admin {
     pub(crate) address: SocketAddr,
+}
+
+/// `[reload]`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Reload {
+    /// A changed file is reloaded without being asked.
+    pub(crate) watch: bool,
 }
 
 /// `[[listener]]`

@@ -35,6 +35,11 @@ impl Gauge {
         self.0.store(self.0.load(Relaxed).wrapping_add(amount), Relaxed);
     }
 
+    /// Sets the number, where there is but one share. Only the owner may call this.
+    pub(crate) fn set(&self, value: u64) {
+        self.0.store(value, Relaxed);
+    }
+
     /// Takes `amount` away. Only the owning worker may call this.
     pub(crate) fn sub(&self, amount: u64) {
         self.0.store(self.0.load(Relaxed).wrapping_sub(amount), Relaxed);
