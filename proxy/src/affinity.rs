@@ -103,6 +103,35 @@ pub(crate) fn choose<'a>(
     })
 }
 
+/// Chooses the backend of a connection that has no request: as if it opened a session of its client.
+///
+/// # Errors
+/// 503 when no backend takes it.
+pub(crate) fn choose_for_connection<'a>(worker: &'a Worker, route: &'a Route) -> Result<Choice<'a>, Error> {
+    let client = route.source().client;
+    let (role, rotation) = (Some(&Role::Handshake), worker.next_rotation());
+    let seen = Seen { role, table: None, value: None, client, rotation };
+    let choice = with_candidates(worker, route, &[], true, |candidates| {
+        affinity::decide(route.affinity(), &seen, candidates)
+    })
+    .ok_or(Answer::NO_BACKEND)?;
+    worker.counters().affinity_decisions.of(label::Evidence::of(choice.reason)).add(1);
+    Ok(Choice {
+        worker,
+        route,
+        index: choice.index,
+        evidence: choice.reason,
+        protocol: None,
+        learns: false,
+        session: None,
+        placing: Some(place(worker, route, choice.index)),
+        has_sid: false,
+        key: key_of_address(client),
+        failed: Vec::new(),
+        pooled: false,
+    })
+}
+
 fn place<'a>(worker: &'a Worker, route: &Route, index: usize) -> Placing<'a> {
     Placing::begin(&worker.shared.loads, route.upstream().backends[index].id)
 }

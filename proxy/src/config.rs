@@ -5,6 +5,7 @@
 //! every bound is met. Nothing here opens a socket or resolves a name.
 
 pub(crate) mod bounds;
+mod detect;
 mod problem;
 mod read;
 mod route;
@@ -25,7 +26,10 @@ pub(crate) use self::bounds::BACKENDS_MAX;
 pub(crate) use self::problem::Refused;
 pub(crate) use self::value::{backend_address, listen_address};
 pub(crate) use ringbolt_core::affinity::Affinity;
+pub(crate) use ringbolt_core::detect::{Protocol, Protocols};
+pub(crate) use ringbolt_core::flash_policy::FlashPolicy;
 pub(crate) use ringbolt_core::http::{FieldRules, PathRewrite, RouteReply};
+use ringbolt_core::limits::FLASH_POLICY_BYTES_MAX;
 pub(crate) use ringbolt_core::network::Network;
 pub(crate) use ringbolt_core::proxy_protocol::ProxyVersion;
 
@@ -44,6 +48,8 @@ pub(crate) struct Config {
     pub(crate) routes: Vec<Route>,
     /// By name; at least one.
     pub(crate) upstreams: BTreeMap<String, Upstream>,
+    /// Present where a listener serves it.
+    pub(crate) flash_policy: Option<Policy>,
     pub(crate) timeouts: Timeouts,
     pub(crate) limits: Limits,
     pub(crate) log: Log,
@@ -98,6 +104,38 @@ pub(crate) struct Listener {
     pub(crate) proxy_protocol: bool,
     /// Connections open at once; `None`: as many as the process may have.
     pub(crate) connections: Option<u32>,
+    pub(crate) detect: Detect,
+}
+
+/// What the connections of a listener may speak.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Detect {
+    /// At least one.
+    pub(crate) protocols: Protocols,
+    /// Where TCP goes. Present if it is one of the protocols.
+    pub(crate) tcp_upstream: Option<String>,
+}
+
+impl Default for Detect {
+    fn default() -> Self {
+        Self { protocols: Protocols::of(Protocol::Http), tcp_upstream: None }
+    }
+}
+
+impl Detect {
+    /// Whether a connection may come to speak HTTP.
+    fn serves_http(&self) -> bool {
+        self.protocols.has(Protocol::Http)
+    }
+}
+
+/// `[flash_policy]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Policy {
+    /// As it will be sent.
+    Given(FlashPolicy),
+    /// In a file; [`Config::load`] reads it.
+    File(PathBuf),
 }
 
 /// `[[route]]`
@@ -169,6 +207,8 @@ pub(crate) struct Timeouts {
     pub(crate) request_body_idle: Duration,
     /// Silence of a client's connection before a request, the first one included.
     pub(crate) keep_alive: Duration,
+    /// Silence of a new connection until it is taken for TCP, whose server may speak first.
+    pub(crate) detect: Duration,
     /// Until a backend has accepted a connection.
     pub(crate) connect: Duration,
     /// From the last byte of a request to the response head, and between two pieces of its body.
@@ -252,6 +292,7 @@ impl Listener {
             request_id: false,
             proxy_protocol: false,
             connections: None,
+            detect: Detect::default(),
         }
     }
 }
@@ -262,6 +303,8 @@ impl Default for Timeouts {
             request_head: Duration::from_secs(10),
             request_body_idle: Duration::from_secs(30),
             keep_alive: Duration::from_secs(75),
+            // A client that speaks first may have lost its first bytes twice: 1 s and 2 s to send them again.
+            detect: Duration::from_secs(5),
             connect: Duration::from_secs(2),
             // Engine.IO holds a poll for up to pingInterval, 25 s by default; some services set minutes.
             response: Duration::from_secs(120),
@@ -362,9 +405,24 @@ impl Config {
         if bytes.len() as u64 > bounds::FILE_BYTES_MAX {
             return Err(Refused::whole(&file, "is longer than 4 MiB, which no configuration needs to be"));
         }
-        match std::str::from_utf8(&bytes) {
-            Ok(text) => Self::parse(&file, text),
-            Err(error) => Err(Refused::not_utf8(&file, &bytes[..error.valid_up_to()])),
-        }
+        let mut config = match std::str::from_utf8(&bytes) {
+            Ok(text) => Self::parse(&file, text)?,
+            Err(error) => return Err(Refused::not_utf8(&file, &bytes[..error.valid_up_to()])),
+        };
+        config.read_flash_policy(path).map_err(|problem| Refused::whole(&file, &problem))?;
+        Ok(config)
+    }
+
+    /// Reads the policy that is in a file of its own, whose path is relative to that of the configuration.
+    fn read_flash_policy(&mut self, config: &Path) -> Result<(), String> {
+        let Some(Policy::File(path)) = &self.flash_policy else { return Ok(()) };
+        let mut bytes = Vec::new();
+        let policy = File::open(config.with_file_name(path))
+            .and_then(|opened| opened.take(FLASH_POLICY_BYTES_MAX as u64 + 2).read_to_end(&mut bytes))
+            .map_err(|error| format!("cannot be read: {error}"))
+            .and_then(|_| FlashPolicy::from_text(&bytes).map_err(|error| error.to_string()));
+        let policy = policy.map_err(|problem| format!("flash_policy.file: {} {problem}", path.display()))?;
+        self.flash_policy = Some(Policy::Given(policy));
+        Ok(())
     }
 }

@@ -1,6 +1,8 @@
 //! The life of one client connection, in the order it happens. Start reading here.
 //!
-//! listener -> PROXY header -> request -> route -> affinity -> connect -> forward -> upgrade -> tunnel
+//! listener -> PROXY header -> detect -> request -> route -> affinity -> connect -> forward -> upgrade -> tunnel
+//!
+//! A connection in TCP mode has no request: detect -> affinity -> connect -> tunnel.
 //!
 //! One file per step. What a step decides is in `ringbolt_core`, how bytes and events reach it in
 //! `ringbolt_reactor`.
@@ -8,13 +10,14 @@
 use crate::accept::Admitted;
 use crate::answer::Asked;
 use crate::client::Client;
+use crate::detect::{self, Outcome};
 use crate::error::Error;
 use crate::forward::Next;
 use crate::load::Counted;
 use crate::request::Begun;
 use crate::stream::Stream;
 use crate::worker::Worker;
-use crate::{admission, affinity, answer, connect, forward, proxy_header, request, route, tunnel};
+use crate::{admission, affinity, answer, connect, forward, proxy_header, request, route, tcp, tunnel};
 
 /// Serves one client until it closes, times out, is refused or becomes a tunnel.
 ///
@@ -26,6 +29,16 @@ pub(crate) fn serve(admitted: Admitted, mut client: Client) -> impl Future<Outpu
         let worker: &Worker = &admitted;
         if !proxy_header::receive(worker, &mut client).await || !admission::enter(worker, &mut client) {
             return;
+        }
+        match detect::outcome(worker, &mut client).await {
+            Outcome::Http => {}
+            Outcome::Tcp => {
+                if let Some((upstream, counted)) = Box::pin(tcp::connect(worker, &client)).await {
+                    tunnel::open(worker, client.stream, client.entered, upstream, counted);
+                }
+                return;
+            }
+            Outcome::End => return,
         }
         while let Some(begun) = request::begun(worker, &mut client).await {
             match Box::pin(serve_request(worker, &mut client, begun)).await {

@@ -12,6 +12,7 @@ mod config;
 mod connect;
 mod connection;
 mod descriptors;
+mod detect;
 mod error;
 mod forward;
 #[cfg(test)]
@@ -44,6 +45,7 @@ mod snapshot;
 mod spare;
 mod start;
 mod stream;
+mod tcp;
 mod tunnel;
 mod worker;
 

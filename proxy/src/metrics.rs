@@ -13,8 +13,8 @@ use std::sync::Arc;
 
 use self::cell::{Cell, Counter, Gauge, PerLabel, See};
 use self::label::{
-    AnswerStatus, Connect, Direction, EngineInUse, EngineIo, Evidence, Limit, Method, RefusedConnection,
-    Reload, StatusClass, TunnelEnd, Upgrade,
+    AnswerStatus, Connect, Detected, Direction, EngineInUse, EngineIo, Evidence, Limit, Method,
+    RefusedConnection, Reload, StatusClass, TunnelEnd, Upgrade,
 };
 
 pub(crate) use self::page::{CONTENT_TYPE, Page};
@@ -51,6 +51,8 @@ counters! {
     connections_active: Gauge => CONNECTIONS_ACTIVE,
     /// Connections closed before they were served.
     connections_refused: PerLabel<RefusedConnection> => CONNECTIONS_REFUSED,
+    /// Connections whose first bytes were looked at, by what they began.
+    connections_detected: PerLabel<Detected> => CONNECTIONS_DETECTED,
     /// What was beyond a bound per listener, client or route.
     limited: PerLabel<Limit> => LIMITED,
     /// What the table of clients had no room for.

@@ -3,7 +3,8 @@
 use std::future::poll_fn;
 use std::task::Poll;
 
-use ringbolt_core::http::{Answer, Framing, Method, RequestHead, Upgrade};
+use ringbolt_core::detect::may_be_tls;
+use ringbolt_core::http::{Answer, Framing, Method, RequestHead, TlsAlert, Upgrade};
 
 use crate::affinity::Choice;
 use crate::answer::Asked;
@@ -110,10 +111,12 @@ fn parse_head<'a>(
 ) -> Result<Consumed<Spare<'a, RequestHead>>, Error> {
     // Taken only now: a request that is waited for holds no memory.
     let mut head = worker.request_heads.take();
-    Ok(match head.parse(input, &snapshot.head_limits)? {
-        Some(length) => Consumed::Done(length, head),
-        None => Consumed::More(0),
-    })
+    match head.parse(input, &snapshot.head_limits) {
+        Ok(Some(length)) => Ok(Consumed::Done(length, head)),
+        Ok(None) => Ok(Consumed::More(0)),
+        Err(_) if may_be_tls(input) => Err(Error::Alert(TlsAlert::NOT_SERVED)),
+        Err(refusal) => Err(refusal.into()),
+    }
 }
 
 /// The request that has begun, its head complete. `None`: the client gave up before that.

@@ -25,6 +25,18 @@ pub(crate) struct Route {
 }
 
 impl Route {
+    /// The route of a connection without requests: to the TCP upstream of its listener. `None`: it has none, or
+    /// was removed meanwhile.
+    pub(crate) fn of_connection(worker: &Worker, client: &Client) -> Option<Self> {
+        let snapshot = worker.snapshot();
+        let listener = client.listener;
+        let listener_index = snapshot.position(listener)?;
+        let target = snapshot.listeners[listener_index].tcp?;
+        let Goal::Upstream(upstream) = snapshot.targets[target].goal else { return None };
+        let source = Source { client: client.address.ip().to_canonical(), trusted: false };
+        Some(Self { snapshot, target, upstream, listener, listener_index, source })
+    }
+
     pub(crate) fn snapshot(&self) -> &Snapshot {
         &self.snapshot
     }

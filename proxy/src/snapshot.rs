@@ -7,6 +7,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use ringbolt_core::affinity::{Affinity, BackendId, seed_of_name};
+use ringbolt_core::detect::Protocols;
+use ringbolt_core::flash_policy::FlashPolicy;
 use ringbolt_core::http::{FieldRules, HeadLimits, PathRewrite, RouteReply};
 use ringbolt_core::limits::{FIELDS_MAX, TARGET_BYTES_MAX};
 use ringbolt_core::network::Network;
@@ -14,7 +16,7 @@ use ringbolt_core::proxy_protocol::ProxyVersion;
 use ringbolt_core::route::{RouteError, Routes, Rule, TargetId};
 
 use crate::admission::Admission;
-use crate::config::{self, BackendState, Config};
+use crate::config::{self, BackendState, Config, Policy};
 use crate::identity::Identity;
 
 /// A listener's number, its own for the life of the process: a connection knows its listener by it over reloads.
@@ -95,6 +97,10 @@ pub(crate) struct Listener {
     pub(crate) request_id: bool,
     /// Connections begin with a PROXY header.
     pub(crate) proxy_protocol: bool,
+    /// What connections may speak.
+    pub(crate) protocols: Protocols,
+    /// Index of the target of those that speak TCP.
+    pub(crate) tcp: Option<usize>,
 }
 
 /// What one worker serves.
@@ -106,6 +112,7 @@ pub(crate) struct Snapshot {
     pub(crate) targets: Vec<Target>,
     pub(crate) listeners: Vec<Listener>,
     pub(crate) admission: Option<Arc<Admission>>,
+    pub(crate) flash_policy: Option<FlashPolicy>,
     pub(crate) head_limits: HeadLimits,
     pub(crate) body_bytes_max: Option<u64>,
     pub(crate) timeouts: config::Timeouts,
@@ -128,13 +135,13 @@ impl Snapshot {
             let Some(target) = Target::of_route(config, number, route).and_then(&mut add) else { continue };
             rules.push(Rule { host: route.host.clone(), path: route.path.clone(), target });
         }
+        let mut to =
+            |upstream: &Option<String>| Target::of_upstream(config, upstream.as_deref()?).and_then(&mut add);
         let listener = |(listener, id): (&config::Listener, &ListenerId)| Listener {
             id: *id,
-            default: listener
-                .upstream
-                .as_deref()
-                .and_then(|upstream| Target::of_upstream(config, upstream))
-                .and_then(&mut add),
+            default: to(&listener.upstream),
+            protocols: listener.detect.protocols,
+            tcp: to(&listener.detect.tcp_upstream).map(TargetId::index),
             trusted_proxies: listener.trusted_proxies.clone(),
             request_id: listener.request_id,
             proxy_protocol: listener.proxy_protocol,
@@ -146,6 +153,11 @@ impl Snapshot {
             targets,
             listeners,
             admission: revision.admission.clone(),
+            flash_policy: match &config.flash_policy {
+                Some(Policy::Given(policy)) => Some(policy.clone()),
+                Some(Policy::File(_)) => unreachable!("read with the configuration"),
+                None => None,
+            },
             head_limits: HeadLimits {
                 head_bytes_max: config.limits.request_head_bytes,
                 target_bytes_max: TARGET_BYTES_MAX.min(config.limits.request_head_bytes),

@@ -7,6 +7,8 @@
 pub mod affinity;
 pub mod chatter;
 pub mod clients;
+pub mod detect;
+pub mod flash_policy;
 pub mod http;
 pub mod limits;
 pub mod network;

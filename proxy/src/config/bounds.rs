@@ -18,6 +18,9 @@ pub(crate) const BACKENDS_MAX: usize = 4096;
 /// Networks in one `trusted_proxies`: each request's addresses are compared with all of them.
 pub(crate) const TRUSTED_PROXIES_MAX: usize = 256;
 
+/// Domains, or ports, in `[flash_policy]`: the policy must stay short enough for players to read.
+pub(crate) const FLASH_POLICY_ENTRIES_MAX: usize = 256;
+
 /// Headers that one route sets and adds in one direction: each message is written with all of them.
 pub(crate) const FIELD_RULES_MAX: usize = 64;
 

@@ -110,6 +110,7 @@ impl Config {
             listeners: Vec::new(),
             routes: Vec::new(),
             upstreams: BTreeMap::new(),
+            flash_policy: None,
             timeouts: Timeouts::default(),
             limits: Limits::default(),
             log: Log::default(),
@@ -134,8 +135,10 @@ fn traffic(problems: &Problems, document: &mut Section<'_>) -> Config {
             .problem("listener", r#"there is none; write `[[listener]]` with `address = "0.0.0.0:8080"`"#);
     }
     let unrouted = if routes.is_empty() { Unrouted::of(&names) } else { Unrouted::Refused };
-    let listeners = listeners(document.list("listener"), &names, unrouted);
-    Config { listeners, routes, upstreams, ..Config::empty() }
+    let flash_policy = super::detect::flash_policy(document);
+    let has_flash_policy = document.field("flash_policy").is_some();
+    let listeners = listeners(document.list("listener"), &names, unrouted, has_flash_policy);
+    Config { listeners, routes, upstreams, flash_policy, ..Config::empty() }
 }
 
 /// Where the requests of a listener go that names no upstream and that no route matches.
@@ -196,7 +199,12 @@ fn reload(mut section: Section<'_>) -> Reload {
     reload
 }
 
-fn listeners(sections: Vec<Section<'_>>, upstreams: &[&str], unrouted: Unrouted<'_>) -> Vec<Listener> {
+fn listeners(
+    sections: Vec<Section<'_>>,
+    upstreams: &[&str],
+    unrouted: Unrouted<'_>,
+    has_flash_policy: bool,
+) -> Vec<Listener> {
     let mut listeners: Vec<Listener> = Vec::new();
     let taken = RefCell::new(BTreeSet::new());
     for mut section in sections {
@@ -211,8 +219,10 @@ fn listeners(sections: Vec<Section<'_>>, upstreams: &[&str], unrouted: Unrouted<
                 Ok(address)
             }),
         );
+        let detect = super::detect::detect(&mut section, upstreams, has_flash_policy);
         let upstream = match section.field("upstream") {
             Some(_) => section.read("upstream", reference(upstreams)),
+            None if !detect.serves_http() => None,
             None => match unrouted {
                 Unrouted::Only(name) => Some(name.to_owned()),
                 Unrouted::Refused => None,
@@ -246,6 +256,7 @@ fn listeners(sections: Vec<Section<'_>>, upstreams: &[&str], unrouted: Unrouted<
                 request_id,
                 proxy_protocol,
                 connections,
+                detect,
                 ..Listener::new(address, upstream)
             });
         }
@@ -360,6 +371,7 @@ fn timeouts(mut section: Section<'_>) -> Timeouts {
         request_head: read("request_head", default.request_head),
         request_body_idle: read("request_body_idle", default.request_body_idle),
         keep_alive: read("keep_alive", default.keep_alive),
+        detect: read("detect", default.detect),
         connect: read("connect", default.connect),
         response: read("response", default.response),
         tunnel_half_closed: read("tunnel_half_closed", default.tunnel_half_closed),

@@ -3,6 +3,7 @@
 //! A label has few values, known when the program is built: never a sid, a path or an address.
 
 use ringbolt_core::affinity;
+use ringbolt_core::detect::Protocol;
 use ringbolt_reactor::Engine;
 
 use super::cell::{Counter, Label};
@@ -79,6 +80,25 @@ labels! {
         ProxyUntrusted = "proxy_untrusted",
         /// No PROXY header began it, or none in time.
         ProxyHeader = "proxy_header",
+        /// It spoke TLS where that is not served; told by an alert.
+        Tls = "tls",
+        /// It spoke HTTP where that is not served; answered 400.
+        Http = "http",
+        /// It asked for a Flash policy where there is none.
+        FlashPolicy = "flash_policy",
+        /// It spoke nothing that is served, or not enough to tell in time.
+        Unknown = "unknown_protocol",
+        /// No backend took it, in TCP mode; reset.
+        NoBackend = "no_backend",
+    }
+
+    /// What a connection speaks.
+    Detected "protocol" {
+        Http = "http",
+        Tls = "tls",
+        FlashPolicy = "flash_policy",
+        /// Anything else, or nothing for as long as `timeouts.detect`.
+        Tcp = "tcp",
     }
 
     /// A bound per listener, client address or route.
@@ -193,6 +213,18 @@ impl Evidence {
             affinity::Evidence::Rendezvous => Self::Rendezvous,
             affinity::Evidence::Placement => Self::Placement,
             affinity::Evidence::Least => Self::Least,
+        }
+    }
+}
+
+impl Detected {
+    /// The value for a protocol.
+    pub(crate) fn of(protocol: Protocol) -> Self {
+        match protocol {
+            Protocol::Http => Self::Http,
+            Protocol::Tls => Self::Tls,
+            Protocol::FlashPolicy => Self::FlashPolicy,
+            Protocol::Tcp => Self::Tcp,
         }
     }
 }

@@ -71,6 +71,8 @@ metrics! {
     CONNECTIONS_REFUSED = Counter Count "ringbolt_connections_refused_total"
         [LabelKey::of::<label::RefusedConnection>()]
         "Client connections closed before they were served.";
+    CONNECTIONS_DETECTED = Counter Count "ringbolt_connections_detected_total" [LabelKey::of::<label::Detected>()]
+        "Client connections by what they speak, on listeners that serve more than HTTP.";
     LIMITED = Counter Count "ringbolt_limited_total" [LabelKey::of::<label::Limit>()]
         "Connections, sessions and requests beyond a bound: refused, or with limits.dry_run only counted.";
     CLIENTS_UNSEEN = Counter Count "ringbolt_clients_unseen_total" []
