@@ -59,7 +59,7 @@ pub(crate) fn choose<'a>(
     }
     let role = query.as_ref().map(|query| query.role(request.head.method_bytes()));
     let known = match &role {
-        Some(Role::Session(sid)) => worker.shared.sids.begin(worker, route.upstream_index(), sid),
+        Some(Role::Session(sid)) => worker.shared.sids.begin(worker, route.upstream().seed, sid),
         _ => None,
     };
     // Who belongs to a living session is served all the same.
@@ -80,7 +80,7 @@ pub(crate) fn choose<'a>(
     };
     let opens = matches!(role, Some(Role::Handshake | Role::WebSocketHandshake));
     if opens {
-        admission::open_session(worker, route.source().client)?;
+        admission::open_session(worker, route.snapshot(), route.source().client)?;
     }
     let choice = with_candidates(worker, route, &[], opens, |candidates| {
         affinity::decide(affinity, &seen, candidates)
@@ -233,7 +233,7 @@ impl Choice<'_> {
     pub(crate) fn bind(&self, handshake: &Handshake) -> Result<(), Error> {
         let (worker, backend) = (self.worker, self.backend().id);
         let counters = worker.counters();
-        match worker.shared.sids.insert(worker, self.route.upstream_index(), handshake, backend) {
+        match worker.shared.sids.insert(worker, self.route.upstream().seed, handshake, backend) {
             Ok(()) => {
                 counters.sessions.of(label::EngineIo::of(self.protocol())).add(1);
                 Ok(())

@@ -90,7 +90,7 @@ pub(crate) async fn refuse(worker: &Worker, client: &mut Client, asked: &Asked, 
     let counters = worker.counters();
     counters.responses.of(label::StatusClass::of(reply.status())).add(1);
     counters.answers.of(label::AnswerStatus::of(reply.status())).add(1);
-    let close = !(asked.keep_alive && asked.is_whole) || worker.is_draining();
+    let close = !(asked.keep_alive && asked.is_whole) || worker.is_closing(client.listener);
     let mut bytes = Vec::new();
     let head_only = asked.method == Method::Head;
     let context = AnswerContext { version: asked.version, head_only, close, date: &worker.date() };

@@ -40,6 +40,9 @@ pub(crate) struct Config {
     pub(crate) workers: Workers,
     /// `None` when switched off.
     pub(crate) admin: Option<Admin>,
+    /// `admin.socket`: where the process takes orders; `None`: nowhere.
+    pub(crate) admin_socket: Option<PathBuf>,
+    pub(crate) reload: Reload,
     /// At least one. No two have the same address, unless the port is 0.
     pub(crate) listeners: Vec<Listener>,
     /// No two have the same host and path.
@@ -87,6 +90,13 @@ pub(crate) enum Engine {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Admin {
     pub(crate) address: SocketAddr,
+}
+
+/// `[reload]`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Reload {
+    /// A changed file is reloaded without being asked.
+    pub(crate) watch: bool,
 }
 
 /// `[[listener]]`

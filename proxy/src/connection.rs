@@ -7,14 +7,13 @@
 //! One file per step. What a step decides is in `ringbolt_core`, how bytes and events reach it in
 //! `ringbolt_reactor`.
 
-use ringbolt_core::affinity::BackendId;
-
 use crate::accept::Admitted;
 use crate::answer::Asked;
 use crate::client::Client;
 use crate::detect::{self, Outcome};
 use crate::error::Error;
 use crate::forward::Next;
+use crate::load::Counted;
 use crate::request::Begun;
 use crate::stream::Stream;
 use crate::worker::Worker;
@@ -33,9 +32,9 @@ pub(crate) fn serve(admitted: Admitted, mut client: Client) -> impl Future<Outpu
         }
         match detect::outcome(worker, &mut client).await {
             Outcome::Http => {}
-            Outcome::Tcp(target) => {
-                if let Some((upstream, backend)) = Box::pin(tcp::connect(worker, &client, target)).await {
-                    tunnel::open(worker, client.stream, client.entered, upstream, backend);
+            Outcome::Tcp => {
+                if let Some((upstream, counted)) = Box::pin(tcp::connect(worker, &client)).await {
+                    tunnel::open(worker, client.stream, client.entered, upstream, counted);
                 }
                 return;
             }
@@ -45,8 +44,8 @@ pub(crate) fn serve(admitted: Admitted, mut client: Client) -> impl Future<Outpu
             match Box::pin(serve_request(worker, &mut client, begun)).await {
                 After::Request => {}
                 After::Close => return,
-                After::Tunnel(upstream, backend) => {
-                    return tunnel::open(worker, client.stream, client.entered, upstream, backend);
+                After::Tunnel(upstream, counted) => {
+                    return tunnel::open(worker, client.stream, client.entered, upstream, counted);
                 }
             }
         }
@@ -60,7 +59,7 @@ enum After {
     /// It is closed.
     Close,
     /// It becomes a tunnel, together with this one.
-    Tunnel(Stream, BackendId),
+    Tunnel(Stream, Counted),
 }
 
 /// One request, from its first byte to the last of its answer.
@@ -73,7 +72,7 @@ async fn serve_request(worker: &Worker, client: &mut Client, begun: Begun<'_>) -
             answer::linger(worker, client).await;
             After::Close
         }
-        Ok(Next::Tunnel(upstream, backend)) => After::Tunnel(upstream, backend),
+        Ok(Next::Tunnel(upstream, counted)) => After::Tunnel(upstream, counted),
         Err(error) => match answer::refuse(worker, client, &asked, error).await {
             true => After::Request,
             false => After::Close,

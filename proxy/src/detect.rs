@@ -14,6 +14,7 @@ use ringbolt_core::http::{Answer, TlsAlert};
 use crate::answer::{self, Asked};
 use crate::client::Client;
 use crate::metrics::label::{Detected, RefusedConnection};
+use crate::snapshot::ListenerId;
 use crate::stream::{Consumed, Stream};
 use crate::worker::Worker;
 
@@ -22,19 +23,23 @@ use crate::worker::Worker;
 pub(crate) enum Outcome {
     /// Requests follow.
     Http,
-    /// It becomes a tunnel to an upstream, that of this target.
-    Tcp(usize),
+    /// It becomes a tunnel to the upstream of its listener.
+    Tcp,
     /// It has ended, or got its answer and is to be closed.
     End,
 }
 
 /// Waits for the first bytes of a new connection.
 pub(crate) async fn outcome(worker: &Worker, client: &mut Client) -> Outcome {
-    let protocols = worker.snapshot().listener(client.listener).protocols;
+    // It may have been removed while the PROXY header was awaited.
+    let Some(protocols) = worker.snapshot().listener(client.listener).map(|listener| listener.protocols)
+    else {
+        return Outcome::End;
+    };
     if protocols.is_only(Protocol::Http) {
         return Outcome::Http;
     }
-    let verdict = verdict(worker, &mut client.stream, protocols).await;
+    let verdict = verdict(worker, client, protocols).await;
     let Some(Verdict::Serve(protocol)) = verdict else {
         if let Some(verdict) = verdict {
             Box::pin(refuse(worker, client, protocols, verdict)).await;
@@ -42,10 +47,9 @@ pub(crate) async fn outcome(worker: &Worker, client: &mut Client) -> Outcome {
         return Outcome::End;
     };
     worker.counters().connections_detected.of(Detected::of(protocol)).add(1);
-    let tcp = || worker.snapshot().listener(client.listener).tcp.map_or(Outcome::End, Outcome::Tcp);
     match protocol {
         Protocol::Http => Outcome::Http,
-        Protocol::Tcp => tcp(),
+        Protocol::Tcp => Outcome::Tcp,
         Protocol::FlashPolicy => {
             Box::pin(tell_flash_policy(worker, client)).await;
             Outcome::End
@@ -57,7 +61,8 @@ pub(crate) async fn outcome(worker: &Worker, client: &mut Client) -> Outcome {
 
 /// Waits until it is clear what a connection speaks, and as long as that may take. `None`: it has ended, or
 /// said nothing; [`Verdict::Undecided`]: it did not say enough.
-async fn verdict(worker: &Worker, stream: &mut Stream, protocols: Protocols) -> Option<Verdict> {
+async fn verdict(worker: &Worker, client: &mut Client, protocols: Protocols) -> Option<Verdict> {
+    let (stream, listener) = (&mut client.stream, client.listener);
     let verdict = protocols.judge(&stream.unread);
     if verdict != Verdict::Undecided {
         return Some(verdict);
@@ -71,7 +76,7 @@ async fn verdict(worker: &Worker, stream: &mut Stream, protocols: Protocols) -> 
     };
     let mut deadline = now + silence;
     loop {
-        let looking = poll_fn(|context| look(worker, stream, protocols, context));
+        let looking = poll_fn(|context| look(worker, listener, stream, protocols, context));
         match worker.reactor.timeout_at(Some(deadline), looking).await {
             Ok(Look::Decided(verdict)) => return Some(verdict),
             Ok(Look::Begun) => deadline = deadline.min(worker.reactor.now() + head),
@@ -90,15 +95,21 @@ enum Look {
     Decided(Verdict),
     /// It has said something, and not enough.
     Begun,
-    /// It has said all it will say, or the worker drains and it has said nothing.
+    /// It has said all it will say, or its listener closes and it has said nothing.
     End,
     Failed,
 }
 
-fn look(worker: &Worker, stream: &mut Stream, protocols: Protocols, context: &mut Context<'_>) -> Poll<Look> {
+fn look(
+    worker: &Worker,
+    listener: ListenerId,
+    stream: &mut Stream,
+    protocols: Protocols,
+    context: &mut Context<'_>,
+) -> Poll<Look> {
     loop {
         if stream.socket.poll_readable(context).is_pending() {
-            let is_over = worker.is_draining() && stream.unread.is_empty();
+            let is_over = worker.is_closing(listener) && stream.unread.is_empty();
             return if is_over { Poll::Ready(Look::Failed) } else { Poll::Pending };
         }
         let mut seen = false;

@@ -3,22 +3,22 @@
 //! The client's address is all there is to choose by: with every affinity but `none` it decides, with a bound
 //! on load unless it is `client-ip`. A tunnel counts as a session does, so it is placed as one.
 
-use ringbolt_core::affinity::BackendId;
 use ringbolt_core::http::Answer;
 
 use crate::affinity;
 use crate::client::Client;
 use crate::connect;
 use crate::error::Error;
+use crate::load::Counted;
 use crate::metrics::label::RefusedConnection;
 use crate::proxy_header;
 use crate::route::Route;
 use crate::stream::Stream;
 use crate::worker::Worker;
 
-/// Connects to a backend of the upstream of `target`. `None`: there is none, and the client is reset.
-pub(crate) async fn connect(worker: &Worker, client: &Client, target: usize) -> Option<(Stream, BackendId)> {
-    match open(worker, client, target).await {
+/// Connects to a backend of the listener's `tcp_upstream`. `None`: there is none, and the client is reset.
+pub(crate) async fn connect(worker: &Worker, client: &Client) -> Option<(Stream, Counted)> {
+    match open(worker, client).await {
         Ok(opened) => Some(opened),
         Err(error) => {
             let words = if let Error::Answer(answer) = &error { answer.reason } else { "backend failed" };
@@ -31,11 +31,11 @@ pub(crate) async fn connect(worker: &Worker, client: &Client, target: usize) -> 
     }
 }
 
-async fn open(worker: &Worker, client: &Client, target: usize) -> Result<(Stream, BackendId), Error> {
+async fn open(worker: &Worker, client: &Client) -> Result<(Stream, Counted), Error> {
     if worker.tunnels.is_full() {
         return Err(Answer::TUNNELS_FULL.into());
     }
-    let route = Route::of_connection(worker, client, target);
+    let route = Route::of_connection(worker, client).ok_or(Answer::DRAINING)?;
     let mut choice = affinity::choose_for_connection(worker, &route)?;
     let connection = connect::open(worker, &route, &mut choice).await?;
     if let Some(version) = route.upstream().proxy_protocol {
@@ -44,5 +44,5 @@ async fn open(worker: &Worker, client: &Client, target: usize) -> Result<(Stream
         // The first bytes of a new connection: its send buffer takes them whole.
         connection.stream.socket.send_all(&header).await?;
     }
-    Ok((connection.stream, connection.backend.id))
+    Ok((connection.stream, worker.shared.loads.count(connection.backend.id)))
 }

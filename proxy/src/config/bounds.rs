@@ -33,6 +33,9 @@ pub(crate) const WEIGHT: RangeInclusive<u32> = 1..=1000;
 /// Bytes of an upstream's or backend's name: it stands in logs, metrics and cookies.
 pub(crate) const NAME_BYTES_MAX: usize = 128;
 
+/// Bytes of a unix socket's path: the kernel's array has 108, a final zero included (unix(7)).
+pub(crate) const SOCKET_PATH_BYTES_MAX: usize = 107;
+
 /// The longest timeout, 30 days: beyond that "off" is meant, and every deadline fits the timer wheel.
 pub(crate) const TIMEOUT_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 

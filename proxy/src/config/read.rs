@@ -5,6 +5,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use ringbolt_core::limits::RATE_MAX;
 use ringbolt_core::network::NetworkError;
@@ -17,8 +18,8 @@ use super::bounds::{
 use super::problem::{Problems, Refused};
 use super::section::{Field, Section, boolean, integer, or_off, suggest, text, wrong_type};
 use super::{
-    Admin, Affinity, Backend, BackendState, Config, Limits, Listener, Log, Process, ProxyVersion, Timeouts,
-    Upstream, Workers, value,
+    Admin, Affinity, Backend, BackendState, Config, Limits, Listener, Log, Process, ProxyVersion, Reload,
+    Timeouts, Upstream, Workers, value,
 };
 
 const BACKEND_STATES: &[(&str, BackendState)] = &[("up", BackendState::Up), ("drain", BackendState::Drain)];
@@ -41,10 +42,13 @@ pub(super) fn document(file: &str, source: &str) -> Result<Config, Refused> {
     }
     let mut document = Section::document(&problems, table.get_ref(), source.len());
     let traffic = traffic(&problems, &mut document);
+    let (admin, admin_socket) = admin(document.section("admin"), &traffic.listeners);
     let config = Config {
         process: process(document.section("process")),
         workers: workers(document.section("workers")),
-        admin: admin(document.section("admin"), &traffic.listeners),
+        admin,
+        admin_socket,
+        reload: reload(document.section("reload")),
         timeouts: timeouts(document.section("timeouts")),
         limits: limits(document.section("limits")),
         log: log(document.section("log")),
@@ -105,6 +109,8 @@ impl Config {
             process: Process::default(),
             workers: Workers::default(),
             admin: Some(Admin::default()),
+            admin_socket: None,
+            reload: Reload::default(),
             listeners: Vec::new(),
             routes: Vec::new(),
             upstreams: BTreeMap::new(),
@@ -185,7 +191,7 @@ fn workers(mut section: Section<'_>) -> Workers {
     workers
 }
 
-fn admin(mut section: Section<'_>, listeners: &[Listener]) -> Option<Admin> {
+fn admin(mut section: Section<'_>, listeners: &[Listener]) -> (Option<Admin>, Option<PathBuf>) {
     let address = or_off(text(r#"an address such as "127.0.0.1:9180""#, value::listen_address));
     let admin = match section.read("address", address) {
         Some(address) => address.map(|address| Admin { address }),
@@ -197,8 +203,16 @@ fn admin(mut section: Section<'_>, listeners: &[Listener]) -> Option<Admin> {
     {
         section.problem("address", format!("{address} is the address of a listener as well"));
     }
+    let path = text(r#"a path such as "/run/ringbolt/admin.sock""#, value::socket_path);
+    let socket = section.read("socket", or_off(path)).flatten();
     section.finish();
-    admin
+    (admin, socket)
+}
+
+fn reload(mut section: Section<'_>) -> Reload {
+    let reload = Reload { watch: section.read("watch", boolean).unwrap_or(false) };
+    section.finish();
+    reload
 }
 
 fn listeners(

@@ -122,6 +122,11 @@ fn every_documented_key_is_read() {
         state: BackendState::Drain,
     };
     assert_eq!(chat.backends[1], drained);
+}
+
+#[test]
+fn every_documented_timeout_and_limit_is_read() {
+    let config = parsed(include_str!("complete.toml"));
     let timeouts = Timeouts {
         request_head: Duration::from_secs(1),
         request_body_idle: Duration::from_secs(2),

@@ -187,6 +187,16 @@ labels! {
         Error = "error",
     }
 
+    /// What became of a reload.
+    Reload "result" {
+        /// The new configuration is served.
+        Ok = "ok",
+        /// The file is wrong.
+        Refused = "refused",
+        /// It is valid and could not be put into effect.
+        Failed = "failed",
+    }
+
     /// What tells a worker that a socket is ready.
     EngineInUse "engine" {
         Uring = "uring",
