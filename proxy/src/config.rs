@@ -203,7 +203,7 @@ pub(crate) struct Timeouts {
     pub(crate) connect: Duration,
     /// From the last byte of a request to the response head, and between two pieces of its body.
     pub(crate) response: Duration,
-    /// Until the second end of a tunnel follows the first that closed.
+    /// Silence after which a tunnel is closed whose one end has closed already.
     pub(crate) tunnel_half_closed: Duration,
     /// Silence after which a tunnel is closed; `None`: never.
     pub(crate) tunnel_idle: Option<Duration>,

@@ -15,6 +15,7 @@ use crate::client::Client;
 use crate::detect::{self, Outcome};
 use crate::error::Error;
 use crate::forward::Next;
+use crate::metrics::label::TunnelKind;
 use crate::request::Begun;
 use crate::stream::Stream;
 use crate::worker::Worker;
@@ -31,10 +32,12 @@ pub(crate) fn serve(admitted: Admitted, mut client: Client) -> impl Future<Outpu
         if !proxy_header::receive(worker, &mut client).await || !admission::enter(worker, &mut client) {
             return;
         }
-        match detect::outcome(worker, &mut client).await {
+        let protocols = worker.snapshot().listener(client.listener).protocols;
+        match detect::outcome(worker, &mut client, protocols).await {
             Outcome::Http => {}
             Outcome::Tcp(target) => {
                 if let Some((upstream, backend)) = Box::pin(tcp::connect(worker, &client, target)).await {
+                    worker.counters().tunnels_by_kind.of(TunnelKind::Tcp).add(1);
                     tunnel::open(worker, client.stream, client.entered, upstream, backend);
                 }
                 return;
@@ -46,6 +49,7 @@ pub(crate) fn serve(admitted: Admitted, mut client: Client) -> impl Future<Outpu
                 After::Request => {}
                 After::Close => return,
                 After::Tunnel(upstream, backend) => {
+                    worker.counters().tunnels_by_kind.of(TunnelKind::WebSocket).add(1);
                     return tunnel::open(worker, client.stream, client.entered, upstream, backend);
                 }
             }

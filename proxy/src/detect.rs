@@ -28,18 +28,22 @@ pub(crate) enum Outcome {
     End,
 }
 
-/// Waits for the first bytes of a new connection.
-pub(crate) async fn outcome(worker: &Worker, client: &mut Client) -> Outcome {
-    let protocols = worker.snapshot().listener(client.listener).protocols;
+/// Waits for the first bytes of a new connection, which may speak these protocols.
+pub(crate) async fn outcome(worker: &Worker, client: &mut Client, protocols: Protocols) -> Outcome {
     if protocols.is_only(Protocol::Http) {
         return Outcome::Http;
     }
-    let verdict = verdict(worker, &mut client.stream, protocols).await;
-    let Some(Verdict::Serve(protocol)) = verdict else {
-        if let Some(verdict) = verdict {
-            Box::pin(refuse(worker, client, protocols, verdict)).await;
+    let protocol = match verdict(worker, &mut client.stream, protocols).await {
+        Some(Verdict::Serve(protocol)) => protocol,
+        Some(Verdict::Refuse(protocol)) => {
+            Box::pin(refuse(worker, client, protocols, Some(protocol))).await;
+            return Outcome::End;
         }
-        return Outcome::End;
+        Some(Verdict::Undecided) => {
+            Box::pin(refuse(worker, client, protocols, None)).await;
+            return Outcome::End;
+        }
+        None => return Outcome::End,
     };
     worker.counters().connections_detected.of(Detected::of(protocol)).add(1);
     let tcp = || worker.snapshot().listener(client.listener).tcp.map_or(Outcome::End, Outcome::Tcp);
@@ -119,18 +123,17 @@ fn look(worker: &Worker, stream: &mut Stream, protocols: Protocols, context: &mu
     }
 }
 
-/// Tells a client that what it speaks is not served, in its own words as far as there are any.
-async fn refuse(worker: &Worker, client: &mut Client, protocols: Protocols, verdict: Verdict) {
-    let (reason, words) = match verdict {
-        Verdict::Refuse(Protocol::Tls) => (RefusedConnection::Tls, TlsAlert::NOT_SERVED.reason),
-        Verdict::Refuse(Protocol::Http) => (RefusedConnection::Http, Answer::HTTP_NOT_SERVED.reason),
-        Verdict::Refuse(Protocol::FlashPolicy) => {
-            (RefusedConnection::FlashPolicy, "no Flash policy is served here")
+/// Tells a client that what it speaks is not served, in its own words as far as there are any. `None`: nobody
+/// knows what that is.
+async fn refuse(worker: &Worker, client: &mut Client, protocols: Protocols, spoken: Option<Protocol>) {
+    let (reason, words) = match spoken {
+        Some(Protocol::Tls) => (RefusedConnection::Tls, TlsAlert::NOT_SERVED.reason),
+        Some(Protocol::Http) => (RefusedConnection::Http, Answer::HTTP_NOT_SERVED.reason),
+        Some(Protocol::FlashPolicy) => {
+            (RefusedConnection::FlashPolicy, "no Flash policy is served on this port")
         }
-        Verdict::Refuse(Protocol::Tcp) | Verdict::Serve(_) => {
-            (RefusedConnection::Unknown, "unknown protocol")
-        }
-        Verdict::Undecided => (RefusedConnection::Unknown, "what it speaks was not clear in time"),
+        Some(Protocol::Tcp) => (RefusedConnection::Unknown, "it speaks nothing that is known"),
+        None => (RefusedConnection::Unknown, "what it speaks was not clear in time"),
     };
     tracing::debug!(from = %client.address, reason = words, "connection refused");
     worker.counters().connections_refused.of(reason).add(1);

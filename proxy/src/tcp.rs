@@ -4,7 +4,6 @@
 //! on load unless it is `client-ip`. A tunnel counts as a session does, so it is placed as one.
 
 use ringbolt_core::affinity::BackendId;
-use ringbolt_core::http::Answer;
 
 use crate::affinity;
 use crate::client::Client;
@@ -18,6 +17,10 @@ use crate::worker::Worker;
 
 /// Connects to a backend of the upstream of `target`. `None`: there is none, and the client is reset.
 pub(crate) async fn connect(worker: &Worker, client: &Client, target: usize) -> Option<(Stream, BackendId)> {
+    if worker.tunnels.is_full() {
+        worker.counters().connections_refused.of(RefusedConnection::Limit).add(1);
+        return None;
+    }
     match open(worker, client, target).await {
         Ok(opened) => Some(opened),
         Err(error) => {
@@ -32,9 +35,6 @@ pub(crate) async fn connect(worker: &Worker, client: &Client, target: usize) -> 
 }
 
 async fn open(worker: &Worker, client: &Client, target: usize) -> Result<(Stream, BackendId), Error> {
-    if worker.tunnels.is_full() {
-        return Err(Answer::TUNNELS_FULL.into());
-    }
     let route = Route::of_connection(worker, client, target);
     let mut choice = affinity::choose_for_connection(worker, &route)?;
     let connection = connect::open(worker, &route, &mut choice).await?;

@@ -131,12 +131,20 @@ labels! {
         ClientReset = "client_reset",
         /// The upstream's connection was reset or timed out.
         UpstreamReset = "upstream_reset",
-        /// One end had closed and the other did not follow in time.
+        /// One end had closed, and the other neither followed nor sent anything in time.
         HalfClosedTimeout = "half_closed_timeout",
         /// Silent for longer than `timeouts.tunnel_idle`.
         IdleTimeout = "idle_timeout",
         /// The drain deadline passed.
         Drained = "drained",
+    }
+
+    /// What a tunnel carries.
+    TunnelKind "kind" {
+        /// WebSocket, begun by a request.
+        WebSocket = "websocket",
+        /// Whatever a client in TCP mode speaks.
+        Tcp = "tcp",
     }
 
     /// What became of a request to upgrade.
