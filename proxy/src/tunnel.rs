@@ -161,6 +161,7 @@ pub(crate) fn open(
     let table = &worker.tunnels;
     let (client, upstream) = (End::new(client), End::new(upstream));
     let sources = [client.source, upstream.source];
+    let unread = [client.is_blocked(), upstream.is_blocked()];
     let tunnel = Tunnel {
         client,
         upstream,
@@ -181,7 +182,12 @@ pub(crate) fn open(
     if let Some(idle) = table.idle {
         arm(worker, index, idle);
     }
-    drive(worker, index, &Side::BOTH);
+    // No event announces bytes that have been read already; all others are told by the sources' first event.
+    for (side, unread) in Side::BOTH.into_iter().zip(unread) {
+        if unread {
+            drive(worker, index, &[side]);
+        }
+    }
 }
 
 /// An event of one of the tunnel's descriptors.
