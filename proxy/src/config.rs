@@ -104,11 +104,14 @@ pub(crate) struct Detect {
     pub(crate) protocols: Protocols,
     /// Where TCP goes. Present if it is one of the protocols.
     pub(crate) tcp_upstream: Option<String>,
+    /// Server names (`None`: every other one, or none) and the upstreams that their TLS goes to unopened.
+    /// No two names are the same.
+    pub(crate) sni: Vec<(Option<String>, String)>,
 }
 
 impl Default for Detect {
     fn default() -> Self {
-        Self { protocols: Protocols::of(Protocol::Http), tcp_upstream: None }
+        Self { protocols: Protocols::of(Protocol::Http), tcp_upstream: None, sni: Vec::new() }
     }
 }
 

@@ -35,9 +35,9 @@ pub(crate) fn serve(admitted: Admitted, mut client: Client) -> impl Future<Outpu
         let protocols = worker.snapshot().listener(client.listener).protocols;
         match detect::outcome(worker, &mut client, protocols).await {
             Outcome::Http => {}
-            Outcome::Tcp(target) => {
+            Outcome::Tunnel(kind, target) => {
                 if let Some((upstream, backend)) = Box::pin(tcp::connect(worker, &client, target)).await {
-                    worker.counters().tunnels_by_kind.of(TunnelKind::Tcp).add(1);
+                    worker.counters().tunnels_by_kind.of(kind).add(1);
                     tunnel::open(worker, client.stream, client.entered, upstream, backend);
                 }
                 return;

@@ -13,7 +13,8 @@ use ringbolt_core::http::{Answer, TlsAlert};
 
 use crate::answer::{self, Asked};
 use crate::client::Client;
-use crate::metrics::label::{Detected, RefusedConnection};
+use crate::metrics::label::{Detected, RefusedConnection, TunnelKind};
+use crate::sni::{self, Fault};
 use crate::stream::{Consumed, Stream};
 use crate::worker::Worker;
 
@@ -22,8 +23,8 @@ use crate::worker::Worker;
 pub(crate) enum Outcome {
     /// Requests follow.
     Http,
-    /// It becomes a tunnel to an upstream, that of this target.
-    Tcp(usize),
+    /// It becomes a tunnel to the upstream of this target.
+    Tunnel(TunnelKind, usize),
     /// It has ended, or got its answer and is to be closed.
     End,
 }
@@ -46,17 +47,37 @@ pub(crate) async fn outcome(worker: &Worker, client: &mut Client, protocols: Pro
         None => return Outcome::End,
     };
     worker.counters().connections_detected.of(Detected::of(protocol)).add(1);
-    let tcp = || worker.snapshot().listener(client.listener).tcp.map_or(Outcome::End, Outcome::Tcp);
     match protocol {
         Protocol::Http => Outcome::Http,
-        Protocol::Tcp => tcp(),
+        Protocol::Tcp => tcp(worker, client),
         Protocol::FlashPolicy => {
             Box::pin(tell_flash_policy(worker, client)).await;
             Outcome::End
         }
-        // A listener with certificates hands the connection to `tls` here.
-        Protocol::Tls => Outcome::End,
+        Protocol::Tls => Box::pin(tls(worker, client, protocols)).await,
     }
+}
+
+fn tcp(worker: &Worker, client: &Client) -> Outcome {
+    let target = worker.snapshot().listener(client.listener).tcp;
+    target.map_or(Outcome::End, |target| Outcome::Tunnel(TunnelKind::Tcp, target))
+}
+
+/// Who takes TLS: whom its server name leads to, else the listener's certificates, else whoever takes TCP.
+async fn tls(worker: &Worker, client: &mut Client, protocols: Protocols) -> Outcome {
+    let (reason, alert, words) = match sni::target(worker, client).await {
+        Ok(Some(target)) => return Outcome::Tunnel(TunnelKind::TlsPassthrough, target),
+        // A listener with certificates hands the connection to `tls` here.
+        Ok(None) if protocols.has(Protocol::Tcp) => return tcp(worker, client),
+        Ok(None) => (RefusedConnection::ServerName, TlsAlert::SERVER_NAME, TlsAlert::SERVER_NAME.reason),
+        Err(Fault::Malformed(bad)) => (RefusedConnection::ClientHello, TlsAlert::CLIENT_HELLO, bad.reason),
+        Err(Fault::Incomplete) => {
+            (RefusedConnection::ClientHello, TlsAlert::CLIENT_HELLO, TlsAlert::CLIENT_HELLO.reason)
+        }
+    };
+    note_refused(worker, client, reason, words);
+    answer::close_with(worker, client, &alert.record()).await;
+    Outcome::End
 }
 
 /// Waits until it is clear what a connection speaks, and as long as that may take. `None`: it has ended, or
@@ -135,8 +156,7 @@ async fn refuse(worker: &Worker, client: &mut Client, protocols: Protocols, spok
         Some(Protocol::Tcp) => (RefusedConnection::Unknown, "it speaks nothing that is known"),
         None => (RefusedConnection::Unknown, "what it speaks was not clear in time"),
     };
-    tracing::debug!(from = %client.address, reason = words, "connection refused");
-    worker.counters().connections_refused.of(reason).add(1);
+    note_refused(worker, client, reason, words);
     match reason {
         RefusedConnection::Tls => answer::close_with(worker, client, &TlsAlert::NOT_SERVED.record()).await,
         RefusedConnection::Http => {
@@ -146,6 +166,11 @@ async fn refuse(worker: &Worker, client: &mut Client, protocols: Protocols, spok
         }
         _ => {}
     }
+}
+
+fn note_refused(worker: &Worker, client: &Client, reason: RefusedConnection, words: &str) {
+    tracing::debug!(from = %client.address, reason = words, "connection refused");
+    worker.counters().connections_refused.of(reason).add(1);
 }
 
 /// Sends the configured policy, behind which a Flash player expects the end of the connection.

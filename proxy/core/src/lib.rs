@@ -6,6 +6,7 @@
 
 pub mod affinity;
 pub mod chatter;
+pub mod client_hello;
 pub mod clients;
 pub mod detect;
 pub mod flash_policy;

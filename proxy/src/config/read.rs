@@ -131,7 +131,7 @@ fn traffic(problems: &Problems, document: &mut Section<'_>) -> Config {
     let unrouted = if routes.is_empty() { Unrouted::of(&names) } else { Unrouted::Refused };
     let flash_policy = super::detect::flash_policy(document);
     let has_flash_policy = document.field("flash_policy").is_some();
-    let listeners = listeners(document.list("listener"), &names, unrouted, has_flash_policy);
+    let listeners = listeners(problems, document.list("listener"), &names, unrouted, has_flash_policy);
     Config { listeners, routes, upstreams, flash_policy, ..Config::empty() }
 }
 
@@ -186,6 +186,7 @@ fn admin(mut section: Section<'_>, listeners: &[Listener]) -> Option<Admin> {
 }
 
 fn listeners(
+    problems: &Problems,
     sections: Vec<Section<'_>>,
     upstreams: &[&str],
     unrouted: Unrouted<'_>,
@@ -205,7 +206,7 @@ fn listeners(
                 Ok(address)
             }),
         );
-        let detect = super::detect::detect(&mut section, upstreams, has_flash_policy);
+        let detect = super::detect::detect(problems, &mut section, upstreams, has_flash_policy);
         let upstream = match section.field("upstream") {
             Some(_) => section.read("upstream", reference(upstreams)),
             None if !detect.serves_http() => None,
