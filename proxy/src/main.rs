@@ -45,6 +45,7 @@ mod server;
 mod sids;
 mod signals;
 mod snapshot;
+mod sni;
 mod spare;
 mod start;
 mod stream;
