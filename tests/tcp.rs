@@ -201,15 +201,14 @@ fn tunnels_live_until_the_end_of_a_drain_and_no_longer() {
     let mut ringbolt = start(&addresses(&backends), LISTENER, "", "[timeouts]\ndrain = \"1s\"");
     let (mut leaves, _) = tunnel(&ringbolt, Ipv4Addr::LOCALHOST);
     let (mut stays, _) = tunnel(&ringbolt, Ipv4Addr::LOCALHOST);
-    ringbolt.process().signal(rustix::process::Signal::TERM);
-    ringbolt.process().line("line about the drain", WAIT, |line| line.contains("draining").then_some(()));
+    ringbolt.drain();
     for wire in [&mut leaves, &mut stays] {
         wire.send("still");
         assert_eq!(wire.read_exactly(5, "an echo"), b"still");
     }
     leaves.close();
     assert_eq!(stays.expect_end(), End::Fin);
-    assert_eq!(ringbolt.terminate().code(), Some(0));
+    assert_eq!(ringbolt.wait().code(), Some(0));
 }
 
 #[test]
