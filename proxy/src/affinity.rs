@@ -10,6 +10,7 @@ use crate::admission;
 use crate::answer::Asked;
 use crate::error::Error;
 use crate::load::Placing;
+use crate::memory;
 use crate::metrics::label;
 use crate::request::Request;
 use crate::route::Route;
@@ -44,7 +45,7 @@ pub(crate) struct Choice<'a> {
 /// Chooses the backend of `request`.
 ///
 /// # Errors
-/// 503 when no backend takes it.
+/// 503 when no backend takes it, or memory is short and it belongs to no known session.
 pub(crate) fn choose<'a>(
     worker: &'a Worker,
     route: &'a Route,
@@ -58,9 +59,13 @@ pub(crate) fn choose<'a>(
     }
     let role = query.as_ref().map(|query| query.role(request.head.method_bytes()));
     let known = match &role {
-        Some(Role::Session(sid)) => worker.shared.sids.begin(worker, route.upstream_index(), sid),
+        Some(Role::Session(sid)) => worker.shared.sids.begin(worker, route.upstream().seed, sid),
         _ => None,
     };
+    // Who belongs to a living session is served all the same.
+    if known.is_none() && memory::refuses(worker) {
+        return Err(Answer::MEMORY_FULL.into());
+    }
     let value = match affinity {
         Affinity::Header(name) => request.head.field(name),
         Affinity::Cookie(name) => request.head.cookie(name),
@@ -75,7 +80,7 @@ pub(crate) fn choose<'a>(
     };
     let opens = matches!(role, Some(Role::Handshake | Role::WebSocketHandshake));
     if opens {
-        admission::open_session(worker, route.source().client)?;
+        admission::open_session(worker, route.snapshot(), route.source().client)?;
     }
     let choice = with_candidates(worker, route, &[], opens, |candidates| {
         affinity::decide(affinity, &seen, candidates)
@@ -228,7 +233,7 @@ impl Choice<'_> {
     pub(crate) fn bind(&self, handshake: &Handshake) -> Result<(), Error> {
         let (worker, backend) = (self.worker, self.backend().id);
         let counters = worker.counters();
-        match worker.shared.sids.insert(worker, self.route.upstream_index(), handshake, backend) {
+        match worker.shared.sids.insert(worker, self.route.upstream().seed, handshake, backend) {
             Ok(()) => {
                 counters.sessions.of(label::EngineIo::of(self.protocol())).add(1);
                 Ok(())

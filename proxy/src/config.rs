@@ -36,9 +36,13 @@ pub(crate) use ringbolt_core::proxy_protocol::ProxyVersion;
 /// A complete configuration.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Config {
+    pub(crate) process: Process,
     pub(crate) workers: Workers,
     /// `None` when switched off.
     pub(crate) admin: Option<Admin>,
+    /// `admin.socket`: where the process takes orders; `None`: nowhere.
+    pub(crate) admin_socket: Option<PathBuf>,
+    pub(crate) reload: Reload,
     /// At least one. No two have the same address, unless the port is 0.
     pub(crate) listeners: Vec<Listener>,
     /// No two have the same host and path.
@@ -50,6 +54,15 @@ pub(crate) struct Config {
     pub(crate) timeouts: Timeouts,
     pub(crate) limits: Limits,
     pub(crate) log: Log,
+}
+
+/// `[process]`
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Process {
+    /// The user to become once every port is bound, by name or number; `None`: stay who we are.
+    pub(crate) user: Option<String>,
+    /// The group; `None`: that of `user`.
+    pub(crate) group: Option<String>,
 }
 
 /// `[workers]`
@@ -77,6 +90,13 @@ pub(crate) enum Engine {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Admin {
     pub(crate) address: SocketAddr,
+}
+
+/// `[reload]`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Reload {
+    /// A changed file is reloaded without being asked.
+    pub(crate) watch: bool,
 }
 
 /// `[[listener]]`
@@ -168,6 +188,8 @@ pub(crate) struct Upstream {
     pub(crate) proxy_protocol: Option<ProxyVersion>,
     /// A 101 must prove that its backend has understood the request.
     pub(crate) verify_accept: bool,
+    /// A client that closes its half of the connection while its answer is awaited ends its request.
+    pub(crate) abort_on_close: bool,
     /// At least one, at most [`BACKENDS_MAX`] in all upstreams together. No two have the same name.
     pub(crate) backends: Vec<Backend>,
 }
@@ -225,6 +247,13 @@ pub(crate) struct Limits {
     pub(crate) request_head_bytes: usize,
     /// Bytes of a request body; a longer one is answered 413. `None`: any length.
     pub(crate) request_body_bytes: Option<u64>,
+    /// Bytes a second of a request body, `timeouts.request_body_idle` aside. `None`: any rate.
+    pub(crate) request_body_min_rate: Option<u32>,
+    /// Bytes a second that a client takes of a response that waits for it, `timeouts.response` aside. `None`:
+    /// any rate.
+    pub(crate) response_min_rate: Option<u32>,
+    /// Bytes of memory of all workers together. `None`: any number.
+    pub(crate) memory: Option<u64>,
     /// Entries of the sid table, over all shards.
     pub(crate) sids: u32,
     /// Connections open at once of one client address.
@@ -316,6 +345,10 @@ impl Default for Limits {
             connections: 1_000_000,
             request_head_bytes: 32 * 1024,
             request_body_bytes: None,
+            // A tenth of the slowest mobile network's rate.
+            request_body_min_rate: Some(240),
+            response_min_rate: Some(240),
+            memory: None,
             sids: 1_000_000,
             connections_per_client: None,
             connection_rate_per_client: None,

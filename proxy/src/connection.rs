@@ -7,14 +7,13 @@
 //! One file per step. What a step decides is in `ringbolt_core`, how bytes and events reach it in
 //! `ringbolt_reactor`.
 
-use ringbolt_core::affinity::BackendId;
-
 use crate::accept::Admitted;
 use crate::answer::Asked;
 use crate::client::Client;
 use crate::detect::{self, Outcome};
 use crate::error::Error;
 use crate::forward::Next;
+use crate::load::Counted;
 use crate::metrics::label::TunnelKind;
 use crate::request::Begun;
 use crate::stream::Stream;
@@ -32,13 +31,13 @@ pub(crate) fn serve(admitted: Admitted, mut client: Client) -> impl Future<Outpu
         if !proxy_header::receive(worker, &mut client).await || !admission::enter(worker, &mut client) {
             return;
         }
-        let protocols = worker.snapshot().listener(client.listener).protocols;
+        let Some(protocols) = detect::protocols(worker, &client) else { return };
         match detect::outcome(worker, &mut client, protocols).await {
             Outcome::Http => {}
-            Outcome::Tunnel(kind, target) => {
-                if let Some((upstream, backend)) = Box::pin(tcp::connect(worker, &client, target)).await {
+            Outcome::Tunnel(kind, route) => {
+                if let Some((upstream, counted)) = Box::pin(tcp::connect(worker, &client, &route)).await {
                     worker.counters().tunnels_by_kind.of(kind).add(1);
-                    tunnel::open(worker, client.stream, client.entered, upstream, backend);
+                    tunnel::open(worker, client.stream, client.entered, upstream, counted);
                 }
                 return;
             }
@@ -48,9 +47,9 @@ pub(crate) fn serve(admitted: Admitted, mut client: Client) -> impl Future<Outpu
             match Box::pin(serve_request(worker, &mut client, begun)).await {
                 After::Request => {}
                 After::Close => return,
-                After::Tunnel(upstream, backend) => {
+                After::Tunnel(upstream, counted) => {
                     worker.counters().tunnels_by_kind.of(TunnelKind::WebSocket).add(1);
-                    return tunnel::open(worker, client.stream, client.entered, upstream, backend);
+                    return tunnel::open(worker, client.stream, client.entered, upstream, counted);
                 }
             }
         }
@@ -64,7 +63,7 @@ enum After {
     /// It is closed.
     Close,
     /// It becomes a tunnel, together with this one.
-    Tunnel(Stream, BackendId),
+    Tunnel(Stream, Counted),
 }
 
 /// One request, from its first byte to the last of its answer.
@@ -77,7 +76,7 @@ async fn serve_request(worker: &Worker, client: &mut Client, begun: Begun<'_>) -
             answer::linger(worker, client).await;
             After::Close
         }
-        Ok(Next::Tunnel(upstream, backend)) => After::Tunnel(upstream, backend),
+        Ok(Next::Tunnel(upstream, counted)) => After::Tunnel(upstream, counted),
         Err(error) => match answer::refuse(worker, client, &asked, error).await {
             true => After::Request,
             false => After::Close,

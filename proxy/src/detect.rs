@@ -14,6 +14,8 @@ use ringbolt_core::http::{Answer, TlsAlert};
 use crate::answer::{self, Asked};
 use crate::client::Client;
 use crate::metrics::label::{Detected, RefusedConnection, TunnelKind};
+use crate::route::Route;
+use crate::snapshot::ListenerId;
 use crate::sni::{self, Fault};
 use crate::stream::{Consumed, Stream};
 use crate::worker::Worker;
@@ -23,10 +25,15 @@ use crate::worker::Worker;
 pub(crate) enum Outcome {
     /// Requests follow.
     Http,
-    /// It becomes a tunnel to the upstream of this target.
-    Tunnel(TunnelKind, usize),
+    /// It becomes a tunnel of this route.
+    Tunnel(TunnelKind, Box<Route>),
     /// It has ended, or got its answer and is to be closed.
     End,
+}
+
+/// What a new connection may speak. `None`: its listener has been removed while the PROXY header was awaited.
+pub(crate) fn protocols(worker: &Worker, client: &Client) -> Option<Protocols> {
+    Some(worker.snapshot().listener(client.listener)?.protocols)
 }
 
 /// Waits for the first bytes of a new connection, which may speak these protocols.
@@ -34,7 +41,7 @@ pub(crate) async fn outcome(worker: &Worker, client: &mut Client, protocols: Pro
     if protocols.is_only(Protocol::Http) {
         return Outcome::Http;
     }
-    let protocol = match verdict(worker, &mut client.stream, protocols).await {
+    let protocol = match verdict(worker, client, protocols).await {
         Some(Verdict::Serve(protocol)) => protocol,
         Some(Verdict::Refuse(protocol)) => {
             Box::pin(refuse(worker, client, protocols, Some(protocol))).await;
@@ -59,14 +66,17 @@ pub(crate) async fn outcome(worker: &Worker, client: &mut Client, protocols: Pro
 }
 
 fn tcp(worker: &Worker, client: &Client) -> Outcome {
-    let target = worker.snapshot().listener(client.listener).tcp;
-    target.map_or(Outcome::End, |target| Outcome::Tunnel(TunnelKind::Tcp, target))
+    let snapshot = worker.snapshot();
+    let target = snapshot.listener(client.listener).and_then(|listener| listener.tcp);
+    let route = target.and_then(|target| Route::of_connection(snapshot, client, target));
+    // Without one the listener, or TCP on it, has been removed meanwhile.
+    route.map_or(Outcome::End, |route| Outcome::Tunnel(TunnelKind::Tcp, Box::new(route)))
 }
 
 /// Who takes TLS: whom its server name leads to, else the listener's certificates, else whoever takes TCP.
 async fn tls(worker: &Worker, client: &mut Client, protocols: Protocols) -> Outcome {
-    let (reason, alert, words) = match sni::target(worker, client).await {
-        Ok(Some(target)) => return Outcome::Tunnel(TunnelKind::TlsPassthrough, target),
+    let (reason, alert, words) = match sni::route(worker, client).await {
+        Ok(Some(route)) => return Outcome::Tunnel(TunnelKind::TlsPassthrough, Box::new(route)),
         // A listener with certificates hands the connection to `tls` here.
         Ok(None) if protocols.has(Protocol::Tcp) => return tcp(worker, client),
         Ok(None) => (RefusedConnection::ServerName, TlsAlert::SERVER_NAME, TlsAlert::SERVER_NAME.reason),
@@ -82,7 +92,8 @@ async fn tls(worker: &Worker, client: &mut Client, protocols: Protocols) -> Outc
 
 /// Waits until it is clear what a connection speaks, and as long as that may take. `None`: it has ended, or
 /// said nothing; [`Verdict::Undecided`]: it did not say enough.
-async fn verdict(worker: &Worker, stream: &mut Stream, protocols: Protocols) -> Option<Verdict> {
+async fn verdict(worker: &Worker, client: &mut Client, protocols: Protocols) -> Option<Verdict> {
+    let (stream, listener) = (&mut client.stream, client.listener);
     let verdict = protocols.judge(&stream.unread);
     if verdict != Verdict::Undecided {
         return Some(verdict);
@@ -96,7 +107,7 @@ async fn verdict(worker: &Worker, stream: &mut Stream, protocols: Protocols) -> 
     };
     let mut deadline = now + silence;
     loop {
-        let looking = poll_fn(|context| look(worker, stream, protocols, context));
+        let looking = poll_fn(|context| look(worker, listener, stream, protocols, context));
         match worker.reactor.timeout_at(Some(deadline), looking).await {
             Ok(Look::Decided(verdict)) => return Some(verdict),
             Ok(Look::Begun) => deadline = deadline.min(worker.reactor.now() + head),
@@ -115,15 +126,21 @@ enum Look {
     Decided(Verdict),
     /// It has said something, and not enough.
     Begun,
-    /// It has said all it will say, or the worker drains and it has said nothing.
+    /// It has said all it will say, or its listener closes and it has said nothing.
     End,
     Failed,
 }
 
-fn look(worker: &Worker, stream: &mut Stream, protocols: Protocols, context: &mut Context<'_>) -> Poll<Look> {
+fn look(
+    worker: &Worker,
+    listener: ListenerId,
+    stream: &mut Stream,
+    protocols: Protocols,
+    context: &mut Context<'_>,
+) -> Poll<Look> {
     loop {
         if stream.socket.poll_readable(context).is_pending() {
-            let is_over = worker.is_draining() && stream.unread.is_empty();
+            let is_over = worker.is_closing(listener) && stream.unread.is_empty();
             return if is_over { Poll::Ready(Look::Failed) } else { Poll::Pending };
         }
         let mut seen = false;

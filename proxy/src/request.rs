@@ -46,19 +46,21 @@ pub(crate) enum Begun<'a> {
     Refused(Error),
 }
 
-/// Waits for the next request. `None`: the client is done or silent for too long, or the worker drains.
+/// Waits for the next request. `None`: the client is done or silent for too long, or its listener closes.
 ///
 /// A connection may be silent before its first request for as long as between two: browsers open
 /// connections in advance, and a busy client is slow to use one.
 pub(crate) async fn begun<'a>(worker: &'a Worker, client: &mut Client) -> Option<Begun<'a>> {
     let deadline = worker.reactor.now() + worker.snapshot().timeouts.keep_alive;
+    let listener = client.listener;
     let stream = &mut client.stream;
     let mut pipelined = !stream.unread.is_empty();
     let waiting = poll_fn(|context| {
         loop {
             let fresh = !std::mem::take(&mut pipelined);
             if fresh && stream.socket.poll_readable(context).is_pending() {
-                return if worker.is_draining() { Poll::Ready(None) } else { Poll::Pending };
+                let ends = worker.is_closing(listener);
+                return if ends { Poll::Ready(None) } else { Poll::Pending };
             }
             match begin(worker, stream, fresh) {
                 Beginning::Nothing => {}

@@ -10,7 +10,7 @@ use crate::Work;
 /// Sessions that are there when one is looked up: more than a level-one cache holds.
 const SESSIONS: u64 = 10_000;
 const TIME_TO_LIVE: Duration = Duration::from_secs(50);
-const UPSTREAM: u32 = 1;
+const UPSTREAM: u64 = 1;
 
 /// A fixed key, so that every run does the same.
 fn hasher() -> SidHasher {

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod affinity;
+pub mod allowance;
 pub mod chatter;
 pub mod client_hello;
 pub mod clients;

@@ -5,19 +5,21 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use ringbolt_core::limits::RATE_MAX;
 use ringbolt_core::network::NetworkError;
 use toml::de::{DeTable, DeValue};
 
 use super::bounds::{
-    BACKENDS_MAX, REQUEST_HEAD_BYTES, TABLE_ENTRIES, TRUSTED_PROXIES_MAX, WEIGHT, WORKERS_MAX,
+    BACKENDS_MAX, MEMORY_BYTES_MIN, REQUEST_HEAD_BYTES, TABLE_ENTRIES, TRUSTED_PROXIES_MAX, WEIGHT,
+    WORKERS_MAX,
 };
 use super::problem::{Problems, Refused};
 use super::section::{Field, Section, boolean, integer, or_off, suggest, text, wrong_type};
 use super::{
-    Admin, Affinity, Backend, BackendState, Config, Limits, Listener, Log, ProxyVersion, Timeouts, Upstream,
-    Workers, value,
+    Admin, Affinity, Backend, BackendState, Config, Limits, Listener, Log, Process, ProxyVersion, Reload,
+    Timeouts, Upstream, Workers, value,
 };
 
 const BACKEND_STATES: &[(&str, BackendState)] = &[("up", BackendState::Up), ("drain", BackendState::Drain)];
@@ -40,9 +42,13 @@ pub(super) fn document(file: &str, source: &str) -> Result<Config, Refused> {
     }
     let mut document = Section::document(&problems, table.get_ref(), source.len());
     let traffic = traffic(&problems, &mut document);
+    let (admin, admin_socket) = admin(document.section("admin"), &traffic.listeners);
     let config = Config {
+        process: process(document.section("process")),
         workers: workers(document.section("workers")),
-        admin: admin(document.section("admin"), &traffic.listeners),
+        admin,
+        admin_socket,
+        reload: reload(document.section("reload")),
         timeouts: timeouts(document.section("timeouts")),
         limits: limits(document.section("limits")),
         log: log(document.section("log")),
@@ -88,6 +94,7 @@ pub(super) fn without_file(
                 affinity,
                 proxy_protocol: None,
                 verify_accept: true,
+                abort_on_close: true,
                 backends: backends.iter().map(backend).collect(),
             },
         )]),
@@ -99,8 +106,11 @@ impl Config {
     /// Defaults, and nothing to serve yet.
     fn empty() -> Self {
         Self {
+            process: Process::default(),
             workers: Workers::default(),
             admin: Some(Admin::default()),
+            admin_socket: None,
+            reload: Reload::default(),
             listeners: Vec::new(),
             routes: Vec::new(),
             upstreams: BTreeMap::new(),
@@ -157,6 +167,18 @@ impl<'t> Unrouted<'t> {
     }
 }
 
+fn process(mut section: Section<'_>) -> Process {
+    let process = Process {
+        user: section.read("user", text("the name or number of a user", value::account)),
+        group: section.read("group", text("the name or number of a group", value::account)),
+    };
+    if process.group.is_some() && process.user.is_none() {
+        section.problem("group", "is used with `user` only; name the user too");
+    }
+    section.finish();
+    process
+}
+
 fn workers(mut section: Section<'_>) -> Workers {
     let default = Workers::default();
     let most = u32::try_from(WORKERS_MAX).unwrap_or(u32::MAX);
@@ -169,7 +191,7 @@ fn workers(mut section: Section<'_>) -> Workers {
     workers
 }
 
-fn admin(mut section: Section<'_>, listeners: &[Listener]) -> Option<Admin> {
+fn admin(mut section: Section<'_>, listeners: &[Listener]) -> (Option<Admin>, Option<PathBuf>) {
     let address = or_off(text(r#"an address such as "127.0.0.1:9180""#, value::listen_address));
     let admin = match section.read("address", address) {
         Some(address) => address.map(|address| Admin { address }),
@@ -181,8 +203,16 @@ fn admin(mut section: Section<'_>, listeners: &[Listener]) -> Option<Admin> {
     {
         section.problem("address", format!("{address} is the address of a listener as well"));
     }
+    let path = text(r#"a path such as "/run/ringbolt/admin.sock""#, value::socket_path);
+    let socket = section.read("socket", or_off(path)).flatten();
     section.finish();
-    admin
+    (admin, socket)
+}
+
+fn reload(mut section: Section<'_>) -> Reload {
+    let reload = Reload { watch: section.read("watch", boolean).unwrap_or(false) };
+    section.finish();
+    reload
 }
 
 fn listeners(
@@ -276,6 +306,7 @@ fn upstreams(problems: &Problems, section: &Section<'_>) -> BTreeMap<String, Ups
         let proxy_protocol =
             section.read("proxy_protocol", text("a string", |text| value::choice(text, PROXY_VERSIONS)));
         let verify_accept = section.read("verify_accept", boolean).unwrap_or(true);
+        let abort_on_close = section.read("abort_on_close", boolean).unwrap_or(true);
         let backends = backends(problems, &mut section);
         if backends.len() > backends_left {
             section
@@ -283,7 +314,8 @@ fn upstreams(problems: &Problems, section: &Section<'_>) -> BTreeMap<String, Ups
         }
         backends_left = backends_left.saturating_sub(backends.len());
         section.finish();
-        upstreams.insert(name.to_owned(), Upstream { affinity, proxy_protocol, verify_accept, backends });
+        let upstream = Upstream { affinity, proxy_protocol, verify_accept, abort_on_close, backends };
+        upstreams.insert(name.to_owned(), upstream);
     }
     upstreams
 }
@@ -385,6 +417,9 @@ fn limits(mut section: Section<'_>) -> Limits {
         request_body_bytes: section
             .read("request_body_bytes", or_off(bytes))
             .unwrap_or(default.request_body_bytes),
+        request_body_min_rate: min_rate(&mut section, "request_body_min_rate", default.request_body_min_rate),
+        response_min_rate: min_rate(&mut section, "response_min_rate", default.response_min_rate),
+        memory: section.read("memory", or_off(memory)).unwrap_or(default.memory),
         sids: section.read("sids", integer(TABLE_ENTRIES)).unwrap_or(default.sids),
         connections_per_client: section
             .read("connections_per_client", or_off(integer(TABLE_ENTRIES)))
@@ -401,6 +436,19 @@ fn limits(mut section: Section<'_>) -> Limits {
 /// Events a second; without the key, or with `"off"`, any number of them.
 pub(super) fn rate(section: &mut Section<'_>, name: &'static str) -> Option<u32> {
     section.read(name, or_off(integer(1..=RATE_MAX))).flatten()
+}
+
+/// Bytes a second that a client keeps up.
+fn min_rate(section: &mut Section<'_>, name: &'static str, default: Option<u32>) -> Option<u32> {
+    section.read(name, or_off(integer(1..=RATE_MAX))).unwrap_or(default)
+}
+
+fn memory(value: &DeValue<'_>) -> Result<u64, String> {
+    let size = bytes(value)?;
+    if size < MEMORY_BYTES_MIN {
+        return Err(format!("{size} bytes are too few to serve anybody with, expected at least \"64MiB\""));
+    }
+    Ok(size)
 }
 
 /// A size with a unit, or a bare number of bytes.

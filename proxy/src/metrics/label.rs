@@ -105,7 +105,7 @@ labels! {
         Tcp = "tcp",
     }
 
-    /// A bound per listener, client address or route.
+    /// A bound per listener, client address or route, or that on memory.
     Limit "limit" {
         /// `connections` of a listener.
         ListenerConnections = "listener_connections",
@@ -117,6 +117,8 @@ labels! {
         ClientSessionRate = "client_session_rate",
         /// `request_rate` of a route.
         RouteRequestRate = "route_request_rate",
+        /// `limits.memory`.
+        Memory = "memory",
     }
 
     /// Which way the bytes of a tunnel went.
@@ -197,6 +199,16 @@ labels! {
         Timeout = "timeout",
         /// Any other error: no route, no descriptor.
         Error = "error",
+    }
+
+    /// What became of a reload.
+    Reload "result" {
+        /// The new configuration is served.
+        Ok = "ok",
+        /// The file is wrong.
+        Refused = "refused",
+        /// It is valid and could not be put into effect.
+        Failed = "failed",
     }
 
     /// What tells a worker that a socket is ready.
