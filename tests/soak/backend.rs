@@ -53,6 +53,7 @@ pub(crate) async fn serve(name: &str) {
 struct Request {
     path: String,
     length: usize,
+    chunked: bool,
     upgrade: bool,
 }
 
@@ -74,6 +75,13 @@ async fn connection(mut socket: TcpStream, name: &str) -> Option<()> {
         }
         while unread.len() < request.length {
             read(&mut socket, &mut unread).await?;
+        }
+        if request.chunked {
+            // A few bytes, framed by the proxy: the empty line is the end.
+            while !unread.ends_with(b"0\r\n\r\n") {
+                read(&mut socket, &mut unread).await?;
+            }
+            unread.clear();
         }
         let body: Vec<u8> = unread.drain(..request.length).collect();
         answer(&mut socket, &request, &body, name).await?;
@@ -99,6 +107,7 @@ async fn head(socket: &mut TcpStream, unread: &mut Vec<u8>) -> Option<Request> {
     Some(Request {
         path: head.split(' ').nth(1)?.to_owned(),
         length: field("content-length").and_then(|(_, value)| value.trim().parse().ok()).unwrap_or(0),
+        chunked: field("transfer-encoding").is_some(),
         upgrade: field("upgrade").is_some(),
     })
 }
