@@ -9,7 +9,7 @@ use std::ops::Deref;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
-use ringbolt_reactor::{Listener, Socket};
+use ringbolt_reactor::{BoundListener, Listener, Socket};
 
 use crate::client::Client;
 use crate::connection;
@@ -19,11 +19,23 @@ use crate::metrics::label;
 use crate::snapshot::ListenerId;
 use crate::worker::Worker;
 
-/// Accepts until the worker drains; dropping the listener then closes the port.
-pub(crate) async fn run(worker: Rc<Worker>, listener: Listener, id: ListenerId) {
+/// Accepts on listeners that are bound.
+///
+/// # Errors
+/// The kernel is out of memory or watches.
+pub(crate) fn listen(worker: &Rc<Worker>, bound: Vec<(ListenerId, BoundListener)>) -> io::Result<()> {
+    for (id, bound) in bound {
+        let listener = Listener::register(&worker.reactor, bound)?;
+        worker.reactor.spawn(run(Rc::clone(worker), listener, id));
+    }
+    Ok(())
+}
+
+/// Accepts until the listener closes; dropping it then closes the port.
+async fn run(worker: Rc<Worker>, listener: Listener, id: ListenerId) {
     let mut reserve = Reserve::new();
     let mut quiet_until = worker.reactor.now();
-    while let Some(accepted) = worker.unless_draining(listener.accept()).await {
+    while let Some(accepted) = worker.unless_closing(id, listener.accept()).await {
         match accepted {
             Ok((fd, address)) => {
                 reserve.renew();
@@ -44,7 +56,7 @@ pub(crate) async fn run(worker: Rc<Worker>, listener: Listener, id: ListenerId) 
                         counter.of(label::RefusedConnection::Descriptors).add(refused.into());
                     }
                     Err(_) => {
-                        worker.unless_draining(worker.reactor.sleep_until(now + ACCEPT_PAUSE)).await;
+                        worker.unless_closing(id, worker.reactor.sleep_until(now + ACCEPT_PAUSE)).await;
                     }
                 }
             }

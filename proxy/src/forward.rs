@@ -8,7 +8,6 @@
 use std::cell::Cell;
 use std::pin::pin;
 
-use ringbolt_core::affinity::BackendId;
 use ringbolt_core::allowance::Allowance;
 use ringbolt_core::http::{Answer, ForwardContext, write_request};
 use ringbolt_reactor::{Either, Socket, select};
@@ -19,6 +18,7 @@ use crate::client::Client;
 use crate::config::Timeouts;
 use crate::connect::Connection;
 use crate::error::Error;
+use crate::load::Counted;
 use crate::proxy_header;
 use crate::relay::{Patience, Relay, RelayError};
 use crate::request::Request;
@@ -38,7 +38,7 @@ pub(crate) enum Next {
     /// It is closed too, but was answered while it is still sending.
     Linger,
     /// Both connections become a tunnel.
-    Tunnel(Stream, BackendId),
+    Tunnel(Stream, Counted),
 }
 
 /// What both directions of one exchange refer to.
@@ -90,11 +90,11 @@ pub(crate) async fn exchange(
     };
     drop(in_flight);
     match received {
-        Ok(Received::Switching) => Ok(Next::Tunnel(stream, backend.id)),
+        Ok(Received::Switching) => Ok(Next::Tunnel(stream, worker.shared.loads.count(backend.id))),
         Ok(Received::Final { upstream_keep_alive, client_keep_alive }) => {
             let uploaded = exchange.uploaded.get();
             if upstream_keep_alive && uploaded && route.upstream().proxy_protocol.is_none() {
-                worker.pool.give_back(backend.id, stream, worker.reactor.now());
+                worker.pool.give_back(backend, stream, worker.reactor.now());
             }
             Ok(match (uploaded, client_keep_alive) {
                 (true, true) => Next::Request,

@@ -161,7 +161,8 @@ fn begin(head: &ResponseHead, exchange: &Exchange<'_>) -> Final {
         counters.upgrades.of(label::Upgrade::Declined).add(1);
     }
     // Whoever is answered while still sending cannot be heard any further.
-    let keep_alive = exchange.asked.keep_alive && exchange.uploaded.get() && !exchange.worker.is_draining();
+    let closing = exchange.worker.is_closing(exchange.route.listener_id());
+    let keep_alive = exchange.asked.keep_alive && exchange.uploaded.get() && !closing;
     let cookie = exchange.choice.cookie();
     let context = ReplyContext {
         client_version: exchange.asked.version,

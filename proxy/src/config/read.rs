@@ -5,6 +5,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use ringbolt_core::limits::RATE_MAX;
 use ringbolt_core::network::NetworkError;
@@ -17,8 +18,8 @@ use super::bounds::{
 use super::problem::{Problems, Refused};
 use super::section::{Field, Section, boolean, integer, or_off, suggest, text, wrong_type};
 use super::{
-    Admin, Affinity, Backend, BackendState, Config, Limits, Listener, Log, Process, ProxyVersion, Timeouts,
-    Upstream, Workers, value,
+    Admin, Affinity, Backend, BackendState, Config, Limits, Listener, Log, Process, ProxyVersion, Reload,
+    Timeouts, Upstream, Workers, value,
 };
 
 const BACKEND_STATES: &[(&str, BackendState)] = &[("up", BackendState::Up), ("drain", BackendState::Drain)];
@@ -41,10 +42,13 @@ pub(super) fn document(file: &str, source: &str) -> Result<Config, Refused> {
     }
     let mut document = Section::document(&problems, table.get_ref(), source.len());
     let traffic = traffic(&problems, &mut document);
+    let (admin, admin_socket) = admin(document.section("admin"), &traffic.listeners);
     let config = Config {
         process: process(document.section("process")),
         workers: workers(document.section("workers")),
-        admin: admin(document.section("admin"), &traffic.listeners),
+        admin,
+        admin_socket,
+        reload: reload(document.section("reload")),
         timeouts: timeouts(document.section("timeouts")),
         limits: limits(document.section("limits")),
         log: log(document.section("log")),
@@ -105,9 +109,12 @@ impl Config {
             process: Process::default(),
             workers: Workers::default(),
             admin: Some(Admin::default()),
+            admin_socket: None,
+            reload: Reload::default(),
             listeners: Vec::new(),
             routes: Vec::new(),
             upstreams: BTreeMap::new(),
+            flash_policy: None,
             timeouts: Timeouts::default(),
             limits: Limits::default(),
             log: Log::default(),
@@ -132,8 +139,10 @@ fn traffic(problems: &Problems, document: &mut Section<'_>) -> Config {
             .problem("listener", r#"there is none; write `[[listener]]` with `address = "0.0.0.0:8080"`"#);
     }
     let unrouted = if routes.is_empty() { Unrouted::of(&names) } else { Unrouted::Refused };
-    let listeners = listeners(document.list("listener"), &names, unrouted);
-    Config { listeners, routes, upstreams, ..Config::empty() }
+    let flash_policy = super::detect::flash_policy(document);
+    let has_flash_policy = document.field("flash_policy").is_some();
+    let listeners = listeners(problems, document.list("listener"), &names, unrouted, has_flash_policy);
+    Config { listeners, routes, upstreams, flash_policy, ..Config::empty() }
 }
 
 /// Where the requests of a listener go that names no upstream and that no route matches.
@@ -182,7 +191,7 @@ fn workers(mut section: Section<'_>) -> Workers {
     workers
 }
 
-fn admin(mut section: Section<'_>, listeners: &[Listener]) -> Option<Admin> {
+fn admin(mut section: Section<'_>, listeners: &[Listener]) -> (Option<Admin>, Option<PathBuf>) {
     let address = or_off(text(r#"an address such as "127.0.0.1:9180""#, value::listen_address));
     let admin = match section.read("address", address) {
         Some(address) => address.map(|address| Admin { address }),
@@ -194,11 +203,25 @@ fn admin(mut section: Section<'_>, listeners: &[Listener]) -> Option<Admin> {
     {
         section.problem("address", format!("{address} is the address of a listener as well"));
     }
+    let path = text(r#"a path such as "/run/ringbolt/admin.sock""#, value::socket_path);
+    let socket = section.read("socket", or_off(path)).flatten();
     section.finish();
-    admin
+    (admin, socket)
 }
 
-fn listeners(sections: Vec<Section<'_>>, upstreams: &[&str], unrouted: Unrouted<'_>) -> Vec<Listener> {
+fn reload(mut section: Section<'_>) -> Reload {
+    let reload = Reload { watch: section.read("watch", boolean).unwrap_or(false) };
+    section.finish();
+    reload
+}
+
+fn listeners(
+    problems: &Problems,
+    sections: Vec<Section<'_>>,
+    upstreams: &[&str],
+    unrouted: Unrouted<'_>,
+    has_flash_policy: bool,
+) -> Vec<Listener> {
     let mut listeners: Vec<Listener> = Vec::new();
     let taken = RefCell::new(BTreeSet::new());
     for mut section in sections {
@@ -213,8 +236,10 @@ fn listeners(sections: Vec<Section<'_>>, upstreams: &[&str], unrouted: Unrouted<
                 Ok(address)
             }),
         );
+        let detect = super::detect::detect(problems, &mut section, upstreams, has_flash_policy);
         let upstream = match section.field("upstream") {
             Some(_) => section.read("upstream", reference(upstreams)),
+            None if !detect.serves_http() => None,
             None => match unrouted {
                 Unrouted::Only(name) => Some(name.to_owned()),
                 Unrouted::Refused => None,
@@ -248,6 +273,7 @@ fn listeners(sections: Vec<Section<'_>>, upstreams: &[&str], unrouted: Unrouted<
                 request_id,
                 proxy_protocol,
                 connections,
+                detect,
                 ..Listener::new(address, upstream)
             });
         }
@@ -364,6 +390,7 @@ fn timeouts(mut section: Section<'_>) -> Timeouts {
         request_head: read("request_head", default.request_head),
         request_body_idle: read("request_body_idle", default.request_body_idle),
         keep_alive: read("keep_alive", default.keep_alive),
+        detect: read("detect", default.detect),
         connect: read("connect", default.connect),
         response: read("response", default.response),
         tunnel_half_closed: read("tunnel_half_closed", default.tunnel_half_closed),

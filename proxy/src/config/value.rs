@@ -4,9 +4,10 @@
 //! wrong with it and shows a valid text. The command line uses the same ones.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use super::bounds::{NAME_BYTES_MAX, TIMEOUT_MAX};
+use super::bounds::{NAME_BYTES_MAX, SOCKET_PATH_BYTES_MAX, TIMEOUT_MAX};
 
 /// A duration above zero: a whole number and one of `ms`, `s`, `m`, `h`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
@@ -128,6 +129,19 @@ fn socket_address(text: &str) -> Result<SocketAddr, AddressProblem> {
         }
         _ => Err(AddressProblem::NoIp),
     }
+}
+
+/// Path of a unix socket.
+pub(crate) fn socket_path(text: &str) -> Result<PathBuf, String> {
+    if !text.starts_with('/') {
+        return Err(format!(r#""{text}" is no absolute path; write for example "/run/ringbolt/admin.sock""#));
+    }
+    if text.len() > SOCKET_PATH_BYTES_MAX {
+        return Err(format!(
+            "the path is longer than {SOCKET_PATH_BYTES_MAX} bytes, which no socket's may be"
+        ));
+    }
+    Ok(PathBuf::from(text))
 }
 
 /// Name of an upstream or a backend: it stands in cookies, log lines and URLs of the admin address.

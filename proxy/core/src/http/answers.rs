@@ -22,6 +22,10 @@ impl Answer {
 
     /// No route and no default upstream take this request.
     pub const NO_ROUTE: Self = Self::new(404, "no route for this host and path");
+    /// A request where HTTP is not served.
+    pub const HTTP_NOT_SERVED: Self = Self::new(400, "this port does not serve HTTP");
+    /// A request where HTTP is served inside of TLS at most.
+    pub const HTTP_ON_TLS: Self = Self::new(400, "this port speaks TLS, the request was in plain HTTP");
     /// The head or body of a request did not come in time.
     pub const REQUEST_TIMEOUT: Self = Self::new(408, "request did not arrive in time");
     /// The request's body is longer than the configuration allows.
@@ -57,6 +61,28 @@ impl Answer {
     pub const BACKEND_TIMEOUT: Self = Self::new(504, "connecting to the backend timed out");
     /// A backend took the request and did not answer in time.
     pub const BACKEND_SILENT: Self = Self::new(504, "backend did not answer in time");
+}
+
+/// What a client is told that speaks TLS where that is not taken up: a fatal alert (RFC 8446 section 6.2).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TlsAlert {
+    description: u8,
+    pub reason: &'static str,
+}
+
+impl TlsAlert {
+    /// TLS where it is not served: handshake_failure.
+    pub const NOT_SERVED: Self = Self { description: 40, reason: "TLS is not served on this port" };
+    /// A ClientHello that breaks a rule or did not come in time: decode_error.
+    pub const CLIENT_HELLO: Self = Self { description: 50, reason: "ClientHello cannot be read" };
+    /// A name that leads nowhere: unrecognized_name (RFC 6066 section 3).
+    pub const SERVER_NAME: Self = Self { description: 112, reason: "no server of this name" };
+
+    /// The alert in a record of its own, in plain text as before any key is known.
+    #[must_use]
+    pub const fn record(self) -> [u8; 7] {
+        [0x15, 3, 3, 0, 2, 2, self.description]
+    }
 }
 
 impl From<Refusal> for Answer {

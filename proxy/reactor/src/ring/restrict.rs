@@ -8,8 +8,11 @@ use std::io;
 use io_uring::register::Restriction;
 use io_uring::{IoUring, opcode, squeue};
 
-/// `IORING_REGISTER_PBUF_RING` and `IORING_UNREGISTER_PBUF_RING` of linux/io_uring.h (Linux 5.19).
-const BUFFER_RING_CALLS: [u8; 2] = [22, 23];
+use super::enter::{REGISTER_RING_FDS, UNREGISTER_RING_FDS};
+
+/// `IORING_REGISTER_PBUF_RING` and `IORING_UNREGISTER_PBUF_RING` of linux/io_uring.h (Linux 5.19), and
+/// the two of `enter.rs` (Linux 5.18).
+const CALLS: [u8; 4] = [22, 23, REGISTER_RING_FDS, UNREGISTER_RING_FDS];
 
 /// Operations of watches.
 const WATCHES: [u8; 2] = [opcode::PollAdd::CODE, opcode::AsyncCancel::CODE];
@@ -20,13 +23,13 @@ const TRANSFERS: [u8; 2] = [opcode::RecvMulti::CODE, opcode::Send::CODE];
 const FLAGS: u8 = squeue::Flags::BUFFER_SELECT.bits() | squeue::Flags::SKIP_SUCCESS.bits();
 
 /// Restricts a ring that was set up disabled, and enables it. A kernel that does not know the calls of buffer
-/// rings has none to lend either, so its ring is for watches only; one that knows no restrictions gets a ring
+/// rings has none to lend either, so its ring is for watches only and is entered by its descriptor; one that knows no restrictions gets a ring
 /// without.
 pub(super) fn enable(ring: &IoUring) -> io::Result<()> {
     let submitter = ring.submitter();
     let watches = || WATCHES.map(Restriction::sqe_op).into_iter();
     let transfers = TRANSFERS.map(Restriction::sqe_op).into_iter();
-    let calls = BUFFER_RING_CALLS.map(Restriction::register_op).into_iter();
+    let calls = CALLS.map(Restriction::register_op).into_iter();
     let flags = || std::iter::once(Restriction::sqe_flags_allowed(FLAGS));
     let mut all: Vec<Restriction> = watches().chain(transfers).chain(calls).chain(flags()).collect();
     if submitter.register_restrictions(&mut all).is_err() {
