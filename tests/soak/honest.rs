@@ -5,7 +5,7 @@
 
 use std::cell::Cell;
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -142,15 +142,17 @@ pub(crate) async fn run(field: &Field, seed: u64, steady: bool) {
                 return;
             }
             let calm = field.calm();
-            let outcome = match dice.below(10) {
-                0 => session(&mut connection, host, &mut dice).await,
-                1 => tunnel(field, host, &mut dice).await,
-                _ => exchange(&mut connection, host, &mut dice).await,
+            let began = Instant::now();
+            let (what, outcome) = match dice.below(10) {
+                0 => ("session", session(&mut connection, host, &mut dice).await),
+                1 => ("tunnel", tunnel(field, host, &mut dice).await),
+                _ => ("exchange", exchange(&mut connection, host, &mut dice).await),
             };
             field.tally(outcome);
             if outcome != Outcome::Exact {
                 let blame = steady && calm.is_some_and(|since| field.calm() == Some(since));
-                assert!(!blame, "{outcome:?} though nothing was disturbed: {}", connection.backend);
+                let (after, said) = (began.elapsed(), &connection.backend);
+                assert!(!blame, "{what}: {outcome:?} after {after:?} though nothing was disturbed: {said}");
                 break;
             }
             tokio::time::sleep(Duration::from_millis(dice.below(20))).await;

@@ -81,7 +81,7 @@ async fn torn_tunnel(mut connection: Connection, dice: &mut Pattern) {
     let piece = vec![b'x'; 64 * 1024];
     let reads = dice.below(2) == 0;
     let sending = async {
-        let mut buffer = [0; 65_536];
+        let mut buffer = vec![0; 65_536];
         for _ in 0..dice.below(200) {
             if socket.write_all(&piece).await.is_err() || (reads && socket.read(&mut buffer).await.is_err()) {
                 return;
@@ -104,7 +104,7 @@ async fn torn_request(mut connection: Connection, dice: &mut Pattern) {
         let _ = connection.send(head.as_bytes()).await;
     }
     let mut socket = connection.into_socket();
-    let _ = timeout(Duration::from_millis(dice.below(100)), socket.read(&mut [0; 4096])).await;
+    let _ = timeout(Duration::from_millis(dice.below(100)), socket.read(&mut vec![0; 4096])).await;
     leave(socket, dice);
 }
 
@@ -122,7 +122,7 @@ async fn slow_reader(mut connection: Connection, dice: &mut Pattern) {
     let _ = connection.send(request.as_bytes()).await;
     let mut socket = connection.into_socket();
     for _ in 0..dice.below(12) {
-        let _ = timeout(Duration::from_millis(200), socket.read(&mut [0; 16_384])).await;
+        let _ = timeout(Duration::from_millis(200), socket.read(&mut vec![0; 16_384])).await;
         sleep(Duration::from_millis(100)).await;
     }
     leave(socket, dice);
@@ -135,7 +135,7 @@ async fn half_open(mut connection: Connection, dice: &mut Pattern) {
     let length = usize::try_from(dice.below(head.len() as u64)).expect("small");
     let _ = connection.send(&head.as_bytes()[..length]).await;
     let mut socket = connection.into_socket();
-    let _ = timeout(Duration::from_millis(dice.below(3000)), socket.read(&mut [0; 4096])).await;
+    let _ = timeout(Duration::from_millis(dice.below(7000)), socket.read(&mut vec![0; 4096])).await;
     leave(socket, dice);
 }
 

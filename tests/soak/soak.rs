@@ -76,7 +76,7 @@ impl Field {
     /// `None` while something is disturbed; the same number as long as nothing has been.
     pub(crate) fn calm(&self) -> Option<u64> {
         let disturbances = self.disturbances.get();
-        (disturbances % 2 == 0).then_some(disturbances)
+        disturbances.is_multiple_of(2).then_some(disturbances)
     }
 
     pub(crate) fn disturbance(&self, begins: bool) {
@@ -150,7 +150,7 @@ fn config(steady: &[SocketAddr], shaky: &[SocketAddr]) -> String {
         "[[listener]]\naddress = \"127.0.0.1:0\"\n\
          [[route]]\nhost = \"steady\"\nupstream = \"steady\"\n[[route]]\nhost = \"shaky\"\nupstream = \"shaky\"\n\
          [upstream.steady]\nbackends = [{}]\n[upstream.shaky]\nbackends = [{}]\n\
-         [timeouts]\nrequest_head = \"2s\"\nrequest_body_idle = \"2s\"\nkeep_alive = \"4s\"\nresponse = \"15s\"\n\
+         [timeouts]\nrequest_head = \"5s\"\nrequest_body_idle = \"10s\"\nkeep_alive = \"15s\"\nresponse = \"15s\"\n\
          connect = \"5s\"\ntunnel_half_closed = \"10s\"\nupstream_keep_alive = \"2s\"\n",
         quoted(steady),
         quoted(shaky)

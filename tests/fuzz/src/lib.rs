@@ -21,6 +21,13 @@ mod response_head;
 mod sid_query;
 mod splits;
 
+/// What we make of a connection's bytes, for tests that compare it with other parsers.
+pub mod forwarding {
+    pub use crate::differential_request::{Forwarded, forward};
+    pub use crate::differential_response::pass_on;
+    pub use crate::hyper_reader::{Message, Reply};
+}
+
 /// The daemon's own module, compiled in here: nothing has to be public for it to be fuzzed.
 #[path = "../../../proxy/src"]
 mod daemon {
