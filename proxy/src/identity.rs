@@ -8,17 +8,63 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use ringbolt_core::affinity::BackendId;
 
 use crate::config::Config;
 use crate::limits::BACKEND_IDS_MAX;
 use crate::load::Loads;
+use crate::queue::Gate;
 
 /// A backend over all configurations that name it. Whoever holds it may still begin something there.
+///
+/// Here is what all workers know of it. Most of it changes rarely or is touched only where it is configured.
 #[derive(Debug)]
 pub(crate) struct Identity {
     pub(crate) id: BackendId,
+    /// Who may connect, where that is bounded.
+    pub(crate) gate: Gate,
+    /// Turns it has had, for `balance = "round-robin"`.
+    turns: AtomicU64,
+    /// Sessions and tunnels it was given since it came, for `slow_start`.
+    given: AtomicU32,
+}
+
+impl Identity {
+    /// `given`: 0 for one that comes to others that serve already.
+    fn new(id: BackendId, given: u32) -> Self {
+        Self { id, gate: Gate::default(), turns: AtomicU64::new(0), given: AtomicU32::new(given) }
+    }
+
+    pub(crate) fn turns(&self) -> u64 {
+        self.turns.load(Relaxed)
+    }
+
+    pub(crate) fn take_turn(&self) {
+        self.turns.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn given(&self) -> u32 {
+        self.given.load(Relaxed)
+    }
+
+    /// Counts a session or tunnel it was given, as far as that matters.
+    pub(crate) fn give(&self, slow_start: u32) {
+        if self.given() < slow_start {
+            self.given.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// It comes, or comes back, to others: it starts slowly, and has as many turns behind it as they.
+    pub(crate) fn join<'a>(&self, weight: u32, others: impl Iterator<Item = (&'a Self, u32)>) {
+        self.given.store(0, Relaxed);
+        let others = others.filter(|(other, _)| other.id != self.id);
+        // Of the one that has had most for its weight, so that it owes nobody a turn.
+        let turns =
+            others.map(|(other, its_weight)| other.turns() * u64::from(weight) / u64::from(its_weight));
+        self.turns.fetch_max(turns.max().unwrap_or(0), Relaxed);
+    }
 }
 
 /// All numbers are in use.
@@ -36,11 +82,18 @@ pub(crate) struct Registry {
     known: BTreeMap<(String, String), Arc<Identity>>,
     /// Numbers that nothing refers to; the next one is that which was given back first.
     free: VecDeque<BackendId>,
+    /// There has been a configuration: what is new comes to others.
+    started: bool,
 }
 
 impl Registry {
     pub(crate) fn new(loads: Arc<Loads>) -> Self {
-        Self { loads, known: BTreeMap::new(), free: (0..BACKEND_IDS_MAX).map(BackendId).collect() }
+        Self {
+            loads,
+            known: BTreeMap::new(),
+            free: (0..BACKEND_IDS_MAX).map(BackendId).collect(),
+            started: false,
+        }
     }
 
     /// The backends of `config`, upstream by upstream in the order of names: those known from before by their
@@ -58,7 +111,7 @@ impl Registry {
                     Some(identity) => Arc::clone(identity),
                     None => {
                         let id = self.free.pop_front().ok_or_else(|| self.exhausted(config))?;
-                        let identity = Arc::new(Identity { id });
+                        let identity = Arc::new(Identity::new(id, if self.started { 0 } else { u32::MAX }));
                         self.known.insert(name, Arc::clone(&identity));
                         identity
                     }
@@ -66,6 +119,7 @@ impl Registry {
                 identities.push(identity);
             }
         }
+        self.started = true;
         Ok(identities)
     }
 
@@ -74,7 +128,7 @@ impl Registry {
     /// Without a snapshot that has the backend nothing new begins there, so its load only falls: once both are
     /// gone they stay gone.
     fn forget(&mut self) {
-        let Self { loads, known, free } = self;
+        let Self { loads, known, free, .. } = self;
         known.retain(|_, identity| {
             // Unlike a look at the count, this sees all that former holders did before they let go.
             let is_held = Arc::get_mut(identity).is_none();
@@ -142,7 +196,7 @@ mod tests {
         registry.free.truncate(1);
         let (x, y) = (config(&["x"]), config(&["y"]));
         let held = registry.identify(&x).unwrap();
-        let tunnel = loads.count(held[0].id);
+        let tunnel = loads.count(held[0].id, None);
         assert_eq!(registry.identify(&y).err(), Some(Exhausted { removed: 1 }), "a snapshot has it");
         drop(held);
         assert_eq!(registry.identify(&y).err(), Some(Exhausted { removed: 1 }), "a tunnel goes there");

@@ -32,6 +32,7 @@ mod pipes;
 mod plan;
 mod pool;
 mod proxy_header;
+mod queue;
 mod relay;
 mod reload;
 mod request;

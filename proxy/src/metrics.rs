@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use self::cell::{Cell, Counter, Gauge, PerLabel, See};
 use self::label::{
-    AnswerStatus, Connect, Detected, Direction, EngineInUse, EngineIo, Evidence, Limit, Method,
+    AnswerStatus, Connect, Detected, Direction, EngineInUse, EngineIo, Evidence, Limit, Method, Queued,
     RefusedConnection, Reload, StatusClass, TunnelEnd, Upgrade,
 };
 
@@ -91,6 +91,10 @@ counters! {
     sid_table_entries: Gauge => SID_TABLE_ENTRIES,
     /// Sids not stored because the table was full.
     sid_table_full: Counter => SID_TABLE_FULL,
+    /// Requests that had to wait for a connection to their backend.
+    queued: PerLabel<Queued> => QUEUED,
+    /// Requests that wait now.
+    queue_waiting: Gauge => QUEUE_WAITING,
     /// Attempts to connect to a backend.
     upstream_connects: PerLabel<Connect> => UPSTREAM_CONNECTS,
     /// Requests sent over a pooled connection.

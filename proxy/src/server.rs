@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 
 use crate::accept;
 use crate::admission::Admission;
-use crate::config::{self, Config};
+use crate::config::{self, BackendState, Config};
 use crate::descriptors;
 use crate::identity::Registry;
 use crate::limits::COMMANDS_MAX;
@@ -153,6 +153,7 @@ impl Server {
             config,
         });
         Snapshot::new(&revision).map_err(|error| StartError::new(error.to_string()))?;
+        join(&self.revision, &revision);
         self.shared.connections_max.store(connections_max, Relaxed);
         let (done, all_done) = oneshot::channel();
         let done = Arc::new(done);
@@ -171,6 +172,25 @@ impl Server {
         for commands in &self.commands {
             // A full mailbox holds this very command already; a closed one belongs to an ended worker.
             let _ = commands.try_send(Command::Drain { deadline });
+        }
+    }
+}
+
+/// Backends that may be given sessions by `new` and could not by `former` come to the others.
+fn join(former: &Revision, new: &Revision) {
+    let serving = |revision: &Revision, id| {
+        revision
+            .by_upstream()
+            .flatten()
+            .any(|(backend, identity)| identity.id == id && backend.state == BackendState::Up)
+    };
+    for upstream in new.by_upstream() {
+        let all: Vec<_> = upstream.collect();
+        for (backend, identity) in &all {
+            if backend.state == BackendState::Up && !serving(former, identity.id) {
+                identity
+                    .join(backend.weight, all.iter().map(|(other, identity)| (&***identity, other.weight)));
+            }
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Fails when a message loses its place, its key or its hint: operators copy these from a console.
 
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -74,6 +75,26 @@ fn every_key_is_documented() {
 }
 
 #[test]
+fn every_documented_key_of_operation_and_backends_is_read() {
+    let config = parsed(include_str!("complete.toml"));
+    let chat = &config.upstreams["chat"];
+    assert_eq!(chat.affinity, Affinity::Cookie(b"Place".as_slice().into()));
+    let drained = Backend {
+        name: "b".to_owned(),
+        address: "10.0.0.2:3000".parse().unwrap(),
+        weight: 2,
+        state: BackendState::Drain,
+        backup: true,
+        maxconn: Some(90),
+    };
+    assert_eq!(chat.backends[1], drained);
+    assert_eq!((chat.balance, chat.slow_start), (Some(Balance::RandomTwo), Some(100)));
+    assert_eq!((chat.queue, chat.queue_timeout), (110, Duration::from_secs(12)));
+    assert_eq!(config.admin_socket.as_deref(), Some(Path::new("/run/a.sock")));
+    assert!(config.reload.watch);
+}
+
+#[test]
 fn every_documented_key_is_read() {
     let config = parsed(include_str!("complete.toml"));
     let workers = Workers { count: Some(2), engine: Engine::Epoll, pin: false };
@@ -110,15 +131,6 @@ fn every_documented_key_is_read() {
     assert_eq!(config.routes[2].goal, Goal::Reply(fixed));
     assert_eq!(config.routes[3].rewrite, Some(PathRewrite::new("/app", "/")));
     assert_eq!(route.affinity, Some(Affinity::Header(b"x-room".as_slice().into())));
-    let chat = &config.upstreams["chat"];
-    assert_eq!(chat.affinity, Affinity::Cookie(b"Place".as_slice().into()));
-    let drained = Backend {
-        name: "b".to_owned(),
-        address: "10.0.0.2:3000".parse().unwrap(),
-        weight: 2,
-        state: BackendState::Drain,
-    };
-    assert_eq!(chat.backends[1], drained);
     let timeouts = Timeouts {
         request_head: Duration::from_secs(1),
         request_body_idle: Duration::from_secs(2),

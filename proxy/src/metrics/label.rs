@@ -174,6 +174,18 @@ labels! {
         Least = "least",
     }
 
+    /// What became of a request that had to wait for a connection to its backend.
+    Queued "result" {
+        /// Its turn came.
+        Served = "served",
+        /// It came too late.
+        Timeout = "timeout",
+        /// Too many waited already.
+        Full = "full",
+        /// Its client went away.
+        Gone = "gone",
+    }
+
     /// What became of an attempt to connect to a backend.
     Connect "result" {
         Ok = "ok",

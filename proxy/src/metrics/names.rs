@@ -113,6 +113,9 @@ metrics! {
     SID_TABLE_FULL = Counter Count "ringbolt_sid_table_full_total" []
         "Sids not stored because the table was full; such a session is found by rendezvous only.";
 
+    QUEUED = Counter Count "ringbolt_queued_total" [LabelKey::of::<label::Queued>()]
+        "Requests that had to wait for a connection to a backend with maxconn, by what became of them.";
+    QUEUE_WAITING = Gauge Count "ringbolt_queue_waiting" [] "Requests that wait for one now.";
     UPSTREAM_CONNECTS = Counter Count "ringbolt_upstream_connects_total" [LabelKey::of::<label::Connect>()]
         "Attempts to connect to a backend.";
     UPSTREAM_REUSES = Counter Count "ringbolt_upstream_reuses_total" []
