@@ -1,15 +1,17 @@
 //! Which backend a request goes to: gathers what it shows, asks `ringbolt_core` and keeps the result.
 
 use ringbolt_core::affinity::{
-    self, Affinity, Balance, Candidate, Evidence, Handshake, Health, Member, Protocol, Role, Seen, State,
-    Tier, cookie_value, is_close, key_of_address, query, takes_part,
+    self, Affinity, Balance, Candidate, Evidence, Handshake, Member, Protocol, Role, Seen, State, Tier,
+    cookie_value, is_close, key_of_address, query, takes_part,
 };
 use ringbolt_core::http::Answer;
 
 use crate::admission;
 use crate::answer::Asked;
 use crate::error::Error;
+use crate::identity::uptime_ms;
 use crate::load::Placing;
+use crate::memory;
 use crate::metrics::label;
 use crate::request::Request;
 use crate::route::Route;
@@ -44,7 +46,7 @@ pub(crate) struct Choice<'a> {
 /// Chooses the backend of `request`.
 ///
 /// # Errors
-/// 503 when no backend takes it.
+/// 503 when no backend takes it, or memory is short and it belongs to no known session.
 pub(crate) fn choose<'a>(
     worker: &'a Worker,
     route: &'a Route,
@@ -61,6 +63,10 @@ pub(crate) fn choose<'a>(
         Some(Role::Session(sid)) => worker.shared.sids.begin(worker, route.upstream().seed, sid),
         _ => None,
     };
+    // Who belongs to a living session is served all the same.
+    if known.is_none() && memory::refuses(worker) {
+        return Err(Answer::MEMORY_FULL.into());
+    }
     let value = match affinity {
         Affinity::Header(name) => request.head.field(name),
         Affinity::Cookie(name) => request.head.cookie(name),
@@ -214,7 +220,7 @@ fn member(worker: &Worker, route: &Route, backend: &Backend, has_failed: bool) -
     let by_value = matches!(route.affinity(), Affinity::ClientIp | Affinity::Header(_));
     Member {
         state: if has_failed { State::Drain } else { backend.state },
-        health: Health::Up,
+        health: backend.identity.health(uptime_ms(worker.reactor.now())),
         backup: backend.backup,
         reluctant: !by_value && (is_full() || starts()),
     }

@@ -6,6 +6,7 @@
 
 pub(crate) mod bounds;
 mod detect;
+mod health;
 mod problem;
 mod read;
 mod route;
@@ -23,6 +24,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub(crate) use self::bounds::BACKENDS_MAX;
+pub(crate) use self::health::{Check, Health};
 pub(crate) use self::problem::Refused;
 pub(crate) use self::value::{backend_address, listen_address};
 pub(crate) use ringbolt_core::affinity::{Affinity, Balance, State as BackendState};
@@ -36,6 +38,7 @@ pub(crate) use ringbolt_core::proxy_protocol::ProxyVersion;
 /// A complete configuration.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Config {
+    pub(crate) process: Process,
     pub(crate) workers: Workers,
     /// `None` when switched off.
     pub(crate) admin: Option<Admin>,
@@ -53,6 +56,15 @@ pub(crate) struct Config {
     pub(crate) timeouts: Timeouts,
     pub(crate) limits: Limits,
     pub(crate) log: Log,
+}
+
+/// `[process]`
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Process {
+    /// The user to become once every port is bound, by name or number; `None`: stay who we are.
+    pub(crate) user: Option<String>,
+    /// The group; `None`: that of `user`.
+    pub(crate) group: Option<String>,
 }
 
 /// `[workers]`
@@ -183,6 +195,9 @@ pub(crate) struct Upstream {
     pub(crate) queue: u32,
     /// How long they wait.
     pub(crate) queue_timeout: Duration,
+    pub(crate) health: Health,
+    /// A client that closes its half of the connection while its answer is awaited ends its request.
+    pub(crate) abort_on_close: bool,
     /// At least one, at most [`BACKENDS_MAX`] in all upstreams together. No two have the same name.
     pub(crate) backends: Vec<Backend>,
 }
@@ -216,10 +231,12 @@ impl Upstream {
             affinity,
             proxy_protocol: None,
             verify_accept: true,
+            abort_on_close: true,
             balance: None,
             slow_start: None,
             queue: 1024,
             queue_timeout: Duration::from_secs(10),
+            health: Health::default(),
             backends,
         }
     }
@@ -259,6 +276,13 @@ pub(crate) struct Limits {
     pub(crate) request_head_bytes: usize,
     /// Bytes of a request body; a longer one is answered 413. `None`: any length.
     pub(crate) request_body_bytes: Option<u64>,
+    /// Bytes a second of a request body, `timeouts.request_body_idle` aside. `None`: any rate.
+    pub(crate) request_body_min_rate: Option<u32>,
+    /// Bytes a second that a client takes of a response that waits for it, `timeouts.response` aside. `None`:
+    /// any rate.
+    pub(crate) response_min_rate: Option<u32>,
+    /// Bytes of memory of all workers together. `None`: any number.
+    pub(crate) memory: Option<u64>,
     /// Entries of the sid table, over all shards.
     pub(crate) sids: u32,
     /// Connections open at once of one client address.
@@ -350,6 +374,10 @@ impl Default for Limits {
             connections: 1_000_000,
             request_head_bytes: 32 * 1024,
             request_body_bytes: None,
+            // A tenth of the slowest mobile network's rate.
+            request_body_min_rate: Some(240),
+            response_min_rate: Some(240),
+            memory: None,
             sids: 1_000_000,
             connections_per_client: None,
             connection_rate_per_client: None,

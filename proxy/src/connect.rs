@@ -8,12 +8,13 @@ use ringbolt_reactor::{Socket, connect};
 
 use crate::affinity::Choice;
 use crate::error::Error;
+use crate::identity::uptime_ms;
 use crate::limits::{CONNECT_ATTEMPTS_MAX, SOCKET_OPTIONS};
 use crate::load::InFlightGuard;
 use crate::metrics::label;
 use crate::queue::{self, Pass};
 use crate::route::Route;
-use crate::snapshot::Backend;
+use crate::snapshot::{Backend, Upstream};
 use crate::stream::Stream;
 use crate::worker::Worker;
 
@@ -60,11 +61,23 @@ pub(crate) async fn open<'a>(
             Ok(connection) => return Ok(Connection { pass, ..connection }),
             Err(failure) => failure,
         };
+        failed(worker, route.upstream(), backend);
         let may_go_on = attempts < CONNECT_ATTEMPTS_MAX && worker.reactor.now() < last_deadline;
         if !(may_go_on && choice.move_on()) {
             return Err(failure.into());
         }
         attempts += 1;
+    }
+}
+
+/// Notes that a backend could not be connected to, or closed without an answer.
+pub(crate) fn failed(worker: &Worker, upstream: &Upstream, backend: &Backend) {
+    let Some(most) = upstream.failures else { return };
+    if backend.identity.failed(most, upstream.failure_pause, uptime_ms(worker.reactor.now())) {
+        worker.counters().backends_suspected.add(1);
+        let pause_seconds = upstream.failure_pause.as_secs_f64();
+        tracing::warn!(backend = %backend.name, address = %backend.address, failures = most, pause_seconds,
+            "requests to the backend fail, it gets no new ones for a while");
     }
 }
 

@@ -2,11 +2,13 @@
 //!
 //! The two directions run at once, so an early answer is passed on while the request body is still
 //! coming. A client that closes or resets while the backend works ends the exchange at once: the
-//! backend must hear of an abandoned long poll before the client's next poll overlaps it.
+//! backend must hear of an abandoned long poll before the client's next poll overlaps it. Where clients close
+//! their half and still want their answer, `abort_on_close` leaves that to resets alone.
 
 use std::cell::Cell;
 use std::pin::pin;
 
+use ringbolt_core::allowance::Allowance;
 use ringbolt_core::http::{Answer, ForwardContext, write_request};
 use ringbolt_reactor::{Either, Socket, select};
 
@@ -14,14 +16,15 @@ use crate::affinity::Choice;
 use crate::answer::Asked;
 use crate::client::Client;
 use crate::config::Timeouts;
-use crate::connect::Connection;
+use crate::connect::{self, Connection};
 use crate::error::Error;
 use crate::load::Counted;
 use crate::proxy_header;
-use crate::relay::{Relay, RelayError};
+use crate::relay::{Patience, Relay, RelayError};
 use crate::request::Request;
 use crate::response::{self, Received};
 use crate::route::Route;
+use crate::snapshot::Snapshot;
 use crate::stream::{Reader, Stream};
 use crate::worker::Worker;
 
@@ -86,6 +89,11 @@ pub(crate) async fn exchange(
         }
     };
     drop(in_flight);
+    match &received {
+        Ok(_) => backend.identity.succeeded(),
+        Err(Error::Stale) if !reused => connect::failed(worker, route.upstream(), backend),
+        Err(_) => {}
+    }
     match received {
         Ok(Received::Switching) => Ok(Next::Tunnel(stream, worker.shared.loads.count(backend.id, pass))),
         Ok(Received::Final { upstream_keep_alive, client_keep_alive }) => {
@@ -134,7 +142,12 @@ fn upload_of(
     if !sent.may_be_sent_again(choice) {
         *request = None;
     }
-    Relay::new(framing, framing, head, route.snapshot().body_bytes_max)
+    let Snapshot { timeouts, body_bytes_max, body_min_rate, .. } = route.snapshot();
+    let patience = Patience {
+        source: Allowance::new(timeouts.request_body_idle, *body_min_rate),
+        target: Allowance::new(timeouts.request_body_idle, None),
+    };
+    Relay::new(framing, framing, head, *body_bytes_max, patience)
 }
 
 /// What forwarding usually adds to a head; more costs one reallocation.
@@ -148,8 +161,7 @@ async fn send_request(
     client_socket: &Socket,
     exchange: &Exchange<'_>,
 ) -> Error {
-    let timeout = exchange.timeouts().request_body_idle;
-    match upload.run(exchange.worker, client, upstream, timeout).await {
+    match upload.run(exchange.worker, client, upstream).await {
         Ok(()) => {
             exchange.uploaded.set(true);
             exchange.choice.see_payload(upload.short_payload());
@@ -158,7 +170,11 @@ async fn send_request(
         Err(RelayError::Target) => {}
         Err(error) => return upload_error(error, exchange),
     }
-    client_socket.read_closed().await;
+    if exchange.route.upstream().abort_on_close {
+        client_socket.read_closed().await;
+    } else {
+        client_socket.closed().await;
+    }
     Error::ClientGone
 }
 

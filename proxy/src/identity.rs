@@ -8,14 +8,23 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
 
-use ringbolt_core::affinity::BackendId;
+use ringbolt_core::affinity::{BackendId, Health};
 
 use crate::config::Config;
 use crate::limits::BACKEND_IDS_MAX;
 use crate::load::Loads;
 use crate::queue::Gate;
+
+/// Milliseconds since the process began, the same in all threads.
+pub(crate) fn uptime_ms(now: Instant) -> u64 {
+    static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
+    // A moment before the first call counts as it.
+    u64::try_from(now.saturating_duration_since(*BEGAN).as_millis()).unwrap_or(u64::MAX)
+}
 
 /// A backend over all configurations that name it. Whoever holds it may still begin something there.
 ///
@@ -29,12 +38,29 @@ pub(crate) struct Identity {
     turns: AtomicU64,
     /// Sessions and tunnels it was given since it came, for `slow_start`.
     given: AtomicU32,
+    /// Checks say that it is down.
+    down: AtomicBool,
+    /// Checks have said anything.
+    checked: AtomicBool,
+    /// Requests that failed in a row.
+    failures: AtomicU32,
+    /// Until then it is suspect, in milliseconds of [`uptime_ms`].
+    suspect_until: AtomicU64,
 }
 
 impl Identity {
     /// `given`: 0 for one that comes to others that serve already.
     fn new(id: BackendId, given: u32) -> Self {
-        Self { id, gate: Gate::default(), turns: AtomicU64::new(0), given: AtomicU32::new(given) }
+        Self {
+            id,
+            gate: Gate::default(),
+            turns: AtomicU64::new(0),
+            given: AtomicU32::new(given),
+            down: AtomicBool::new(false),
+            checked: AtomicBool::new(false),
+            failures: AtomicU32::new(0),
+            suspect_until: AtomicU64::new(0),
+        }
     }
 
     pub(crate) fn turns(&self) -> u64 {
@@ -54,6 +80,55 @@ impl Identity {
         if self.given() < slow_start {
             self.given.fetch_add(1, Relaxed);
         }
+    }
+
+    /// What is known of it at this [`uptime_ms`].
+    pub(crate) fn health(&self, uptime_ms: u64) -> Health {
+        if self.is_down() {
+            Health::Down
+        } else if uptime_ms < self.suspect_until.load(Relaxed) {
+            Health::Suspect
+        } else {
+            Health::Up
+        }
+    }
+
+    pub(crate) fn is_down(&self) -> bool {
+        self.down.load(Relaxed)
+    }
+
+    pub(crate) fn is_checked(&self) -> bool {
+        self.checked.load(Relaxed)
+    }
+
+    /// What checks say.
+    pub(crate) fn set_checked(&self, up: bool) {
+        self.checked.store(true, Relaxed);
+        self.down.store(!up, Relaxed);
+    }
+
+    /// It is not checked any more.
+    pub(crate) fn forget_checks(&self) {
+        self.checked.store(false, Relaxed);
+        self.down.store(false, Relaxed);
+    }
+
+    /// A request has got an answer from it.
+    pub(crate) fn succeeded(&self) {
+        // Looked at first: nearly always there is nothing to write.
+        if self.failures.load(Relaxed) != 0 {
+            self.failures.store(0, Relaxed);
+            self.suspect_until.store(0, Relaxed);
+        }
+    }
+
+    /// It could not be connected to, or closed without an answer. `true`: that makes it suspect, which it was not.
+    pub(crate) fn failed(&self, failures_max: u32, pause: Duration, uptime_ms: u64) -> bool {
+        if self.failures.fetch_add(1, Relaxed) + 1 < failures_max {
+            return false;
+        }
+        let until = uptime_ms + u64::try_from(pause.as_millis()).unwrap_or(u64::MAX / 2);
+        self.suspect_until.swap(until, Relaxed) <= uptime_ms
     }
 
     /// It comes, or comes back, to others: it starts slowly, and has as many turns behind it as they.
@@ -186,6 +261,27 @@ mod tests {
         let first = registry.identify(&config(&["x", "y"])).unwrap();
         assert_eq!(ids(&first), [0, 1]);
         assert_eq!(ids(&registry.identify(&config(&["new", "y", "x"])).unwrap()), [2, 1, 0]);
+    }
+
+    #[test]
+    fn a_backend_is_suspect_after_failures_in_a_row_for_a_while() {
+        let identity = Identity::new(BackendId(0), 0);
+        let pause = Duration::from_secs(10);
+        assert_eq!([1, 2].map(|now| identity.failed(3, pause, now)), [false, false]);
+        identity.succeeded();
+        assert_eq!([3, 4].map(|now| identity.failed(3, pause, now)), [false, false], "in a row");
+        assert_eq!(identity.health(5), Health::Up);
+        assert!(identity.failed(3, pause, 5));
+        assert!(!identity.failed(3, pause, 6), "it was already");
+        assert_eq!(
+            [6, 10_005, 10_006].map(|now| identity.health(now)),
+            [Health::Suspect, Health::Suspect, Health::Up]
+        );
+        assert!(identity.failed(3, pause, 20_000), "one failure is enough until one succeeds");
+        identity.succeeded();
+        assert_eq!(identity.health(20_001), Health::Up);
+        identity.set_checked(false);
+        assert_eq!(identity.health(20_001), Health::Down);
     }
 
     #[test]

@@ -11,12 +11,14 @@ mod client;
 mod config;
 mod connect;
 mod connection;
+mod date;
 mod descriptors;
 mod detect;
 mod error;
 mod forward;
 #[cfg(test)]
 mod golden;
+mod health;
 mod hot_buffer;
 mod housekeeping;
 mod identity;
@@ -25,12 +27,14 @@ mod limits;
 mod listeners;
 mod load;
 mod log;
+mod memory;
 mod metrics;
 mod notify;
 mod order;
 mod pipes;
 mod plan;
 mod pool;
+mod privileges;
 mod proxy_header;
 mod queue;
 mod relay;
@@ -39,6 +43,7 @@ mod request;
 mod request_ids;
 mod response;
 mod route;
+mod served;
 mod server;
 mod sids;
 mod signals;
@@ -56,6 +61,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser as _;
+use ringbolt_reactor::Counted;
 use tokio::sync::oneshot;
 
 use crate::admin::View;
@@ -71,7 +77,7 @@ use crate::reload::{Reloader, Source, Stamp};
 use crate::start::StartError;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: Counted<mimalloc::MiMalloc> = Counted(mimalloc::MiMalloc);
 
 fn main() -> ExitCode {
     match Cli::parse().into_command() {
@@ -181,7 +187,6 @@ fn run(source: Source, config: &Arc<Config>) -> Result<End, StartError> {
     let counters = Counters::new(workers);
     let lifecycle = Arc::new(Lifecycle::default());
     let page = Page::new(counters.clone(), config.limits.sids);
-    let view = Arc::new(View { page, lifecycle: Arc::clone(&lifecycle) });
 
     let (end, workers_ended) = oneshot::channel();
     let server = server::start(config, connections, &counters, end)?;
@@ -193,6 +198,7 @@ fn run(source: Source, config: &Arc<Config>) -> Result<End, StartError> {
     log::ready(config, Started { listen, admin: admin_address, workers, engine });
     let notify = Notify::from_environment();
     notify.ready("serving");
+    let view = Arc::new(View { page, lifecycle: Arc::clone(&lifecycle), served: server.served() });
     let reloader = Reloader::new(source, server, lifecycle, Arc::clone(counters.housekeeping()), notify);
     let ended = housekeeping.run(Duties { admin, socket, view, reloader }, workers_ended);
     if let Some(path) = &config.admin_socket {

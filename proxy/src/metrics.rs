@@ -13,8 +13,8 @@ use std::sync::Arc;
 
 use self::cell::{Cell, Counter, Gauge, PerLabel, See};
 use self::label::{
-    AnswerStatus, Connect, Detected, Direction, EngineInUse, EngineIo, Evidence, Limit, Method, Queued,
-    RefusedConnection, Reload, StatusClass, TunnelEnd, Upgrade,
+    AnswerStatus, Check, Connect, Detected, Direction, EngineInUse, EngineIo, Evidence, Limit, Method,
+    Queued, RefusedConnection, Reload, StatusClass, TunnelEnd, Upgrade,
 };
 
 pub(crate) use self::page::{CONTENT_TYPE, Page};
@@ -95,10 +95,14 @@ counters! {
     queued: PerLabel<Queued> => QUEUED,
     /// Requests that wait now.
     queue_waiting: Gauge => QUEUE_WAITING,
+    /// Backends that became suspect because requests to them failed.
+    backends_suspected: Counter => BACKENDS_SUSPECTED,
     /// Attempts to connect to a backend.
     upstream_connects: PerLabel<Connect> => UPSTREAM_CONNECTS,
     /// Requests sent over a pooled connection.
     upstream_reuses: Counter => UPSTREAM_REUSES,
+    /// Bytes this worker holds, as of its last look; negative where it frees what others allocate.
+    memory: Gauge => MEMORY,
     /// 1 for the engine this worker runs on; added once, at its start.
     engine_info: PerLabel<EngineInUse> => ENGINE_INFO,
     /// 1 if this worker wanted a ring and got epoll; added once, at its start.
@@ -115,6 +119,8 @@ counters! {
     config_current: Gauge => CONFIG_CURRENT,
     /// When the configuration that is served was read.
     config_loaded_seconds: Gauge => CONFIG_LOADED,
+    /// Health checks.
+    checks: PerLabel<Check> => CHECKS,
     }
 }
 
@@ -137,6 +143,11 @@ impl Counters {
     /// How many workers they are for.
     pub(crate) fn workers(&self) -> usize {
         self.workers.len()
+    }
+
+    /// Bytes that all workers hold, as each last said.
+    pub(crate) fn memory_bytes(&self) -> i64 {
+        self.workers.iter().map(|worker| worker.memory.get().cast_signed()).sum()
     }
 
     /// The counters of one worker, numbered from 0.

@@ -88,7 +88,7 @@ async fn wait(
     let deadline = worker.reactor.now() + upstream.queue_timeout;
     let come = pin!(worker.reactor.timeout_at(Some(deadline), place.come()));
     let gone = pin!(async {
-        match client {
+        match client.filter(|_| upstream.abort_on_close) {
             Some(client) => client.read_closed().await,
             None => std::future::pending().await,
         }

@@ -74,10 +74,15 @@ pub(crate) struct Upstream {
     pub(crate) proxy_protocol: Option<ProxyVersion>,
     /// A 101 must carry the right Sec-WebSocket-Accept.
     pub(crate) verify_accept: bool,
+    /// A client that closes its half of the connection ends its request.
+    pub(crate) abort_on_close: bool,
     pub(crate) balance: Option<Balance>,
     pub(crate) slow_start: Option<u32>,
     /// Share of backends free of suspicion below which suspicion is not heeded.
     pub(crate) panic_percent: u64,
+    /// Requests that fail in a row until a backend is suspect, and how long it then is.
+    pub(crate) failures: Option<u32>,
+    pub(crate) failure_pause: Duration,
     /// Requests that may wait for one backend, and for how long.
     pub(crate) queue: usize,
     pub(crate) queue_timeout: Duration,
@@ -137,6 +142,13 @@ pub(crate) struct Snapshot {
     pub(crate) flash_policy: Option<FlashPolicy>,
     pub(crate) head_limits: HeadLimits,
     pub(crate) body_bytes_max: Option<u64>,
+    /// Bytes a second that a client has to send of its body, and to take of its answer.
+    pub(crate) body_min_rate: Option<u32>,
+    pub(crate) response_min_rate: Option<u32>,
+    /// Of all workers together.
+    pub(crate) memory_bytes_max: Option<u64>,
+    /// Bounds are only counted.
+    pub(crate) dry_run: bool,
     pub(crate) timeouts: config::Timeouts,
 }
 
@@ -186,6 +198,10 @@ impl Snapshot {
                 fields_max: FIELDS_MAX,
             },
             body_bytes_max: config.limits.request_body_bytes,
+            body_min_rate: config.limits.request_body_min_rate,
+            response_min_rate: config.limits.response_min_rate,
+            memory_bytes_max: config.limits.memory,
+            dry_run: config.limits.dry_run,
             timeouts: config.timeouts.clone(),
         })
     }
@@ -270,9 +286,12 @@ fn upstreams(revision: &Revision) -> Vec<Upstream> {
             seed: seed_of_name(name),
             proxy_protocol: upstream.proxy_protocol,
             verify_accept: upstream.verify_accept,
+            abort_on_close: upstream.abort_on_close,
             balance: upstream.balance,
             slow_start: upstream.slow_start,
-            panic_percent: 50,
+            panic_percent: upstream.health.panic_threshold.into(),
+            failures: upstream.health.failures,
+            failure_pause: upstream.health.failure_pause,
             queue: upstream.queue as usize,
             queue_timeout: upstream.queue_timeout,
             backends: upstream.backends.iter().zip(&mut identities).map(backend).collect(),

@@ -44,5 +44,6 @@ async fn open(worker: &Worker, client: &Client) -> Result<(Stream, Counted), Err
         // The first bytes of a new connection: its send buffer takes them whole.
         connection.stream.socket.send_all(&header).await?;
     }
+    connection.backend.identity.succeeded();
     Ok((connection.stream, worker.shared.loads.count(connection.backend.id, connection.pass)))
 }

@@ -19,9 +19,11 @@ use ringbolt_reactor::{BoundListener, Chunk, Reactor, Ready, Received, Sink, Sin
 use tokio::sync::oneshot;
 
 use crate::accept;
+use crate::date::{DATE_BYTES, DateCache};
 use crate::hot_buffer::HotBuffer;
 use crate::limits::{CLOSING_TURN, SWEEP_INTERVAL};
 use crate::load::{InFlight, Loads};
+use crate::memory::{self, Memory};
 use crate::metrics::{Counters, WorkerCounters};
 use crate::pipes::Pipes;
 use crate::pool::Pool;
@@ -68,6 +70,7 @@ pub(crate) struct Worker {
     pub(crate) reactor: Reactor,
     pub(crate) shared: Arc<Shared>,
     all_counters: Counters,
+    pub(crate) memory: Memory,
     pub(crate) hot: HotBuffer,
     pub(crate) request_heads: Spares<RequestHead>,
     pub(crate) response_heads: Spares<ResponseHead>,
@@ -78,6 +81,7 @@ pub(crate) struct Worker {
     /// Memory for placing one request; empty between two.
     pub(crate) placement: RefCell<(Vec<Member>, Vec<Candidate>)>,
     pub(crate) request_ids: RequestIds,
+    date: DateCache,
     rotation: Cell<usize>,
     random: Cell<u64>,
     snapshot: RefCell<Rc<Snapshot>>,
@@ -101,6 +105,7 @@ impl Worker {
             started: reactor.now(),
             reactor,
             shared,
+            memory: Memory::new(snapshot.memory_bytes_max, all_counters.workers()),
             all_counters,
             hot: HotBuffer::new(),
             request_heads: Spares::default(),
@@ -111,6 +116,7 @@ impl Worker {
             in_flight: InFlight::default(),
             placement: RefCell::default(),
             request_ids: RequestIds::new(),
+            date: DateCache::new(),
             rotation: Cell::new(id),
             random: Cell::new(key_of_bytes(&id.to_le_bytes())),
             snapshot: RefCell::new(Rc::new(snapshot)),
@@ -123,6 +129,11 @@ impl Worker {
     /// What this worker counts.
     pub(crate) fn counters(&self) -> &WorkerCounters {
         self.all_counters.worker(self.id)
+    }
+
+    /// What all workers count.
+    pub(crate) fn all_counters(&self) -> &Counters {
+        &self.all_counters
     }
 
     /// A number that grows with each call, for taking turns.
@@ -141,6 +152,11 @@ impl Worker {
     /// The configuration new requests are served by.
     pub(crate) fn snapshot(&self) -> Rc<Snapshot> {
         Rc::clone(&self.snapshot.borrow())
+    }
+
+    /// Value of the Date field of what is answered now.
+    pub(crate) fn date(&self) -> [u8; DATE_BYTES] {
+        self.date.get(self.reactor.now())
     }
 
     /// Seconds since the worker began, as of this turn.
@@ -280,6 +296,7 @@ impl Worker {
             self.pipes.sweep();
             tunnel::quieten(self);
             self.shared.sids.sweep(self);
+            memory::look(self);
         }
     }
 }

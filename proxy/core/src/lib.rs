@@ -5,10 +5,12 @@
 #![forbid(unsafe_code)]
 
 pub mod affinity;
+pub mod allowance;
 pub mod chatter;
 pub mod clients;
 pub mod detect;
 pub mod flash_policy;
+pub mod health;
 pub mod http;
 pub mod limits;
 pub mod network;

@@ -13,9 +13,9 @@ pub const SID_BYTES_MAX: usize = 128;
 /// always comes first. Past it the answer is forwarded and no session is learned.
 pub const HANDSHAKE_BODY_BYTES_MAX: usize = 4096;
 
-/// Longest body that can be an Engine.IO close packet (the binary framing). A longer body is none, so
-/// a caller need not keep more of one than this.
-pub const CLOSE_BODY_BYTES_MAX: usize = 4;
+/// Longest body that can be an Engine.IO close packet: in JSONP, `___eio[0]("1:1");`, with an index of up to
+/// ten digits. A longer body is none, so a caller need not keep more of one than this.
+pub const CLOSE_BODY_BYTES_MAX: usize = 26;
 
 /// Shortest life of a silent session, whatever its backend announced.
 pub const SESSION_TIME_TO_LIVE_MIN: Duration = Duration::from_secs(5);

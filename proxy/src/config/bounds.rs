@@ -30,6 +30,12 @@ pub(crate) const REPLY_BODY_BYTES_MAX: usize = 64 * 1024;
 /// A backend's weight. Ratios beyond 1,000 are better said with `state = "drain"`.
 pub(crate) const WEIGHT: RangeInclusive<u32> = 1..=1000;
 
+/// Checks or requests in a row that decide over a backend. More than that would be minutes.
+pub(crate) const CHECKS_IN_A_ROW: RangeInclusive<u32> = 1..=100;
+
+/// Bytes of the text that a check looks for.
+pub(crate) const CHECK_BODY_BYTES_MAX: usize = 1024;
+
 /// Requests that wait for one backend: each holds its connection and its head, and the last one waits longest.
 pub(crate) const QUEUE: RangeInclusive<u32> = 0..=65_536;
 
@@ -50,3 +56,6 @@ pub(crate) const TABLE_ENTRIES: RangeInclusive<u32> = 1..=100_000_000;
 
 /// Bytes of a request head: browsers with cookies need some KiB, each waiting connection may hold this.
 pub(crate) const REQUEST_HEAD_BYTES: RangeInclusive<u64> = 1024..=1024 * 1024;
+
+/// Bytes of memory for all workers: their tables, spare heads and hot buffers alone take some MiB each.
+pub(crate) const MEMORY_BYTES_MIN: u64 = 64 * 1024 * 1024;

@@ -12,14 +12,14 @@ use ringbolt_core::network::NetworkError;
 use toml::de::{DeTable, DeValue};
 
 use super::bounds::{
-    BACKENDS_MAX, QUEUE, REQUEST_HEAD_BYTES, SLOW_START, TABLE_ENTRIES, TRUSTED_PROXIES_MAX, WEIGHT,
-    WORKERS_MAX,
+    BACKENDS_MAX, MEMORY_BYTES_MIN, QUEUE, REQUEST_HEAD_BYTES, SLOW_START, TABLE_ENTRIES,
+    TRUSTED_PROXIES_MAX, WEIGHT, WORKERS_MAX,
 };
 use super::problem::{Problems, Refused};
 use super::section::{Field, Section, boolean, integer, or_off, suggest, text, wrong_type};
 use super::{
-    Admin, Affinity, Backend, BackendState, Balance, Config, Limits, Listener, Log, ProxyVersion, Reload,
-    Timeouts, Upstream, Workers, value,
+    Admin, Affinity, Backend, BackendState, Balance, Config, Limits, Listener, Log, Process, ProxyVersion,
+    Reload, Timeouts, Upstream, Workers, value,
 };
 
 const BACKEND_STATES: &[(&str, BackendState)] =
@@ -52,6 +52,7 @@ pub(super) fn document(file: &str, source: &str) -> Result<Config, Refused> {
     let traffic = traffic(&problems, &mut document);
     let (admin, admin_socket) = admin(document.section("admin"), &traffic.listeners);
     let config = Config {
+        process: process(document.section("process")),
         workers: workers(document.section("workers")),
         admin,
         admin_socket,
@@ -102,6 +103,7 @@ impl Config {
     /// Defaults, and nothing to serve yet.
     fn empty() -> Self {
         Self {
+            process: Process::default(),
             workers: Workers::default(),
             admin: Some(Admin::default()),
             admin_socket: None,
@@ -160,6 +162,18 @@ impl<'t> Unrouted<'t> {
             _ => Self::Nowhere,
         }
     }
+}
+
+fn process(mut section: Section<'_>) -> Process {
+    let process = Process {
+        user: section.read("user", text("the name or number of a user", value::account)),
+        group: section.read("group", text("the name or number of a group", value::account)),
+    };
+    if process.group.is_some() && process.user.is_none() {
+        section.problem("group", "is used with `user` only; name the user too");
+    }
+    section.finish();
+    process
 }
 
 fn workers(mut section: Section<'_>) -> Workers {
@@ -288,6 +302,7 @@ fn upstreams(problems: &Problems, section: &Section<'_>) -> BTreeMap<String, Ups
         let proxy_protocol =
             section.read("proxy_protocol", text("a string", |text| value::choice(text, PROXY_VERSIONS)));
         let verify_accept = section.read("verify_accept", boolean).unwrap_or(true);
+        let abort_on_close = section.read("abort_on_close", boolean).unwrap_or(true);
         let backends = backends(problems, &mut section);
         if backends.len() > backends_left {
             section
@@ -300,9 +315,19 @@ fn upstreams(problems: &Problems, section: &Section<'_>) -> BTreeMap<String, Ups
         let queue = section.read("queue", integer(QUEUE)).unwrap_or(default.queue);
         let timeout = text(r#"a duration such as "10s""#, value::duration);
         let queue_timeout = section.read("queue_timeout", timeout).unwrap_or(default.queue_timeout);
+        let health = super::health::health(section.section("health"));
         section.finish();
-        let upstream =
-            Upstream { proxy_protocol, verify_accept, balance, slow_start, queue, queue_timeout, ..default };
+        let upstream = Upstream {
+            proxy_protocol,
+            verify_accept,
+            abort_on_close,
+            balance,
+            slow_start,
+            queue,
+            queue_timeout,
+            health,
+            ..default
+        };
         upstreams.insert(name.to_owned(), upstream);
     }
     upstreams
@@ -408,6 +433,9 @@ fn limits(mut section: Section<'_>) -> Limits {
         request_body_bytes: section
             .read("request_body_bytes", or_off(bytes))
             .unwrap_or(default.request_body_bytes),
+        request_body_min_rate: min_rate(&mut section, "request_body_min_rate", default.request_body_min_rate),
+        response_min_rate: min_rate(&mut section, "response_min_rate", default.response_min_rate),
+        memory: section.read("memory", or_off(memory)).unwrap_or(default.memory),
         sids: section.read("sids", integer(TABLE_ENTRIES)).unwrap_or(default.sids),
         connections_per_client: section
             .read("connections_per_client", or_off(integer(TABLE_ENTRIES)))
@@ -424,6 +452,19 @@ fn limits(mut section: Section<'_>) -> Limits {
 /// Events a second; without the key, or with `"off"`, any number of them.
 pub(super) fn rate(section: &mut Section<'_>, name: &'static str) -> Option<u32> {
     section.read(name, or_off(integer(1..=RATE_MAX))).flatten()
+}
+
+/// Bytes a second that a client keeps up.
+fn min_rate(section: &mut Section<'_>, name: &'static str, default: Option<u32>) -> Option<u32> {
+    section.read(name, or_off(integer(1..=RATE_MAX))).unwrap_or(default)
+}
+
+fn memory(value: &DeValue<'_>) -> Result<u64, String> {
+    let size = bytes(value)?;
+    if size < MEMORY_BYTES_MIN {
+        return Err(format!("{size} bytes are too few to serve anybody with, expected at least \"64MiB\""));
+    }
+    Ok(size)
 }
 
 /// A size with a unit, or a bare number of bytes.

@@ -90,6 +90,19 @@ fn every_documented_key_of_operation_and_backends_is_read() {
     assert_eq!(chat.backends[1], drained);
     assert_eq!((chat.balance, chat.slow_start), (Some(Balance::RandomTwo), Some(100)));
     assert_eq!((chat.queue, chat.queue_timeout), (110, Duration::from_secs(12)));
+    let (path, host) = ("/health".to_owned(), Some("health.example.com".to_owned()));
+    let health = Health {
+        check: Some(Check::Http { path, host, status: 200..=204, body: Some("fine".to_owned()) }),
+        interval: Duration::from_secs(10),
+        fast_interval: Duration::from_secs(2),
+        timeout: Duration::from_secs(3),
+        rise: 4,
+        fall: 5,
+        failures: Some(6),
+        failure_pause: Duration::from_secs(7),
+        panic_threshold: 40,
+    };
+    assert_eq!(chat.health, health);
     assert_eq!(config.admin_socket.as_deref(), Some(Path::new("/run/a.sock")));
     assert!(config.reload.watch);
 }
@@ -97,6 +110,8 @@ fn every_documented_key_of_operation_and_backends_is_read() {
 #[test]
 fn every_documented_key_is_read() {
     let config = parsed(include_str!("complete.toml"));
+    let process = Process { user: Some("ringbolt".to_owned()), group: Some("1234".to_owned()) };
+    assert_eq!(config.process, process);
     let workers = Workers { count: Some(2), engine: Engine::Epoll, pin: false };
     assert_eq!(config.workers, workers);
     assert_eq!(config.admin, None);
@@ -106,6 +121,7 @@ fn every_documented_key_is_read() {
     assert!(config.listeners[1].proxy_protocol && !config.listeners[0].proxy_protocol);
     assert_eq!(config.upstreams["raw"].proxy_protocol, Some(ProxyVersion::V2));
     assert_eq!(config.upstreams["chat"].proxy_protocol, None);
+    assert!(config.upstreams["chat"].abort_on_close && !config.upstreams["raw"].abort_on_close);
     assert!(config.upstreams["chat"].verify_accept && !config.upstreams["raw"].verify_accept);
     assert!(config.listeners[1].request_id && !config.listeners[0].request_id);
     assert_eq!((config.listeners[1].connections, config.routes[0].request_rate), (Some(30), Some(40)));
@@ -148,6 +164,9 @@ fn every_documented_key_is_read() {
         connections: 10,
         request_head_bytes: 16 * 1024,
         request_body_bytes: Some(1024 * 1024),
+        request_body_min_rate: Some(90),
+        response_min_rate: None,
+        memory: Some(1024 * 1024 * 1024),
         sids: 20,
         connections_per_client: Some(50),
         connection_rate_per_client: Some(60),
@@ -318,5 +337,25 @@ fn a_star_stands_for_the_first_labels_only() {
     assert_eq!(value::host("*.Example.com").as_deref(), Ok("*.example.com"));
     for text in ["*", "*.", "a.*.com", "*a.com", "**.com"] {
         assert!(value::host(text).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn a_check_has_only_keys_that_it_looks_at() {
+    let check = |keys: &str| {
+        let text = format!("{SMALLEST}\n[upstream.chat.health]\n{keys}\n");
+        let config = Config::parse("a.toml", &text).map_err(|refused| refused.to_string())?;
+        Ok::<_, String>(config.upstreams["chat"].health.check.clone())
+    };
+    assert_eq!(check(""), Ok(None));
+    assert_eq!(check("check = \"off\""), Ok(None));
+    assert_eq!(check("check = \"tcp\""), Ok(Some(Check::Tcp)));
+    let engine_io = Check::EngineIo { path: "/socket.io/".to_owned(), host: None };
+    assert_eq!(check("check = \"engine-io\""), Ok(Some(engine_io)));
+    let refused = check("check = \"tcp\"\npath = \"/\"").unwrap_err();
+    assert!(refused.contains("upstream.chat.health.path: is only for"), "{refused}");
+    for status in ["20", "399-200", "200-", "x"] {
+        let refused = check(&format!("check = \"http\"\nstatus = \"{status}\"")).unwrap_err();
+        assert!(refused.contains("is no range of statuses"), "{refused}");
     }
 }

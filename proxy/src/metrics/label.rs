@@ -101,7 +101,7 @@ labels! {
         Tcp = "tcp",
     }
 
-    /// A bound per listener, client address or route.
+    /// A bound per listener, client address or route, or that on memory.
     Limit "limit" {
         /// `connections` of a listener.
         ListenerConnections = "listener_connections",
@@ -113,6 +113,8 @@ labels! {
         ClientSessionRate = "client_session_rate",
         /// `request_rate` of a route.
         RouteRequestRate = "route_request_rate",
+        /// `limits.memory`.
+        Memory = "memory",
     }
 
     /// Which way the bytes of a tunnel went.
@@ -172,6 +174,15 @@ labels! {
         Placement = "placement",
         /// Nothing bound it: the backend with the least load.
         Least = "least",
+    }
+
+    /// What a health check showed.
+    Check "result" {
+        Passed = "passed",
+        /// The backend refused, or answered something else than was wanted.
+        Failed = "failed",
+        /// It did not answer in time.
+        Timeout = "timeout",
     }
 
     /// What became of a request that had to wait for a connection to its backend.
