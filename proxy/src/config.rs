@@ -126,11 +126,14 @@ pub(crate) struct Detect {
     pub(crate) protocols: Protocols,
     /// Where TCP goes. Present if it is one of the protocols.
     pub(crate) tcp_upstream: Option<String>,
+    /// Server names (`None`: every other one, or none) and the upstreams that their TLS goes to unopened.
+    /// No two names are the same.
+    pub(crate) sni: Vec<(Option<String>, String)>,
 }
 
 impl Default for Detect {
     fn default() -> Self {
-        Self { protocols: Protocols::of(Protocol::Http), tcp_upstream: None }
+        Self { protocols: Protocols::of(Protocol::Http), tcp_upstream: None, sni: Vec::new() }
     }
 }
 
@@ -257,7 +260,7 @@ pub(crate) struct Timeouts {
     pub(crate) connect: Duration,
     /// From the last byte of a request to the response head, and between two pieces of its body.
     pub(crate) response: Duration,
-    /// Until the second end of a tunnel follows the first that closed.
+    /// Silence after which a tunnel is closed whose one end has closed already.
     pub(crate) tunnel_half_closed: Duration,
     /// Silence after which a tunnel is closed; `None`: never.
     pub(crate) tunnel_idle: Option<Duration>,

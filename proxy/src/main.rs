@@ -48,6 +48,7 @@ mod server;
 mod sids;
 mod signals;
 mod snapshot;
+mod sni;
 mod spare;
 mod start;
 mod stream;

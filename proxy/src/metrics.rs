@@ -14,7 +14,7 @@ use std::sync::Arc;
 use self::cell::{Cell, Counter, Gauge, PerLabel, See};
 use self::label::{
     AnswerStatus, Check, Connect, Detected, Direction, EngineInUse, EngineIo, Evidence, Limit, Method,
-    Queued, RefusedConnection, Reload, StatusClass, TunnelEnd, Upgrade,
+    Queued, RefusedConnection, Reload, StatusClass, TunnelEnd, TunnelKind, Upgrade,
 };
 
 pub(crate) use self::page::{CONTENT_TYPE, Page};
@@ -69,6 +69,8 @@ counters! {
     tunnels_active: Gauge => TUNNELS_ACTIVE,
     /// Tunnels opened.
     tunnels: Counter => TUNNELS,
+    /// Tunnels opened, by what they carry.
+    tunnels_by_kind: PerLabel<TunnelKind> => TUNNELS_BY_KIND,
     /// Tunnels that ended.
     tunnels_closed: PerLabel<TunnelEnd> => TUNNELS_CLOSED,
     /// Bytes carried through tunnels, counted when they were sent on.

@@ -1,4 +1,4 @@
-//! Tunnels: bytes both ways after a 101, until both ends have closed.
+//! Tunnels: bytes both ways after a 101, or in TCP mode, until both ends have closed.
 //!
 //! A tunnel is not a task (decision 2): it is one small slot in its worker's table, holding two
 //! descriptors, counters and flags. An idle one owns no buffer, no pipe, no future and no timer. How
@@ -154,7 +154,7 @@ impl Tunnel {
     }
 }
 
-/// Makes a tunnel of two connections whose 101 has been forwarded.
+/// Makes a tunnel of two connections: a 101 has been forwarded, or nothing but bytes is to come.
 ///
 /// Bytes already read from either end go through first, in order.
 pub(crate) fn open(
@@ -214,7 +214,7 @@ pub(crate) fn ready(worker: &Worker, token: SinkToken, ready: Ready) {
     }
 }
 
-/// The tunnel's timer has fired: closes it if it is half closed or idle, else waits on.
+/// The tunnel's timer has fired: closes it if nothing has moved for as long as that may be, else waits on.
 pub(crate) fn expired(worker: &Worker, token: SinkToken) {
     let (index, _) = place(token);
     let now = worker.uptime_seconds();
@@ -222,14 +222,13 @@ pub(crate) fn expired(worker: &Worker, token: SinkToken) {
         let mut slots = worker.tunnels.slots.borrow_mut();
         let Some(tunnel) = slots.at(index) else { return };
         tunnel.timer = None;
-        match worker.tunnels.idle.get() {
-            _ if tunnel.first_closed.is_some() => Err(TunnelEnd::HalfClosedTimeout),
-            Some(idle) => {
-                let silent = Duration::from_secs(u64::from(now - tunnel.active_at));
-                if silent >= idle { Err(TunnelEnd::IdleTimeout) } else { Ok(idle.saturating_sub(silent)) }
-            }
-            None => return,
-        }
+        let (most, reason) = match (tunnel.first_closed, worker.tunnels.idle.get()) {
+            (Some(_), _) => (worker.tunnels.half_closed.get(), TunnelEnd::HalfClosedTimeout),
+            (None, Some(idle)) => (idle, TunnelEnd::IdleTimeout),
+            (None, None) => return,
+        };
+        let silent = Duration::from_secs(u64::from(now - tunnel.active_at));
+        if silent >= most { Err(reason) } else { Ok(most.saturating_sub(silent)) }
     };
     match verdict {
         Ok(wait) => arm(worker, index, wait),

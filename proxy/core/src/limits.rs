@@ -112,6 +112,12 @@ pub const PROXY_LINE_BYTES_MAX: usize = 107;
 /// of cloud balancers have about 100 bytes. A longer one is refused.
 pub const PROXY_HEADER_BYTES_MAX: usize = 536;
 
+// ---- TLS ----
+
+/// Longest ClientHello, record headers included, whose server name is looked for: with keys against quantum computers
+/// they have 2 KiB, with a long session ticket 4. A longer one is refused.
+pub const CLIENT_HELLO_BYTES_MAX: usize = 16 * 1024;
+
 // ---- Flash policy ----
 
 /// Longest policy of a file: a player reads no more (Flash Player's own bound is 64 KiB), and each worker holds it.

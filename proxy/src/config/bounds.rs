@@ -18,6 +18,9 @@ pub(crate) const BACKENDS_MAX: usize = 4096;
 /// Networks in one `trusted_proxies`: each request's addresses are compared with all of them.
 pub(crate) const TRUSTED_PROXIES_MAX: usize = 256;
 
+/// Names in one `[listener.sni]`: as many as a configuration has backends at most.
+pub(crate) const SNI_NAMES_MAX: usize = 4096;
+
 /// Domains, or ports, in `[flash_policy]`: the policy must stay short enough for players to read.
 pub(crate) const FLASH_POLICY_ENTRIES_MAX: usize = 256;
 

@@ -138,7 +138,7 @@ fn traffic(problems: &Problems, document: &mut Section<'_>) -> Config {
     let unrouted = if routes.is_empty() { Unrouted::of(&names) } else { Unrouted::Refused };
     let flash_policy = super::detect::flash_policy(document);
     let has_flash_policy = document.field("flash_policy").is_some();
-    let listeners = listeners(document.list("listener"), &names, unrouted, has_flash_policy);
+    let listeners = listeners(problems, document.list("listener"), &names, unrouted, has_flash_policy);
     Config { listeners, routes, upstreams, flash_policy, ..Config::empty() }
 }
 
@@ -213,6 +213,7 @@ fn reload(mut section: Section<'_>) -> Reload {
 }
 
 fn listeners(
+    problems: &Problems,
     sections: Vec<Section<'_>>,
     upstreams: &[&str],
     unrouted: Unrouted<'_>,
@@ -232,7 +233,7 @@ fn listeners(
                 Ok(address)
             }),
         );
-        let detect = super::detect::detect(&mut section, upstreams, has_flash_policy);
+        let detect = super::detect::detect(problems, &mut section, upstreams, has_flash_policy);
         let upstream = match section.field("upstream") {
             Some(_) => section.read("upstream", reference(upstreams)),
             None if !detect.serves_http() => None,

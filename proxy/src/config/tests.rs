@@ -125,13 +125,6 @@ fn every_documented_key_is_read() {
     assert!(config.upstreams["chat"].verify_accept && !config.upstreams["raw"].verify_accept);
     assert!(config.listeners[1].request_id && !config.listeners[0].request_id);
     assert_eq!((config.listeners[1].connections, config.routes[0].request_rate), (Some(30), Some(40)));
-    let detect = Detect {
-        protocols: [Protocol::Http, Protocol::FlashPolicy, Protocol::Tcp].into_iter().collect(),
-        tcp_upstream: Some("raw".to_owned()),
-    };
-    assert_eq!((&config.listeners[0].detect, &config.listeners[1].detect), (&Detect::default(), &detect));
-    let [domains, ports] = [vec!["*.example.com".to_owned()], vec!["443".to_owned(), "8000-8100".to_owned()]];
-    assert_eq!(config.flash_policy, Some(Policy::Given(FlashPolicy::allowing(&domains, &ports).unwrap())));
     let route = &config.routes[0];
     assert_eq!(route.host.as_deref(), Some("chat.example.com"));
     assert_eq!((route.path.as_str(), &route.goal), ("/socket.io/", &Goal::Upstream("chat".to_owned())));
@@ -147,6 +140,11 @@ fn every_documented_key_is_read() {
     assert_eq!(config.routes[2].goal, Goal::Reply(fixed));
     assert_eq!(config.routes[3].rewrite, Some(PathRewrite::new("/app", "/")));
     assert_eq!(route.affinity, Some(Affinity::Header(b"x-room".as_slice().into())));
+}
+
+#[test]
+fn every_documented_timeout_and_limit_is_read() {
+    let config = parsed(include_str!("complete.toml"));
     let timeouts = Timeouts {
         request_head: Duration::from_secs(1),
         request_body_idle: Duration::from_secs(2),
@@ -227,6 +225,21 @@ fn a_file_that_cannot_be_read_is_named() {
     let huge = folder.path().join("huge.toml");
     fs::write(&huge, vec![b'\n'; usize::try_from(bounds::FILE_BYTES_MAX).unwrap() + 1]).unwrap();
     assert!(Config::load(&huge).expect_err("is too long").to_string().contains("longer than 4 MiB"));
+}
+
+#[test]
+fn every_documented_key_of_detection_is_read() {
+    let config = parsed(include_str!("complete.toml"));
+    let detect = Detect {
+        protocols: Protocol::ALL.into_iter().collect(),
+        tcp_upstream: Some("raw".to_owned()),
+        sni: [(None, "raw"), (Some("*.example.com"), "chat"), (Some("db.example.com"), "raw")]
+            .map(|(name, upstream)| (name.map(str::to_owned), upstream.to_owned()))
+            .to_vec(),
+    };
+    assert_eq!((&config.listeners[0].detect, &config.listeners[1].detect), (&Detect::default(), &detect));
+    let [domains, ports] = [vec!["*.example.com".to_owned()], vec!["443".to_owned(), "8000-8100".to_owned()]];
+    assert_eq!(config.flash_policy, Some(Policy::Given(FlashPolicy::allowing(&domains, &ports).unwrap())));
 }
 
 #[test]

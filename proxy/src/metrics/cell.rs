@@ -35,7 +35,7 @@ impl Gauge {
         self.0.store(self.0.load(Relaxed).wrapping_add(amount), Relaxed);
     }
 
-    /// Sets this share. Only the owning worker may call this.
+    /// Sets this share. Only its owner may call this.
     pub(crate) fn set(&self, share: u64) {
         self.0.store(share, Relaxed);
     }

@@ -84,6 +84,10 @@ labels! {
         Tls = "tls",
         /// It spoke HTTP where that is not served; answered 400.
         Http = "http",
+        /// It spoke TLS, and its ClientHello was malformed or not there in time; told by an alert.
+        ClientHello = "client_hello",
+        /// It spoke TLS to a server name that nobody serves, or to none; told by an alert.
+        ServerName = "server_name",
         /// It asked for a Flash policy where there is none.
         FlashPolicy = "flash_policy",
         /// It spoke nothing that is served, or not enough to tell in time.
@@ -133,12 +137,22 @@ labels! {
         ClientReset = "client_reset",
         /// The upstream's connection was reset or timed out.
         UpstreamReset = "upstream_reset",
-        /// One end had closed and the other did not follow in time.
+        /// One end had closed, and the other neither followed nor sent anything in time.
         HalfClosedTimeout = "half_closed_timeout",
         /// Silent for longer than `timeouts.tunnel_idle`.
         IdleTimeout = "idle_timeout",
         /// The drain deadline passed.
         Drained = "drained",
+    }
+
+    /// What a tunnel carries.
+    TunnelKind "kind" {
+        /// WebSocket, begun by a request.
+        WebSocket = "websocket",
+        /// Whatever a client in TCP mode speaks.
+        Tcp = "tcp",
+        /// TLS that is passed through unopened, by its server name.
+        TlsPassthrough = "tls_passthrough",
     }
 
     /// What became of a request to upgrade.

@@ -89,6 +89,8 @@ metrics! {
         "Requests to upgrade, by what became of them.";
     TUNNELS_ACTIVE = Gauge Count "ringbolt_tunnels_active" [] "Tunnels open now.";
     TUNNELS = Counter Count "ringbolt_tunnels_total" [] "Tunnels opened.";
+    TUNNELS_BY_KIND = Counter Count "ringbolt_tunnels_by_kind_total" [LabelKey::of::<label::TunnelKind>()]
+        "Tunnels opened, by what they carry.";
     TUNNELS_CLOSED = Counter Count "ringbolt_tunnels_closed_total" [LabelKey::of::<label::TunnelEnd>()]
         "Tunnels that ended, by the cause.";
     TUNNEL_BYTES = Counter Bytes "ringbolt_tunnel_bytes_total" [LabelKey::of::<label::Direction>()]
@@ -131,14 +133,15 @@ metrics! {
     UPSTREAM_REUSES = Counter Count "ringbolt_upstream_reuses_total" []
         "Requests sent over a pooled upstream connection.";
 
+    MEMORY = Gauge Bytes "ringbolt_memory_bytes" []
+        "Memory the workers have allocated, what limits.memory bounds: without what the kernel holds for their sockets.";
     CONFIG_RELOADS = Counter Count "ringbolt_config_reloads_total" [LabelKey::of::<label::Reload>()]
         "Reloads of the configuration, by what became of them.";
     CONFIG_CURRENT = Gauge Count "ringbolt_config_current" []
         "1 if the file was served as it was last read; 0: the last reload was refused or failed.";
     CONFIG_LOADED = Gauge Seconds "ringbolt_config_loaded_timestamp_seconds" []
         "When the configuration that is served was read, in seconds since 1970-01-01 UTC.";
-    MEMORY = Gauge Bytes "ringbolt_memory_bytes" []
-        "Memory the workers have allocated, what limits.memory bounds: without what the kernel holds for their sockets.";
+
     ENGINE_INFO = Gauge Count "ringbolt_engine_info" [LabelKey::of::<label::EngineInUse>()]
         "Workers that run on this engine.";
     RING_FALLBACKS = Counter Count "ringbolt_ring_fallbacks_total" []

@@ -77,6 +77,10 @@ pub struct TlsAlert {
 impl TlsAlert {
     /// TLS where it is not served: handshake_failure.
     pub const NOT_SERVED: Self = Self { description: 40, reason: "TLS is not served on this port" };
+    /// A ClientHello that breaks a rule or did not come in time: decode_error.
+    pub const CLIENT_HELLO: Self = Self { description: 50, reason: "ClientHello cannot be read" };
+    /// A name that leads nowhere: unrecognized_name (RFC 6066 section 3).
+    pub const SERVER_NAME: Self = Self { description: 112, reason: "no server of this name" };
 
     /// The alert in a record of its own, in plain text as before any key is known.
     #[must_use]
