@@ -84,6 +84,13 @@ pub(crate) const COMMANDS_MAX: usize = 16;
 /// After this a worker has had the turn in which its closed listeners let go of their ports.
 pub(crate) const CLOSING_TURN: Duration = Duration::from_millis(2);
 
+/// Health checks at once. More wait for their turn, which delays them, but thousands of backends do not take
+/// the descriptors away.
+pub(crate) const CHECKS_AT_ONCE_MAX: usize = 32;
+
+/// Bytes of an answer that a check reads; a longer one fails it.
+pub(crate) const CHECK_ANSWER_BYTES_MAX: usize = 256 * 1024;
+
 /// How long workers may take to serve by a new configuration. They need a turn of their loops, so after this
 /// something is wrong.
 pub(crate) const ADOPT_TIMEOUT: Duration = Duration::from_secs(10);

@@ -35,12 +35,13 @@ pub(crate) async fn connect(worker: &Worker, client: &Client, route: &Route) -> 
 
 async fn open(worker: &Worker, client: &Client, route: &Route) -> Result<(Stream, Counted), Error> {
     let mut choice = affinity::choose_for_connection(worker, route)?;
-    let connection = connect::open(worker, route, &mut choice).await?;
+    let connection = connect::open(worker, None, route, &mut choice).await?;
     if let Some(version) = route.upstream().proxy_protocol {
         let mut header = Vec::new();
         proxy_header::write(client, route.source(), version, &mut header);
         // The first bytes of a new connection: its send buffer takes them whole.
         connection.stream.socket.send_all(&header).await?;
     }
-    Ok((connection.stream, worker.shared.loads.count(connection.backend.id)))
+    connection.backend.identity.succeeded();
+    Ok((connection.stream, worker.shared.loads.count(connection.backend.id, connection.pass)))
 }
