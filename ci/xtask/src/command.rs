@@ -11,12 +11,14 @@ Commands:
           (options after the word go to the demo: `cargo xtask demo --listen 127.0.0.1:0`)
   bench   build for release and measure (bench/README.md):
           `bench peers [--quick]`     the proxy beside nginx and HAProxy; `bench plots` draws it again
+          `bench tls [--quick]`       TLS beside nginx, HAProxy and hitch
           `bench with PROGRAM`        lends the proxies to another load tool
           `bench runtimes [--quick]`  the same relay on our reactor, monoio and tokio-uring
           `bench budgets`             instructions and bytes, held against bench/budgets.toml
           `bench micro [FILTER]`      time of the same units of work, by criterion
           `bench scale`               one proxy process with more and more tunnels, in a guest up to a million
   vm      run a program on another kernel, under qemu: `cargo xtask vm --kernel 6.1 -- PROGRAM` (see --help there)
+  ktls    what the proxy relies on of kTLS, checked under qemu on Linux 6.1 and 6.12
   check   all that CI runs: fmt, tidy, clippy, tools, build, budgets, test
   test    the part of it that runs tests: tools, build, test
   tidy    rules of the source tree that no compiler checks
@@ -29,7 +31,7 @@ Options:
 ";
 
 /// Every command by its word, in the order of the help text.
-const WORDS: [&str; 8] = ["demo", "bench", "vm", "check", "test", "tidy", "tools", "fuzz-smoke"];
+const WORDS: [&str; 9] = ["demo", "bench", "vm", "ktls", "check", "test", "tidy", "tools", "fuzz-smoke"];
 
 /// A command of the project.
 #[derive(Debug, PartialEq, Eq)]
@@ -39,6 +41,7 @@ pub(crate) enum Command {
     Test,
     Tidy,
     Tools,
+    Ktls,
     /// With the options for the demo itself.
     Demo(Vec<String>),
     /// With the measurement and its options.
@@ -64,6 +67,7 @@ pub(crate) fn parse(words: &[String]) -> Result<Command, String> {
         "test" => Command::Test,
         "tidy" => Command::Tidy,
         "tools" => Command::Tools,
+        "ktls" => Command::Ktls,
         unknown => return Err(format!("no command {unknown:?}; did you mean `{}`?", nearest(unknown))),
     };
     match rest.first().map(String::as_str) {
