@@ -27,6 +27,11 @@ const TLS_CIPHER_CHACHA20_POLY1305: u16 = 54;
 /// Bytes of the longest `crypto_info`: version and cipher, key and nonce, sequence number.
 const CRYPTO_INFO_BYTES_MAX: usize = 4 + 32 + 12 + 8;
 
+/// Length of the `crypto_info` of a cipher. The sequence number is the last 8 bytes of each.
+fn crypto_info_bytes(cipher: TlsCipher) -> usize {
+    4 + cipher.key_bytes() + 12 + 8
+}
+
 /// Version of the protocol. The discriminant is the number on the wire.
 #[derive(Copy, Clone, Debug, Eq, PartialEq)]
 #[repr(u16)]
@@ -172,6 +177,28 @@ pub fn install_keys(fd: BorrowedFd<'_>, direction: TlsDirection, keys: &TrafficK
     set_option(fd, libc::SOL_TLS, direction.option(), &info[..length])
 }
 
+/// Number of the next record that the kernel sends: how far the keys are used up (RFC 8446 section 5.5).
+///
+/// # Errors
+///
+/// The kernel has no keys of this cipher for this connection.
+pub fn next_sequence(fd: BorrowedFd<'_>, cipher: TlsCipher) -> io::Result<u64> {
+    // The kernel gives the whole of what it was given, with its state now.
+    let mut info = Zeroizing::new([0; CRYPTO_INFO_BYTES_MAX]);
+    let length = crypto_info_bytes(cipher);
+    let mut given = libc::socklen_t::try_from(length).map_err(|_| io::ErrorKind::InvalidInput)?;
+    // SAFETY: getsockopt writes at most `given` bytes to the pointer, which are no more than `info` has, and
+    // their number to `given`; both outlive the call.
+    let result = unsafe {
+        libc::getsockopt(fd.as_raw_fd(), libc::SOL_TLS, TLS_TX, info.as_mut_ptr().cast(), &raw mut given)
+    };
+    if result != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let sequence = info[..length].last_chunk().ok_or(io::ErrorKind::InvalidData)?;
+    Ok(u64::from_be_bytes(*sequence))
+}
+
 /// Lets the kernel's TLS stand between socket and TCP. Bytes pass unchanged until keys are set.
 fn attach(fd: BorrowedFd<'_>) -> io::Result<()> {
     set_option(fd, libc::SOL_TCP, libc::TCP_ULP, b"tls\0")
@@ -205,6 +232,7 @@ mod tests {
         assert_eq!(info(TlsVersion::Tls13, TlsCipher::Aes128Gcm), expected);
         let expected = [&head(0x0304, 52)[..], iv, &[0xAA; 32], salt, &sequence].concat();
         assert_eq!(info(TlsVersion::Tls13, TlsCipher::Aes256Gcm), expected);
+        assert_eq!(crypto_info_bytes(TlsCipher::Aes256Gcm), expected.len());
         for (version, number) in [(TlsVersion::Tls12, 0x0303), (TlsVersion::Tls13, 0x0304)] {
             let expected = [&head(number, 54)[..], &NONCE, &[0xAA; 32], &sequence].concat();
             assert_eq!(info(version, TlsCipher::Chacha20Poly1305), expected);

@@ -5,8 +5,8 @@ use std::net::Shutdown;
 use std::os::fd::AsFd;
 
 use ringbolt_reactor::{
-    ContentType, KtlsSupport, TlsCipher, TlsVersion, TrafficKeys, give_to_kernel, is_record, recv,
-    recv_record, send_record,
+    ContentType, KtlsSupport, TlsCipher, TlsVersion, TrafficKeys, give_to_kernel, is_record, next_sequence,
+    recv, recv_record, send_record,
 };
 
 use super::{CLOSE_NOTIFY, KINDS};
@@ -14,6 +14,8 @@ use crate::traffic;
 
 /// More than one record and less than a socket's buffer.
 const BYTES: usize = 50_000;
+/// Number of the first record that the kernel sends.
+const FIRST_RECORD: u64 = 7;
 
 pub(crate) fn run(support: &KtlsSupport) {
     for (version, cipher) in KINDS {
@@ -32,6 +34,9 @@ pub(crate) fn run(support: &KtlsSupport) {
         received.fill(0);
         client.read_exact(&mut received).unwrap();
         assert!(received == sent, "{version:?} {cipher:?}, down");
+
+        // 50,000 bytes are four records.
+        assert_eq!(next_sequence(client.as_fd(), cipher).unwrap(), FIRST_RECORD + 4);
 
         // Data before it arrives first, and apart; then a plain receive fails without taking anything away.
         client.write_all(b"last").unwrap();
@@ -54,5 +59,5 @@ pub(crate) fn run(support: &KtlsSupport) {
 
 fn keys(version: TlsVersion, cipher: TlsCipher, seed: u32) -> TrafficKeys {
     let nonce = traffic::bytes(12, seed).try_into().unwrap();
-    TrafficKeys::new(version, cipher, &traffic::bytes(cipher.key_bytes(), seed), nonce, 7).unwrap()
+    TrafficKeys::new(version, cipher, &traffic::bytes(cipher.key_bytes(), seed), nonce, FIRST_RECORD).unwrap()
 }
