@@ -2,7 +2,7 @@
 
 use std::io;
 
-use ringbolt_core::http::{Answer, OwnReply, Refusal};
+use ringbolt_core::http::{Answer, OwnReply, Refusal, TlsAlert};
 
 /// Why a request was not carried through.
 #[derive(Debug)]
@@ -11,6 +11,8 @@ pub(crate) enum Error {
     ClientGone,
     /// No byte of an answer has left yet: the client gets this one.
     Answer(Answer),
+    /// The client speaks TLS where HTTP is served: it gets this.
+    Alert(TlsAlert),
     /// The route answers by itself.
     Own(Box<OwnReply>),
     /// A pooled connection turned out to be closed before it took the request: a fresh one may be tried.

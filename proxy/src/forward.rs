@@ -2,12 +2,13 @@
 //!
 //! The two directions run at once, so an early answer is passed on while the request body is still
 //! coming. A client that closes or resets while the backend works ends the exchange at once: the
-//! backend must hear of an abandoned long poll before the client's next poll overlaps it.
+//! backend must hear of an abandoned long poll before the client's next poll overlaps it. Where clients close
+//! their half and still want their answer, `abort_on_close` leaves that to resets alone.
 
 use std::cell::Cell;
 use std::pin::pin;
 
-use ringbolt_core::affinity::BackendId;
+use ringbolt_core::allowance::Allowance;
 use ringbolt_core::http::{Answer, ForwardContext, write_request};
 use ringbolt_reactor::{Either, Socket, select};
 
@@ -17,11 +18,13 @@ use crate::client::Client;
 use crate::config::Timeouts;
 use crate::connect::Connection;
 use crate::error::Error;
+use crate::load::Counted;
 use crate::proxy_header;
-use crate::relay::{Relay, RelayError};
+use crate::relay::{Patience, Relay, RelayError};
 use crate::request::Request;
 use crate::response::{self, Received};
 use crate::route::Route;
+use crate::snapshot::Snapshot;
 use crate::stream::{Reader, Stream};
 use crate::worker::Worker;
 
@@ -35,7 +38,7 @@ pub(crate) enum Next {
     /// It is closed too, but was answered while it is still sending.
     Linger,
     /// Both connections become a tunnel.
-    Tunnel(Stream, BackendId),
+    Tunnel(Stream, Counted),
 }
 
 /// What both directions of one exchange refer to.
@@ -87,11 +90,11 @@ pub(crate) async fn exchange(
     };
     drop(in_flight);
     match received {
-        Ok(Received::Switching) => Ok(Next::Tunnel(stream, backend.id)),
+        Ok(Received::Switching) => Ok(Next::Tunnel(stream, worker.shared.loads.count(backend.id))),
         Ok(Received::Final { upstream_keep_alive, client_keep_alive }) => {
             let uploaded = exchange.uploaded.get();
             if upstream_keep_alive && uploaded && route.upstream().proxy_protocol.is_none() {
-                worker.pool.give_back(backend.id, stream, worker.reactor.now());
+                worker.pool.give_back(backend, stream, worker.reactor.now());
             }
             Ok(match (uploaded, client_keep_alive) {
                 (true, true) => Next::Request,
@@ -134,7 +137,12 @@ fn upload_of(
     if !sent.may_be_sent_again(choice) {
         *request = None;
     }
-    Relay::new(framing, framing, head, route.snapshot().body_bytes_max)
+    let Snapshot { timeouts, body_bytes_max, body_min_rate, .. } = route.snapshot();
+    let patience = Patience {
+        source: Allowance::new(timeouts.request_body_idle, *body_min_rate),
+        target: Allowance::new(timeouts.request_body_idle, None),
+    };
+    Relay::new(framing, framing, head, *body_bytes_max, patience)
 }
 
 /// What forwarding usually adds to a head; more costs one reallocation.
@@ -148,8 +156,7 @@ async fn send_request(
     client_socket: &Socket,
     exchange: &Exchange<'_>,
 ) -> Error {
-    let timeout = exchange.timeouts().request_body_idle;
-    match upload.run(exchange.worker, client, upstream, timeout).await {
+    match upload.run(exchange.worker, client, upstream).await {
         Ok(()) => {
             exchange.uploaded.set(true);
             exchange.choice.see_payload(upload.short_payload());
@@ -158,7 +165,11 @@ async fn send_request(
         Err(RelayError::Target) => {}
         Err(error) => return upload_error(error, exchange),
     }
-    client_socket.read_closed().await;
+    if exchange.route.upstream().abort_on_close {
+        client_socket.read_closed().await;
+    } else {
+        client_socket.closed().await;
+    }
     Error::ClientGone
 }
 

@@ -3,7 +3,8 @@
 use std::future::poll_fn;
 use std::task::Poll;
 
-use ringbolt_core::http::{Answer, Framing, Method, RequestHead, Upgrade};
+use ringbolt_core::detect::may_be_tls;
+use ringbolt_core::http::{Answer, Framing, Method, RequestHead, TlsAlert, Upgrade};
 
 use crate::affinity::Choice;
 use crate::answer::Asked;
@@ -45,19 +46,21 @@ pub(crate) enum Begun<'a> {
     Refused(Error),
 }
 
-/// Waits for the next request. `None`: the client is done or silent for too long, or the worker drains.
+/// Waits for the next request. `None`: the client is done or silent for too long, or its listener closes.
 ///
 /// A connection may be silent before its first request for as long as between two: browsers open
 /// connections in advance, and a busy client is slow to use one.
 pub(crate) async fn begun<'a>(worker: &'a Worker, client: &mut Client) -> Option<Begun<'a>> {
     let deadline = worker.reactor.now() + worker.snapshot().timeouts.keep_alive;
+    let listener = client.listener;
     let stream = &mut client.stream;
     let mut pipelined = !stream.unread.is_empty();
     let waiting = poll_fn(|context| {
         loop {
             let fresh = !std::mem::take(&mut pipelined);
             if fresh && stream.socket.poll_readable(context).is_pending() {
-                return if worker.is_draining() { Poll::Ready(None) } else { Poll::Pending };
+                let ends = worker.is_closing(listener);
+                return if ends { Poll::Ready(None) } else { Poll::Pending };
             }
             match begin(worker, stream, fresh) {
                 Beginning::Nothing => {}
@@ -108,10 +111,12 @@ fn parse_head<'a>(
 ) -> Result<Consumed<Spare<'a, RequestHead>>, Error> {
     // Taken only now: a request that is waited for holds no memory.
     let mut head = worker.request_heads.take();
-    Ok(match head.parse(input, &snapshot.head_limits)? {
-        Some(length) => Consumed::Done(length, head),
-        None => Consumed::More(0),
-    })
+    match head.parse(input, &snapshot.head_limits) {
+        Ok(Some(length)) => Ok(Consumed::Done(length, head)),
+        Ok(None) => Ok(Consumed::More(0)),
+        Err(_) if may_be_tls(input) => Err(Error::Alert(TlsAlert::NOT_SERVED)),
+        Err(refusal) => Err(refusal.into()),
+    }
 }
 
 /// The request that has begun, its head complete. `None`: the client gave up before that.

@@ -1,27 +1,46 @@
 //! The configuration in the form the data plane reads: ids instead of names, routes ready to search.
 //!
-//! Every worker builds its own from the same [`Config`], so that reading it touches no memory another
+//! Every worker builds its own from the same [`Revision`], so that reading it touches no memory another
 //! core writes. A snapshot never changes; a request keeps the one it began with.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use ringbolt_core::affinity::{Affinity, BackendId, seed_of_name};
+use ringbolt_core::detect::Protocols;
+use ringbolt_core::flash_policy::FlashPolicy;
 use ringbolt_core::http::{FieldRules, HeadLimits, PathRewrite, RouteReply};
 use ringbolt_core::limits::{FIELDS_MAX, TARGET_BYTES_MAX};
 use ringbolt_core::network::Network;
 use ringbolt_core::proxy_protocol::ProxyVersion;
 use ringbolt_core::route::{RouteError, Routes, Rule, TargetId};
 
-use crate::config::{self, BackendState, Config};
+use crate::admission::Admission;
+use crate::config::{self, BackendState, Config, Policy};
+use crate::identity::Identity;
 
-/// A listener's place in the configuration.
+/// A listener's number, its own for the life of the process: a connection knows its listener by it over reloads.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct ListenerId(pub(crate) usize);
+pub(crate) struct ListenerId(pub(crate) u32);
+
+/// A configuration with what the process has bound to it: the same for all workers.
+#[derive(Debug)]
+pub(crate) struct Revision {
+    pub(crate) config: Arc<Config>,
+    /// Upstream by upstream, in the order of names.
+    pub(crate) backends: Vec<Arc<Identity>>,
+    /// In the order of the configuration.
+    pub(crate) listeners: Vec<ListenerId>,
+    /// `None` where no bound of its kind is configured.
+    pub(crate) admission: Option<Arc<Admission>>,
+}
 
 /// One address requests may be sent to.
 #[derive(Debug)]
 pub(crate) struct Backend {
     pub(crate) id: BackendId,
+    /// Keeps the number this backend's.
+    _identity: Arc<Identity>,
     pub(crate) name: Box<str>,
     /// Its place in rendezvous hashing: from the name, so that neither order nor address matters.
     pub(crate) seed: u64,
@@ -34,10 +53,14 @@ pub(crate) struct Backend {
 /// A named group of backends.
 #[derive(Debug)]
 pub(crate) struct Upstream {
+    /// From its name: what keeps its sids apart from those of other upstreams.
+    pub(crate) seed: u64,
     /// Of the PROXY header that connections begin with.
     pub(crate) proxy_protocol: Option<ProxyVersion>,
     /// A 101 must carry the right Sec-WebSocket-Accept.
     pub(crate) verify_accept: bool,
+    /// A client that closes its half of the connection ends its request.
+    pub(crate) abort_on_close: bool,
     pub(crate) backends: Vec<Backend>,
 }
 
@@ -67,6 +90,7 @@ pub(crate) enum Goal {
 /// What a listener means for the requests of its connections.
 #[derive(Debug)]
 pub(crate) struct Listener {
+    id: ListenerId,
     /// Where requests go that no route matches.
     default: Option<TargetId>,
     /// Proxies in front of it whose word about their clients is believed.
@@ -75,6 +99,12 @@ pub(crate) struct Listener {
     pub(crate) request_id: bool,
     /// Connections begin with a PROXY header.
     pub(crate) proxy_protocol: bool,
+    /// What connections may speak.
+    pub(crate) protocols: Protocols,
+    /// Index of the target of those that speak TCP.
+    pub(crate) tcp: Option<usize>,
+    /// Server names whose TLS is passed through to a target; `None`: there are none.
+    pub(crate) sni: Option<Routes>,
 }
 
 /// What one worker serves.
@@ -84,9 +114,18 @@ pub(crate) struct Snapshot {
     pub(crate) upstreams: Vec<Upstream>,
     /// By route, and behind them the listeners' defaults.
     pub(crate) targets: Vec<Target>,
-    listeners: Vec<Listener>,
+    pub(crate) listeners: Vec<Listener>,
+    pub(crate) admission: Option<Arc<Admission>>,
+    pub(crate) flash_policy: Option<FlashPolicy>,
     pub(crate) head_limits: HeadLimits,
     pub(crate) body_bytes_max: Option<u64>,
+    /// Bytes a second that a client has to send of its body, and to take of its answer.
+    pub(crate) body_min_rate: Option<u32>,
+    pub(crate) response_min_rate: Option<u32>,
+    /// Of all workers together.
+    pub(crate) memory_bytes_max: Option<u64>,
+    /// Bounds are only counted.
+    pub(crate) dry_run: bool,
     pub(crate) timeouts: config::Timeouts,
 }
 
@@ -95,7 +134,8 @@ impl Snapshot {
     ///
     /// # Errors
     /// A route whose host or path cannot be, or that says again what an earlier one says.
-    pub(crate) fn new(config: &Config) -> Result<Self, RouteError> {
+    pub(crate) fn new(revision: &Revision) -> Result<Self, RouteError> {
+        let config = &*revision.config;
         let mut targets = Vec::new();
         let mut add = |target: Target| {
             targets.push(target);
@@ -106,41 +146,77 @@ impl Snapshot {
             let Some(target) = Target::of_route(config, number, route).and_then(&mut add) else { continue };
             rules.push(Rule { host: route.host.clone(), path: route.path.clone(), target });
         }
-        let listener = |listener: &config::Listener| Listener {
-            default: listener
-                .upstream
-                .as_deref()
-                .and_then(|upstream| Target::of_upstream(config, upstream))
-                .and_then(&mut add),
-            trusted_proxies: listener.trusted_proxies.clone(),
-            request_id: listener.request_id,
-            proxy_protocol: listener.proxy_protocol,
+        let mut to = |upstream: Option<&str>| Target::of_upstream(config, upstream?).and_then(&mut add);
+        let listener = |(listener, id): (&config::Listener, &ListenerId)| -> Result<_, RouteError> {
+            Ok(Listener {
+                id: *id,
+                default: to(listener.upstream.as_deref()),
+                protocols: listener.detect.protocols,
+                tcp: to(listener.detect.tcp_upstream.as_deref()).map(TargetId::index),
+                sni: names(&listener.detect.sni, &mut to)?,
+                trusted_proxies: listener.trusted_proxies.clone(),
+                request_id: listener.request_id,
+                proxy_protocol: listener.proxy_protocol,
+            })
         };
-        let listeners = config.listeners.iter().map(listener).collect();
+        let listeners =
+            config.listeners.iter().zip(&revision.listeners).map(listener).collect::<Result<_, _>>()?;
         Ok(Self {
             routes: Routes::new(&rules)?,
-            upstreams: upstreams(config),
+            upstreams: upstreams(revision),
             targets,
             listeners,
+            admission: revision.admission.clone(),
+            flash_policy: match &config.flash_policy {
+                Some(Policy::Given(policy)) => Some(policy.clone()),
+                Some(Policy::File(_)) => unreachable!("read with the configuration"),
+                None => None,
+            },
             head_limits: HeadLimits {
                 head_bytes_max: config.limits.request_head_bytes,
                 target_bytes_max: TARGET_BYTES_MAX.min(config.limits.request_head_bytes),
                 fields_max: FIELDS_MAX,
             },
             body_bytes_max: config.limits.request_body_bytes,
+            body_min_rate: config.limits.request_body_min_rate,
+            response_min_rate: config.limits.response_min_rate,
+            memory_bytes_max: config.limits.memory,
+            dry_run: config.limits.dry_run,
             timeouts: config.timeouts.clone(),
         })
     }
 
-    /// The listener of this number.
-    pub(crate) fn listener(&self, id: ListenerId) -> &Listener {
-        &self.listeners[id.0]
+    /// Index of the listener of this number; `None`: it was removed.
+    pub(crate) fn position(&self, id: ListenerId) -> Option<usize> {
+        self.listeners.iter().position(|listener| listener.id == id)
+    }
+
+    /// The listener of this number; `None`: it was removed.
+    pub(crate) fn listener(&self, id: ListenerId) -> Option<&Listener> {
+        self.listeners.iter().find(|listener| listener.id == id)
+    }
+
+    /// No listener of `former` was removed.
+    pub(crate) fn keeps_listeners_of(&self, former: &Self) -> bool {
+        former.listeners.iter().all(|listener| self.listener(listener.id).is_some())
     }
 
     /// Index of the target of a request of this host and path; `None`: it has none.
-    pub(crate) fn find(&self, listener: ListenerId, host: &[u8], path: &[u8]) -> Option<usize> {
-        self.routes.find(host, path).or(self.listeners[listener.0].default).map(TargetId::index)
+    pub(crate) fn find(&self, listener_index: usize, host: &[u8], path: &[u8]) -> Option<usize> {
+        self.routes.find(host, path).or(self.listeners[listener_index].default).map(TargetId::index)
     }
+}
+
+/// The names that are passed through, as routes of any path; `None`: there are none.
+fn names(
+    sni: &[(Option<String>, String)],
+    to: &mut impl FnMut(Option<&str>) -> Option<TargetId>,
+) -> Result<Option<Routes>, RouteError> {
+    let rule = |(host, upstream): &(Option<String>, String)| {
+        Some(Rule { host: host.clone(), path: "/".to_owned(), target: to(Some(upstream))? })
+    };
+    let rules: Vec<Rule> = sni.iter().filter_map(rule).collect();
+    if rules.is_empty() { Ok(None) } else { Routes::new(&rules).map(Some) }
 }
 
 impl Target {
@@ -182,24 +258,26 @@ impl Target {
     }
 }
 
-/// The upstreams in order of their names, their backends numbered through.
-fn upstreams(config: &Config) -> Vec<Upstream> {
-    let mut ids = (0..).map(BackendId);
-    let backend = |(backend, id): (&config::Backend, BackendId)| Backend {
-        id,
+/// The upstreams in order of their names.
+fn upstreams(revision: &Revision) -> Vec<Upstream> {
+    let mut identities = revision.backends.iter();
+    let backend = |(backend, identity): (&config::Backend, &Arc<Identity>)| Backend {
+        id: identity.id,
+        _identity: Arc::clone(identity),
         name: backend.name.as_str().into(),
         seed: seed_of_name(&backend.name),
         address: backend.address,
         weight: backend.weight,
         accepts_new: backend.state == BackendState::Up,
     };
-    config
-        .upstreams
-        .values()
-        .map(|upstream| Upstream {
+    let upstreams = revision.config.upstreams.iter();
+    upstreams
+        .map(|(name, upstream)| Upstream {
+            seed: seed_of_name(name),
             proxy_protocol: upstream.proxy_protocol,
             verify_accept: upstream.verify_accept,
-            backends: upstream.backends.iter().zip(&mut ids).map(backend).collect(),
+            abort_on_close: upstream.abort_on_close,
+            backends: upstream.backends.iter().zip(&mut identities).map(backend).collect(),
         })
         .collect()
 }

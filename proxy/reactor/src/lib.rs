@@ -16,6 +16,7 @@ mod ktls;
 pub mod limits;
 mod listener;
 pub mod mailbox;
+mod memory;
 mod pin;
 mod pipe;
 mod reactor;
@@ -38,6 +39,7 @@ pub use ktls::{
     is_record, probe_ktls, recv_record, send_record,
 };
 pub use listener::{BoundListener, Listener};
+pub use memory::{Counted, bytes_held};
 pub use pin::{available_cores, pin_to_core};
 pub use pipe::{Pipe, splice};
 pub use reactor::{NoSink, Reactor, Sink, Stats};

@@ -5,19 +5,21 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use ringbolt_core::limits::RATE_MAX;
 use ringbolt_core::network::NetworkError;
 use toml::de::{DeTable, DeValue};
 
 use super::bounds::{
-    BACKENDS_MAX, REQUEST_HEAD_BYTES, TABLE_ENTRIES, TRUSTED_PROXIES_MAX, WEIGHT, WORKERS_MAX,
+    BACKENDS_MAX, MEMORY_BYTES_MIN, REQUEST_HEAD_BYTES, TABLE_ENTRIES, TRUSTED_PROXIES_MAX, WEIGHT,
+    WORKERS_MAX,
 };
 use super::problem::{Problems, Refused};
 use super::section::{Field, Section, boolean, integer, or_off, suggest, text, wrong_type};
 use super::{
-    Admin, Affinity, Backend, BackendState, Config, Limits, Listener, Log, ProxyVersion, Timeouts, Upstream,
-    Workers, value,
+    Admin, Affinity, Backend, BackendState, Config, Limits, Listener, Log, Process, ProxyVersion, Reload,
+    Timeouts, Upstream, Workers, value,
 };
 
 const BACKEND_STATES: &[(&str, BackendState)] = &[("up", BackendState::Up), ("drain", BackendState::Drain)];
@@ -40,9 +42,13 @@ pub(super) fn document(file: &str, source: &str) -> Result<Config, Refused> {
     }
     let mut document = Section::document(&problems, table.get_ref(), source.len());
     let traffic = traffic(&problems, &mut document);
+    let (admin, admin_socket) = admin(document.section("admin"), &traffic.listeners);
     let config = Config {
+        process: process(document.section("process")),
         workers: workers(document.section("workers")),
-        admin: admin(document.section("admin"), &traffic.listeners),
+        admin,
+        admin_socket,
+        reload: reload(document.section("reload")),
         timeouts: timeouts(document.section("timeouts")),
         limits: limits(document.section("limits")),
         log: log(document.section("log")),
@@ -88,6 +94,7 @@ pub(super) fn without_file(
                 affinity,
                 proxy_protocol: None,
                 verify_accept: true,
+                abort_on_close: true,
                 backends: backends.iter().map(backend).collect(),
             },
         )]),
@@ -99,11 +106,15 @@ impl Config {
     /// Defaults, and nothing to serve yet.
     fn empty() -> Self {
         Self {
+            process: Process::default(),
             workers: Workers::default(),
             admin: Some(Admin::default()),
+            admin_socket: None,
+            reload: Reload::default(),
             listeners: Vec::new(),
             routes: Vec::new(),
             upstreams: BTreeMap::new(),
+            flash_policy: None,
             timeouts: Timeouts::default(),
             limits: Limits::default(),
             log: Log::default(),
@@ -128,8 +139,10 @@ fn traffic(problems: &Problems, document: &mut Section<'_>) -> Config {
             .problem("listener", r#"there is none; write `[[listener]]` with `address = "0.0.0.0:8080"`"#);
     }
     let unrouted = if routes.is_empty() { Unrouted::of(&names) } else { Unrouted::Refused };
-    let listeners = listeners(document.list("listener"), &names, unrouted);
-    Config { listeners, routes, upstreams, ..Config::empty() }
+    let flash_policy = super::detect::flash_policy(document);
+    let has_flash_policy = document.field("flash_policy").is_some();
+    let listeners = listeners(problems, document.list("listener"), &names, unrouted, has_flash_policy);
+    Config { listeners, routes, upstreams, flash_policy, ..Config::empty() }
 }
 
 /// Where the requests of a listener go that names no upstream and that no route matches.
@@ -154,6 +167,18 @@ impl<'t> Unrouted<'t> {
     }
 }
 
+fn process(mut section: Section<'_>) -> Process {
+    let process = Process {
+        user: section.read("user", text("the name or number of a user", value::account)),
+        group: section.read("group", text("the name or number of a group", value::account)),
+    };
+    if process.group.is_some() && process.user.is_none() {
+        section.problem("group", "is used with `user` only; name the user too");
+    }
+    section.finish();
+    process
+}
+
 fn workers(mut section: Section<'_>) -> Workers {
     let default = Workers::default();
     let most = u32::try_from(WORKERS_MAX).unwrap_or(u32::MAX);
@@ -166,7 +191,7 @@ fn workers(mut section: Section<'_>) -> Workers {
     workers
 }
 
-fn admin(mut section: Section<'_>, listeners: &[Listener]) -> Option<Admin> {
+fn admin(mut section: Section<'_>, listeners: &[Listener]) -> (Option<Admin>, Option<PathBuf>) {
     let address = or_off(text(r#"an address such as "127.0.0.1:9180""#, value::listen_address));
     let admin = match section.read("address", address) {
         Some(address) => address.map(|address| Admin { address }),
@@ -178,11 +203,25 @@ fn admin(mut section: Section<'_>, listeners: &[Listener]) -> Option<Admin> {
     {
         section.problem("address", format!("{address} is the address of a listener as well"));
     }
+    let path = text(r#"a path such as "/run/ringbolt/admin.sock""#, value::socket_path);
+    let socket = section.read("socket", or_off(path)).flatten();
     section.finish();
-    admin
+    (admin, socket)
 }
 
-fn listeners(sections: Vec<Section<'_>>, upstreams: &[&str], unrouted: Unrouted<'_>) -> Vec<Listener> {
+fn reload(mut section: Section<'_>) -> Reload {
+    let reload = Reload { watch: section.read("watch", boolean).unwrap_or(false) };
+    section.finish();
+    reload
+}
+
+fn listeners(
+    problems: &Problems,
+    sections: Vec<Section<'_>>,
+    upstreams: &[&str],
+    unrouted: Unrouted<'_>,
+    has_flash_policy: bool,
+) -> Vec<Listener> {
     let mut listeners: Vec<Listener> = Vec::new();
     let taken = RefCell::new(BTreeSet::new());
     for mut section in sections {
@@ -197,8 +236,10 @@ fn listeners(sections: Vec<Section<'_>>, upstreams: &[&str], unrouted: Unrouted<
                 Ok(address)
             }),
         );
+        let detect = super::detect::detect(problems, &mut section, upstreams, has_flash_policy);
         let upstream = match section.field("upstream") {
             Some(_) => section.read("upstream", reference(upstreams)),
+            None if !detect.serves_http() => None,
             None => match unrouted {
                 Unrouted::Only(name) => Some(name.to_owned()),
                 Unrouted::Refused => None,
@@ -232,6 +273,7 @@ fn listeners(sections: Vec<Section<'_>>, upstreams: &[&str], unrouted: Unrouted<
                 request_id,
                 proxy_protocol,
                 connections,
+                detect,
                 ..Listener::new(address, upstream)
             });
         }
@@ -264,6 +306,7 @@ fn upstreams(problems: &Problems, section: &Section<'_>) -> BTreeMap<String, Ups
         let proxy_protocol =
             section.read("proxy_protocol", text("a string", |text| value::choice(text, PROXY_VERSIONS)));
         let verify_accept = section.read("verify_accept", boolean).unwrap_or(true);
+        let abort_on_close = section.read("abort_on_close", boolean).unwrap_or(true);
         let backends = backends(problems, &mut section);
         if backends.len() > backends_left {
             section
@@ -271,7 +314,8 @@ fn upstreams(problems: &Problems, section: &Section<'_>) -> BTreeMap<String, Ups
         }
         backends_left = backends_left.saturating_sub(backends.len());
         section.finish();
-        upstreams.insert(name.to_owned(), Upstream { affinity, proxy_protocol, verify_accept, backends });
+        let upstream = Upstream { affinity, proxy_protocol, verify_accept, abort_on_close, backends };
+        upstreams.insert(name.to_owned(), upstream);
     }
     upstreams
 }
@@ -346,6 +390,7 @@ fn timeouts(mut section: Section<'_>) -> Timeouts {
         request_head: read("request_head", default.request_head),
         request_body_idle: read("request_body_idle", default.request_body_idle),
         keep_alive: read("keep_alive", default.keep_alive),
+        detect: read("detect", default.detect),
         connect: read("connect", default.connect),
         response: read("response", default.response),
         tunnel_half_closed: read("tunnel_half_closed", default.tunnel_half_closed),
@@ -372,6 +417,9 @@ fn limits(mut section: Section<'_>) -> Limits {
         request_body_bytes: section
             .read("request_body_bytes", or_off(bytes))
             .unwrap_or(default.request_body_bytes),
+        request_body_min_rate: min_rate(&mut section, "request_body_min_rate", default.request_body_min_rate),
+        response_min_rate: min_rate(&mut section, "response_min_rate", default.response_min_rate),
+        memory: section.read("memory", or_off(memory)).unwrap_or(default.memory),
         sids: section.read("sids", integer(TABLE_ENTRIES)).unwrap_or(default.sids),
         connections_per_client: section
             .read("connections_per_client", or_off(integer(TABLE_ENTRIES)))
@@ -388,6 +436,19 @@ fn limits(mut section: Section<'_>) -> Limits {
 /// Events a second; without the key, or with `"off"`, any number of them.
 pub(super) fn rate(section: &mut Section<'_>, name: &'static str) -> Option<u32> {
     section.read(name, or_off(integer(1..=RATE_MAX))).flatten()
+}
+
+/// Bytes a second that a client keeps up.
+fn min_rate(section: &mut Section<'_>, name: &'static str, default: Option<u32>) -> Option<u32> {
+    section.read(name, or_off(integer(1..=RATE_MAX))).unwrap_or(default)
+}
+
+fn memory(value: &DeValue<'_>) -> Result<u64, String> {
+    let size = bytes(value)?;
+    if size < MEMORY_BYTES_MIN {
+        return Err(format!("{size} bytes are too few to serve anybody with, expected at least \"64MiB\""));
+    }
+    Ok(size)
 }
 
 /// A size with a unit, or a bare number of bytes.

@@ -28,7 +28,7 @@ pub(crate) struct Page {
 
 impl std::fmt::Debug for Page {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Page").field("workers", &self.counters.0.len()).finish_non_exhaustive()
+        f.debug_struct("Page").field("workers", &self.counters.workers()).finish_non_exhaustive()
     }
 }
 
@@ -54,7 +54,9 @@ impl Page {
 
     /// The page as of now.
     pub(crate) fn render(&self) -> String {
-        for (metric, label, value) in sums(&self.counters.0) {
+        let mut sums = sums(&self.counters.workers);
+        self.counters.housekeeping.show(&mut |metric, label, value| sums.push((metric, label, value)));
+        for (metric, label, value) in sums {
             let labels = label.as_slice();
             match metric.kind {
                 Kind::Counter => {
