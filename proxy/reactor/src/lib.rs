@@ -36,7 +36,7 @@ pub use buffer_ring::Chunk;
 pub use connect::connect;
 pub use ktls::{
     ContentType, KtlsSupport, TlsCipher, TlsDirection, TlsVersion, TrafficKeys, give_to_kernel, install_keys,
-    is_record, probe_ktls, recv_record, send_record,
+    is_record, next_sequence, probe_ktls, recv_record, send_record,
 };
 pub use listener::{BoundListener, Listener};
 pub use memory::{Counted, bytes_held};
