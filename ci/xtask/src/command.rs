@@ -18,7 +18,8 @@ Commands:
           `bench micro [FILTER]`      time of the same units of work, by criterion
           `bench scale`               one proxy process with more and more tunnels, in a guest up to a million
   vm      run a program on another kernel, under qemu: `cargo xtask vm --kernel 6.1 -- PROGRAM` (see --help there)
-  ktls    what the proxy relies on of kTLS, checked under qemu on Linux 6.1 and 6.12
+  ktls    what the proxy relies on of kTLS, checked under qemu on Linux 6.1 and 6.12;
+          `ktls compare` counts instructions of TLS records in user space and in the kernel
   check   all that CI runs: fmt, tidy, clippy, tools, build, budgets, test
   test    the part of it that runs tests: tools, build, test
   tidy    rules of the source tree that no compiler checks
@@ -41,13 +42,14 @@ pub(crate) enum Command {
     Test,
     Tidy,
     Tools,
-    Ktls,
     /// With the options for the demo itself.
     Demo(Vec<String>),
     /// With the measurement and its options.
     Bench(Vec<String>),
     /// With the guest's options and the program.
     Vm(Vec<String>),
+    /// With nothing, or `compare`.
+    Ktls(Vec<String>),
     /// With its options and targets.
     FuzzSmoke(Vec<String>),
 }
@@ -62,12 +64,12 @@ pub(crate) fn parse(words: &[String]) -> Result<Command, String> {
         "demo" => return Ok(Command::Demo(rest.to_vec())),
         "bench" => return Ok(Command::Bench(rest.to_vec())),
         "vm" => return Ok(Command::Vm(rest.to_vec())),
+        "ktls" => return Ok(Command::Ktls(rest.to_vec())),
         "fuzz-smoke" => return Ok(Command::FuzzSmoke(rest.to_vec())),
         "check" => Command::Check,
         "test" => Command::Test,
         "tidy" => Command::Tidy,
         "tools" => Command::Tools,
-        "ktls" => Command::Ktls,
         unknown => return Err(format!("no command {unknown:?}; did you mean `{}`?", nearest(unknown))),
     };
     match rest.first().map(String::as_str) {

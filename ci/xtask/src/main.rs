@@ -46,7 +46,7 @@ fn run(command: Command) -> Result<ExitCode, String> {
         Command::Tools => packages::install(&packages::TOOLS)?,
         Command::Demo(options) => release::demo(&root, &options)?,
         Command::Bench(options) => release::bench(&root, &options)?,
-        Command::Ktls => ktls::run(&root)?,
+        Command::Ktls(words) => ktls::run(&root, &words)?,
         Command::FuzzSmoke(options) => fuzz::run(&root, &options)?,
     }
     Ok(ExitCode::SUCCESS)
