@@ -59,6 +59,12 @@ mod admission {
     pub(crate) struct Entered;
 }
 
+/// Leave to connect to a backend; here none is bounded.
+mod queue {
+    #[derive(Debug)]
+    pub(crate) struct Pass;
+}
+
 /// A parser and what it promises.
 #[derive(Clone, Copy, Debug)]
 pub struct Target {

@@ -143,7 +143,7 @@ fn open(worker: &Worker) -> [Far; 2] {
         socket.set_nonblocking(true).expect("an option of an open socket");
         Stream::new(Socket::register(&worker.reactor, socket.into()).expect("a socket can be watched"))
     });
-    let counted = worker.shared.loads.count(BackendId(0));
+    let counted = worker.shared.loads.count(BackendId(0), None);
     worker.connection_began();
     tunnel::open(worker, near_client, None, near_upstream, counted);
     // That of the request, which becomes the tunnel's.
