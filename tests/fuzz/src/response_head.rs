@@ -43,7 +43,7 @@ fn check(input: &[u8], asked: &Asked, limits: &HeadLimits) {
             check_reply(
                 &head,
                 asked,
-                &ReplyContext { client_version, close, set_cookie: Some(b"a=b"), rules: None },
+                &ReplyContext { client_version, close, hsts: None, set_cookie: Some(b"a=b"), rules: None },
             );
         }
     }

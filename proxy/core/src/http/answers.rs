@@ -22,6 +22,8 @@ impl Answer {
 
     /// No route and no default upstream take this request.
     pub const NO_ROUTE: Self = Self::new(404, "no route for this host and path");
+    /// A listener with TLS got something else.
+    pub const SPEAKS_TLS: Self = Self::new(400, "this port speaks TLS; use https");
     /// The head or body of a request did not come in time.
     pub const REQUEST_TIMEOUT: Self = Self::new(408, "request did not arrive in time");
     /// The request's body is longer than the configuration allows.
@@ -37,6 +39,8 @@ impl Answer {
     );
     /// No backend accepted a connection.
     pub const BACKEND_REFUSED: Self = Self::new(502, "backend refused the connection");
+    /// A backend with TLS failed to prove who it is, or has nothing in common with us.
+    pub const BACKEND_TLS: Self = Self::new(502, "TLS handshake with the backend failed");
     /// A backend broke the rules of its body's framing before anything of its answer had left.
     pub const BACKEND_BODY: Self = Self::new(502, "backend sent a malformed body");
     /// A backend closed before it had answered.

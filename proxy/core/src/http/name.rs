@@ -7,6 +7,8 @@
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Name {
     AcceptEncoding,
+    /// Any `X-Client-Cert-*`.
+    ClientCertificate,
     Connection,
     ContentLength,
     Cookie,
@@ -34,7 +36,9 @@ pub(super) enum Name {
     Other,
 }
 
-const FORWARDED_PREFIX: &[u8] = b"x-forwarded-";
+/// What begins the names of whole families of fields.
+const PREFIXES: [(&[u8], Name); 2] =
+    [(b"x-forwarded-", Name::ForwardedOther), (b"x-client-cert-", Name::ClientCertificate)];
 
 /// Longest known name.
 const NAME_BYTES_MAX: usize = 20;
@@ -86,8 +90,7 @@ impl Name {
         let known = candidates.iter().find(|(known, _)| name.eq_ignore_ascii_case(known));
         match known {
             Some(&(_, found)) => found,
-            None if has_forwarded_prefix(name) => Self::ForwardedOther,
-            None => Self::Other,
+            None => Self::of_family(name),
         }
     }
 
@@ -96,13 +99,20 @@ impl Name {
     pub(super) fn outlives_connection(self) -> bool {
         matches!(
             self,
-            Self::ForwardedHost | Self::ForwardedProto | Self::ForwardedOther | Self::RequestId | Self::Via
+            Self::ClientCertificate
+                | Self::ForwardedHost
+                | Self::ForwardedProto
+                | Self::ForwardedOther
+                | Self::RequestId
+                | Self::Via
         )
     }
-}
 
-fn has_forwarded_prefix(name: &[u8]) -> bool {
-    name.get(..FORWARDED_PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(FORWARDED_PREFIX))
+    fn of_family(name: &[u8]) -> Self {
+        let begins =
+            |prefix: &[u8]| name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
+        PREFIXES.iter().find(|(prefix, _)| begins(prefix)).map_or(Self::Other, |(_, family)| *family)
+    }
 }
 
 #[cfg(test)]
@@ -115,6 +125,8 @@ mod tests {
         assert_eq!(Name::of(b"Content-length"), Name::ContentLength);
         assert_eq!(Name::of(b"X-Forwarded-Port"), Name::ForwardedOther);
         assert_eq!(Name::of(b"X-Forwarded"), Name::Other);
+        assert_eq!(Name::of(b"X-Client-Cert-Subject"), Name::ClientCertificate);
+        assert_eq!(Name::of(b"X-CLIENT_Cert-Verified"), Name::Alias);
         assert_eq!(Name::of(b"hosts"), Name::Other);
         assert_eq!(Name::of(b""), Name::Other);
     }

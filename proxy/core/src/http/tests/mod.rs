@@ -22,6 +22,7 @@ const CONTEXT: ForwardContext<'_> = ForwardContext {
     connection: CLIENT,
     source: Source { client: CLIENT, trusted: false },
     scheme: "http",
+    client_certificate: None,
     request_id: None,
     drop_accept_encoding: false,
     rules: None,
@@ -33,7 +34,7 @@ const TRUSTED: ForwardContext<'_> =
     ForwardContext { source: Source { client: CLIENT, trusted: true }, ..CONTEXT };
 
 const REPLY: ReplyContext<'_> =
-    ReplyContext { client_version: Version::Http11, close: false, set_cookie: None, rules: None };
+    ReplyContext { client_version: Version::Http11, close: false, hsts: None, set_cookie: None, rules: None };
 
 const GET: Asked = Asked { method: Method::Get, upgrade: None, verify_accept: true };
 
