@@ -11,6 +11,7 @@ use crate::client::Client;
 use crate::error::Error;
 use crate::limits::{LINGER, LINGER_BYTES_MAX};
 use crate::metrics::label;
+use crate::tls;
 use crate::worker::Worker;
 
 /// What is known of a request after its head is gone: how its answer must look.
@@ -77,10 +78,18 @@ pub(crate) async fn refuse(worker: &Worker, client: &mut Client, asked: &Asked, 
         Error::Stale => Reply::Answer(Answer::BACKEND_CLOSED),
         Error::Broken => {
             // Without the reset a close-delimited answer would look complete.
-            client.stream.socket.set_linger_zero();
+            client.stream.transport().abort();
             return false;
         }
         Error::ClientGone => return false,
+        Error::Tls => {
+            worker.counters().connections_refused.of(label::RefusedConnection::Tls).add(1);
+            let told = client.stream.socket.try_send(&tls::TLS_REFUSED);
+            if told.is_ok() {
+                linger(worker, client).await;
+            }
+            return false;
+        }
     };
     let counters = worker.counters();
     counters.responses.of(label::StatusClass::of(reply.status())).add(1);
@@ -97,11 +106,11 @@ pub(crate) async fn refuse(worker: &Worker, client: &mut Client, asked: &Asked, 
     }
     let deadline = worker.reactor.now() + LINGER;
     let telling = async {
-        client.stream.socket.send_all(&bytes).await?;
+        client.stream.transport().send_all(&bytes).await?;
         if !close {
             return Ok(());
         }
-        client.stream.socket.shutdown_write()?;
+        client.stream.transport().shutdown_write()?;
         read_away(worker, client).await
     };
     let told = worker.reactor.timeout_at(Some(deadline), telling).await;
@@ -112,7 +121,7 @@ pub(crate) async fn refuse(worker: &Worker, client: &mut Client, asked: &Asked, 
 pub(crate) async fn linger(worker: &Worker, client: &mut Client) {
     let deadline = worker.reactor.now() + LINGER;
     let lingering = async {
-        client.stream.socket.shutdown_write()?;
+        client.stream.transport().shutdown_write()?;
         read_away(worker, client).await
     };
     // Whether the client read its answer or not, this is the end.
@@ -124,8 +133,8 @@ pub(crate) async fn linger(worker: &Worker, client: &mut Client) {
 async fn read_away(worker: &Worker, client: &mut Client) -> io::Result<()> {
     let mut left = LINGER_BYTES_MAX;
     while left > 0 {
-        client.stream.socket.readable().await;
-        match worker.hot.with(|buffer| client.stream.socket.try_recv(buffer)) {
+        client.stream.transport().readable().await;
+        match worker.hot.with(|buffer| client.stream.transport().try_recv(buffer)) {
             Ok(0) => break,
             Ok(length) => left = left.saturating_sub(length),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}

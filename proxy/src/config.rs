@@ -9,6 +9,7 @@ mod problem;
 mod read;
 mod route;
 mod section;
+mod tls;
 mod value;
 
 #[cfg(test)]
@@ -23,6 +24,9 @@ use std::time::Duration;
 
 pub(crate) use self::bounds::BACKENDS_MAX;
 pub(crate) use self::problem::Refused;
+#[cfg(test)]
+pub(crate) use self::tls::CIPHERS;
+pub(crate) use self::tls::{CertificateFiles, ClientAuth, ListenerTls, TlsPolicy, TlsVersion, UpstreamTls};
 pub(crate) use self::value::{backend_address, listen_address};
 pub(crate) use ringbolt_core::affinity::Affinity;
 pub(crate) use ringbolt_core::http::{FieldRules, PathRewrite, RouteReply};
@@ -88,6 +92,10 @@ pub(crate) struct Listener {
     pub(crate) proxy_protocol: bool,
     /// Connections open at once; `None`: as many as the process may have.
     pub(crate) connections: Option<u32>,
+    /// Requests that did not come over TLS are sent to `https`.
+    pub(crate) https_redirect: bool,
+    /// `None`: connections are plain.
+    pub(crate) tls: Option<ListenerTls>,
 }
 
 /// `[[route]]`
@@ -127,6 +135,8 @@ pub(crate) struct Upstream {
     pub(crate) proxy_protocol: Option<ProxyVersion>,
     /// A 101 must prove that its backend has understood the request.
     pub(crate) verify_accept: bool,
+    /// How its backends with TLS are talked to.
+    pub(crate) tls: UpstreamTls,
     /// At least one, at most [`BACKENDS_MAX`] in all upstreams together. No two have the same name.
     pub(crate) backends: Vec<Backend>,
 }
@@ -137,6 +147,8 @@ pub(crate) struct Backend {
     /// What rendezvous hashing and the cookie know it by; by default its address.
     pub(crate) name: String,
     pub(crate) address: SocketAddr,
+    /// It speaks TLS.
+    pub(crate) tls: bool,
     /// Share of new sessions relative to the others, at least 1.
     pub(crate) weight: u32,
     pub(crate) state: BackendState,
@@ -153,6 +165,8 @@ pub(crate) enum BackendState {
 /// `[timeouts]`. None of them ends a live tunnel unless `tunnel_idle` is set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Timeouts {
+    /// From a TLS client's connection to the end of its handshake.
+    pub(crate) tls_handshake: Duration,
     /// From a request's first byte to the end of its head.
     pub(crate) request_head: Duration,
     /// Between two pieces of a request body.
@@ -242,6 +256,8 @@ impl Listener {
             request_id: false,
             proxy_protocol: false,
             connections: None,
+            https_redirect: false,
+            tls: None,
         }
     }
 }
@@ -249,6 +265,7 @@ impl Listener {
 impl Default for Timeouts {
     fn default() -> Self {
         Self {
+            tls_handshake: Duration::from_secs(10),
             request_head: Duration::from_secs(10),
             request_body_idle: Duration::from_secs(30),
             keep_alive: Duration::from_secs(75),

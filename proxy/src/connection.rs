@@ -1,6 +1,6 @@
 //! The life of one client connection, in the order it happens. Start reading here.
 //!
-//! listener -> PROXY header -> request -> route -> affinity -> connect -> forward -> upgrade -> tunnel
+//! listener -> PROXY header -> TLS -> request -> route -> affinity -> connect -> forward -> upgrade -> tunnel
 //!
 //! One file per step. What a step decides is in `ringbolt_core`, how bytes and events reach it in
 //! `ringbolt_reactor`.
@@ -15,7 +15,7 @@ use crate::forward::Next;
 use crate::request::Begun;
 use crate::stream::Stream;
 use crate::worker::Worker;
-use crate::{admission, affinity, answer, connect, forward, proxy_header, request, route, tunnel};
+use crate::{admission, affinity, answer, connect, forward, proxy_header, request, route, tls, tunnel};
 
 /// Serves one client until it closes, times out, is refused or becomes a tunnel.
 ///
@@ -28,15 +28,19 @@ pub(crate) fn serve(admitted: Admitted, mut client: Client) -> impl Future<Outpu
         if !proxy_header::receive(worker, &mut client).await || !admission::enter(worker, &mut client) {
             return;
         }
+        if !tls::accept(worker, &mut client).await {
+            return;
+        }
         while let Some(begun) = request::begun(worker, &mut client).await {
             match Box::pin(serve_request(worker, &mut client, begun)).await {
                 After::Request => {}
-                After::Close => return,
+                After::Close => break,
                 After::Tunnel(upstream, backend) => {
                     return tunnel::open(worker, client.stream, client.entered, upstream, backend);
                 }
             }
         }
+        client.stream.close();
     }
 }
 

@@ -13,6 +13,8 @@ pub(crate) enum Error {
     Answer(Answer),
     /// The route answers by itself.
     Own(Box<OwnReply>),
+    /// The client speaks TLS and the listener does not.
+    Tls,
     /// A pooled connection turned out to be closed before it took the request: a fresh one may be tried.
     Stale,
     /// The upstream failed after its answer had begun: the client's connection is torn down, so that

@@ -9,7 +9,7 @@ use std::pin::pin;
 
 use ringbolt_core::affinity::BackendId;
 use ringbolt_core::http::{Answer, ForwardContext, write_request};
-use ringbolt_reactor::{Either, Socket, select};
+use ringbolt_reactor::{Either, select};
 
 use crate::affinity::Choice;
 use crate::answer::Asked;
@@ -23,6 +23,7 @@ use crate::request::Request;
 use crate::response::{self, Received};
 use crate::route::Route;
 use crate::stream::{Reader, Stream};
+use crate::transport::Transport;
 use crate::worker::Worker;
 
 /// What happens to the client's connection after an exchange.
@@ -52,6 +53,11 @@ pub(crate) struct Exchange<'a> {
 }
 
 impl Exchange<'_> {
+    /// Value of Strict-Transport-Security, where the listener sets it.
+    pub(crate) fn hsts(&self) -> Option<&str> {
+        self.route.listener().hsts.as_deref()
+    }
+
     pub(crate) fn timeouts(&self) -> &Timeouts {
         &self.route.snapshot().timeouts
     }
@@ -116,10 +122,12 @@ fn upload_of(
     request: &mut Option<Request<'_>>,
 ) -> Relay {
     let Some(sent) = request else { unreachable!("a request is kept as long as it may be sent again") };
+    let session = client.stream.tls.as_ref().map(|session| session.borrow());
     let context = ForwardContext {
         connection: client.address.ip(),
         source: route.source(),
-        scheme: "http",
+        scheme: if session.is_some() { "https" } else { "http" },
+        client_certificate: session.as_ref().and_then(|session| session.client_fields()),
         request_id: route.listener().request_id.then(|| worker.request_ids.next()),
         drop_accept_encoding: choice.learns(),
         rules: route.target().request.as_ref(),
@@ -144,8 +152,8 @@ const ADDED_BYTES_USUAL: usize = 192;
 async fn send_request(
     upload: &mut Relay,
     client: &mut Reader<'_>,
-    upstream: &Socket,
-    client_socket: &Socket,
+    upstream: Transport<'_>,
+    client_end: Transport<'_>,
     exchange: &Exchange<'_>,
 ) -> Error {
     let timeout = exchange.timeouts().request_body_idle;
@@ -158,7 +166,7 @@ async fn send_request(
         Err(RelayError::Target) => {}
         Err(error) => return upload_error(error, exchange),
     }
-    client_socket.read_closed().await;
+    client_end.read_closed().await;
     Error::ClientGone
 }
 

@@ -1,4 +1,4 @@
-//! The housekeeping thread: signals, and the admin address.
+//! The housekeeping thread: signals, the files of TLS, and the admin address.
 //!
 //! Ordinary tokio, on one thread (decision D7). It never touches a client's connection; it tells the
 //! workers to drain and learns when they have ended.
@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 use crate::admin::{self, View};
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::signals::{Signals, Stop};
+use crate::tls;
 
 /// Past the drain deadline workers still close what is open. This long, then something is wrong.
 const CLOSING: Duration = Duration::from_secs(2);
@@ -31,6 +32,8 @@ pub(crate) struct Duties {
     /// The admin address, bound; `None` when switched off.
     pub(crate) admin: Option<TcpListener>,
     pub(crate) view: Arc<View>,
+    /// Its files are looked after.
+    pub(crate) tls: Arc<tls::Setup>,
     /// How long workers may go on after the first signal (`timeouts.drain`).
     pub(crate) drain_timeout: Duration,
 }
@@ -87,10 +90,16 @@ impl Housekeeping {
         workers_ended: oneshot::Receiver<()>,
     ) -> io::Result<End> {
         let Self { runtime, mut signals } = self;
-        let Duties { admin, view, drain_timeout } = duties;
+        let Duties { admin, view, tls, drain_timeout } = duties;
         runtime.block_on(async {
             let next_stop = async || signals.next().await;
             let watch = watch(next_stop, &view.lifecycle, drain_timeout, drain, workers_ended);
+            let watch = async {
+                tokio::select! {
+                    end = watch => end,
+                    () = tls.look_after() => unreachable!("never ends"),
+                }
+            };
             match admin {
                 None => Ok(watch.await),
                 Some(listener) => tokio::select! {

@@ -39,6 +39,8 @@ mod snapshot;
 mod spare;
 mod start;
 mod stream;
+mod tls;
+mod transport;
 mod tunnel;
 mod worker;
 
@@ -82,6 +84,9 @@ fn main() -> ExitCode {
 fn check(file: &Path) -> ExitCode {
     match Config::load(file) {
         Ok(config) => {
+            if let Some(code) = check_tls(file, &config) {
+                return code;
+            }
             let backends: usize = config.upstreams.values().map(|upstream| upstream.backends.len()).sum();
             let (listeners, routes, upstreams) =
                 (config.listeners.len(), config.routes.len(), config.upstreams.len());
@@ -96,6 +101,23 @@ fn check(file: &Path) -> ExitCode {
         }
         Err(refused) => refuse(&refused),
     }
+}
+
+/// Loads what TLS needs and says what is wrong with it; the exit code if that is fatal.
+fn check_tls(file: &Path, config: &Config) -> Option<ExitCode> {
+    let file = file.display();
+    let notices = match tls::Setup::load(config) {
+        Ok(tls) => tls.notices(),
+        Err(problems) => {
+            problems.iter().for_each(|problem| tell(io::stderr(), &format!("{file}: {problem}")));
+            return Some(ExitCode::from(EXIT_CONFIG));
+        }
+    };
+    for notice in &notices {
+        let kind = if notice.fatal { "" } else { "warning: " };
+        tell(io::stderr(), &format!("{file}: {kind}{}", notice.text));
+    }
+    notices.iter().any(|notice| notice.fatal).then(|| ExitCode::from(EXIT_CONFIG))
 }
 
 fn plan(asked: &cli::Plan) -> ExitCode {
@@ -148,11 +170,16 @@ fn run(config: &Arc<Config>) -> Result<End, StartError> {
 
     let counters = Counters::new(workers);
     let lifecycle = Arc::new(Lifecycle::default());
-    let page = Page::new(counters.clone(), config.limits.sids);
+    let tls = tls::Setup::load(config).map_err(|problems| StartError::new(problems.join("; ")))?;
+    for notice in tls.notices() {
+        tracing::warn!("{}", notice.text);
+    }
+    let tls = Arc::new(tls);
+    let page = Page::new(counters.clone(), config.limits.sids, Arc::clone(&tls));
     let view = Arc::new(View { page, lifecycle: Arc::clone(&lifecycle) });
 
     let (end, workers_ended) = oneshot::channel();
-    let server = server::start(config, connections, &counters, end)?;
+    let server = server::start(config, &tls, connections, &counters, end)?;
     if let Some(refusal) = &server.refusal {
         tracing::warn!("io_uring is refused, epoll serves instead: {refusal}");
     }
@@ -160,6 +187,6 @@ fn run(config: &Arc<Config>) -> Result<End, StartError> {
     let (listen, engine) = (&server.addresses, server.engine);
     log::ready(config, Started { listen, admin: admin_address, workers, engine });
     let drain_timeout = config.timeouts.drain;
-    let duties = Duties { admin, view, drain_timeout };
+    let duties = Duties { admin, view, tls, drain_timeout };
     housekeeping.run(duties, || server.drain(Instant::now() + drain_timeout), workers_ended).map_err(failed)
 }

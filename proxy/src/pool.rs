@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use ringbolt_core::affinity::BackendId;
 
+use crate::hot_buffer::HotBuffer;
 use crate::limits::POOL_PER_BACKEND_MAX;
 use crate::stream::Stream;
 
@@ -35,12 +36,12 @@ impl Pool {
     }
 
     /// The connection to `backend` used last that is still good.
-    pub(crate) fn take(&self, backend: BackendId, now: Instant) -> Option<Stream> {
+    pub(crate) fn take(&self, backend: BackendId, now: Instant, hot: &HotBuffer) -> Option<Stream> {
         let mut idle = self.idle.borrow_mut();
         let connections = idle.get_mut(backend.index())?;
         loop {
             let candidate = connections.pop_back()?;
-            if candidate.until > now && is_silent(&candidate.stream) {
+            if candidate.until > now && is_silent(&candidate.stream, hot) {
                 return Some(candidate.stream);
             }
         }
@@ -48,7 +49,7 @@ impl Pool {
 
     /// Keeps `stream` for a later request; drops the oldest where there are too many.
     pub(crate) fn give_back(&self, backend: BackendId, stream: Stream, now: Instant) {
-        if !stream.unread.is_empty() || stream.socket.is_read_closed() {
+        if !stream.unread.is_empty() || stream.transport().is_read_closed() {
             return;
         }
         let mut idle = self.idle.borrow_mut();
@@ -65,7 +66,7 @@ impl Pool {
     /// Closes what has been idle for too long or was closed by its backend.
     pub(crate) fn sweep(&self, now: Instant) {
         for connections in self.idle.borrow_mut().iter_mut() {
-            connections.retain(|idle| idle.until > now && !idle.stream.socket.is_read_closed());
+            connections.retain(|idle| idle.until > now && !idle.stream.transport().is_read_closed());
             if connections.is_empty() {
                 connections.shrink_to_fit();
             }
@@ -83,11 +84,16 @@ impl Pool {
 /// The reactor has been told of all that came before the request that needs it, so the kernel is asked
 /// only where the last read did not show that it was the last. What comes in this very moment would be
 /// missed by a look at the socket too, a moment later.
-fn is_silent(stream: &Stream) -> bool {
-    if stream.socket.is_read_closed() {
+fn is_silent(stream: &Stream, hot: &HotBuffer) -> bool {
+    if stream.transport().is_read_closed() {
         return false;
     }
-    let has_nothing =
-        || matches!(stream.socket.try_peek(), Err(error) if error.kind() == io::ErrorKind::WouldBlock);
-    !stream.socket.ready().readable() || has_nothing()
+    let blocks =
+        |looked: io::Result<usize>| matches!(looked, Err(error) if error.kind() == io::ErrorKind::WouldBlock);
+    !stream.socket.ready().readable()
+        || match stream.tls {
+            None => blocks(stream.socket.try_peek()),
+            // What has come may be a ticket for a later session, which is no byte of the stream.
+            Some(_) => hot.with(|buffer| blocks(stream.transport().try_recv(buffer))),
+        }
 }

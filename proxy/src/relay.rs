@@ -6,7 +6,7 @@
 //! and has no framing between its bytes on either side is spliced, as a tunnel's bytes are. Knows nothing
 //! of who the two ends are.
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::time::Duration;
 
 use ringbolt_core::http::{BadBody, BodyReader, BodyWriter, ChunkPrefix, Framing};
@@ -15,6 +15,7 @@ use ringbolt_reactor::{Elapsed, Socket, Timeout, yield_now};
 
 use crate::limits::{BODY_BYTES_PER_TURN, GATHER_BYTES_MAX};
 use crate::stream::{Consumed, Reader};
+use crate::transport::Transport;
 use crate::worker::Worker;
 
 /// Why a body was not relayed to its end.
@@ -107,7 +108,7 @@ impl Relay {
     }
 
     /// Decodes `input` and sends its payload, and returns how many bytes of it belonged to the body.
-    pub(crate) fn step(&mut self, input: &mut [u8], target: &Socket) -> Result<usize, RelayError> {
+    pub(crate) fn step(&mut self, input: &mut [u8], target: Transport<'_>) -> Result<usize, RelayError> {
         let decoded = self.decode(input)?;
         self.send(&input[..decoded.payload], decoded.done, target)?;
         Ok(decoded.consumed)
@@ -126,7 +127,7 @@ impl Relay {
     }
 
     /// Sends the head and the payload that was kept back.
-    pub(crate) fn release(&mut self, target: &Socket) -> Result<(), RelayError> {
+    pub(crate) fn release(&mut self, target: Transport<'_>) -> Result<(), RelayError> {
         let held = std::mem::take(&mut self.held);
         self.send(&held, self.reader.is_done(), target)
     }
@@ -137,7 +138,7 @@ impl Relay {
     }
 
     /// The same, with what that means sent to the receiver.
-    pub(crate) fn end_of_stream(&mut self, target: &Socket) -> Result<(), RelayError> {
+    pub(crate) fn end_of_stream(&mut self, target: Transport<'_>) -> Result<(), RelayError> {
         self.end_of_source()?;
         self.send(&[], true, target)
     }
@@ -156,7 +157,7 @@ impl Relay {
     }
 
     /// Sends what is pending and `payload` in its framing; keeps what the target does not take.
-    fn send(&mut self, payload: &[u8], last: bool, target: &Socket) -> Result<(), RelayError> {
+    fn send(&mut self, payload: &[u8], last: bool, target: Transport<'_>) -> Result<(), RelayError> {
         let mut prefix = ChunkPrefix::default();
         let (before, after) = match payload {
             [] => (&[][..], &[][..]),
@@ -169,7 +170,7 @@ impl Relay {
         let parts = [&self.pending[..], before, payload, after, &end];
         let total: usize = parts.iter().map(|part| part.len()).sum();
         if total > GATHER_BYTES_MAX {
-            let sent = taken(target.try_send_vectored(&parts.map(IoSlice::new)))?;
+            let sent = taken(target.try_send_parts(&parts))?;
             self.pending = rest(&parts, sent);
         } else if total > 0 {
             for part in [before, payload, after, &end] {
@@ -185,7 +186,7 @@ impl Relay {
     pub(crate) async fn flush(
         &mut self,
         worker: &Worker,
-        target: &Socket,
+        target: Transport<'_>,
         timeout: Duration,
     ) -> Result<(), RelayError> {
         if self.pending.is_empty() {
@@ -208,7 +209,7 @@ impl Relay {
         &mut self,
         worker: &Worker,
         source: &mut Reader<'_>,
-        target: &Socket,
+        target: Transport<'_>,
         timeout: Duration,
     ) -> Result<(), RelayError> {
         // A head goes out together with the bytes behind it, if they are here already.
@@ -217,10 +218,12 @@ impl Relay {
         }
         let mut moved = 0;
         while !self.is_done() {
-            let spliced = match self.plain_bytes_left(source) {
+            let spliced = match (self.plain_bytes_left(source), source.transport().plain(), target.plain()) {
                 // In a box: few bodies are bulk, and no exchange should carry the room for it.
-                Some(left) => Box::pin(self.splice(worker, source, target, timeout, left)).await?,
-                None => None,
+                (Some(left), Some(from), Some(to)) => {
+                    Box::pin(self.splice(worker, from, to, timeout, left)).await?
+                }
+                _ => None,
             };
             moved += match spliced {
                 Some(length) => length,
@@ -239,7 +242,7 @@ impl Relay {
         &mut self,
         worker: &Worker,
         source: &mut Reader<'_>,
-        target: &Socket,
+        target: Transport<'_>,
         timeout: Duration,
     ) -> Result<usize, RelayError> {
         let read = source.read(&worker.hot, |input| -> Result<_, RelayError> {
@@ -270,16 +273,16 @@ impl Relay {
     async fn splice(
         &mut self,
         worker: &Worker,
-        source: &Reader<'_>,
+        source: &Socket,
         target: &Socket,
         timeout: Duration,
         left: u64,
     ) -> Result<Option<usize>, RelayError> {
-        within(worker, timeout, source.socket().readable()).await?;
+        within(worker, timeout, source.readable()).await?;
         let Some(mut pipe) = worker.pipes.lend() else { return Ok(None) };
-        let length = match pipe.fill(source.socket(), left) {
+        let length = match pipe.fill(source, left) {
             Ok(0) => {
-                self.end_of_stream(target)?;
+                self.end_of_stream(Transport { socket: target, tls: None })?;
                 return Ok(Some(0));
             }
             Ok(length) => length,

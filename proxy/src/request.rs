@@ -13,6 +13,7 @@ use crate::metrics::label;
 use crate::snapshot::Snapshot;
 use crate::spare::Spare;
 use crate::stream::{Consumed, Stream};
+use crate::tls;
 use crate::worker::Worker;
 
 /// One request, its head parsed and its body still to be read.
@@ -56,7 +57,7 @@ pub(crate) async fn begun<'a>(worker: &'a Worker, client: &mut Client) -> Option
     let waiting = poll_fn(|context| {
         loop {
             let fresh = !std::mem::take(&mut pipelined);
-            if fresh && stream.socket.poll_readable(context).is_pending() {
+            if fresh && stream.transport().poll_readable(context).is_pending() {
                 return if worker.is_draining() { Poll::Ready(None) } else { Poll::Pending };
             }
             match begin(worker, stream, fresh) {
@@ -82,7 +83,11 @@ enum Beginning<'a> {
 fn begin<'a>(worker: &'a Worker, stream: &mut Stream, fresh: bool) -> Beginning<'a> {
     let snapshot = worker.snapshot();
     let mut begun = false;
+    let is_plain = stream.tls.is_none();
     let mut parse = |input: &mut [u8]| -> Result<_, Error> {
+        if is_plain && tls::is_client_hello(input) {
+            return Err(Error::Tls);
+        }
         begun = input.iter().any(|byte| !matches!(byte, b'\r' | b'\n'));
         parse_head(worker, &snapshot, input)
     };

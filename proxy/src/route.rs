@@ -63,6 +63,11 @@ impl Route {
 /// 404 when there is neither; 503 when the route gets too many; the reply of a route that answers by itself.
 pub(crate) fn find(worker: &Worker, client: &Client, request: &Request<'_>) -> Result<Route, Error> {
     let snapshot = worker.snapshot();
+    if let Some(redirect) = &snapshot.listener(client.listener).https_redirect
+        && client.stream.tls.is_none()
+    {
+        return Err(Error::Own(Box::new(redirect.to(&request.head, None))));
+    }
     let target =
         snapshot.find(client.listener, request.head.host(), request.head.path()).ok_or(Answer::NO_ROUTE)?;
     if let Some(limited) = snapshot.targets[target].limited {
@@ -72,7 +77,11 @@ pub(crate) fn find(worker: &Worker, client: &Client, request: &Request<'_>) -> R
         Goal::Upstream(upstream) => *upstream,
         Goal::Reply(reply) => {
             let rules = snapshot.targets[target].response.as_ref();
-            return Err(Error::Own(Box::new(reply.to(&request.head, rules))));
+            let mut own = reply.to(&request.head, rules);
+            if let Some(hsts) = &snapshot.listener(client.listener).hsts {
+                own.set_hsts(hsts);
+            }
+            return Err(Error::Own(Box::new(own)));
         }
     };
     let listener = client.listener;

@@ -25,6 +25,7 @@ use crate::metrics::label::EngineInUse;
 use crate::sids::SidTable;
 use crate::snapshot::{ListenerId, Snapshot};
 use crate::start::{self, StartError};
+use crate::tls;
 use crate::worker::{Command, Shared, Worker};
 
 /// The running workers.
@@ -47,6 +48,7 @@ struct Setup {
     core: Option<usize>,
     config: Arc<Config>,
     shared: Arc<Shared>,
+    tls: Arc<tls::Setup>,
     counters: Counters,
     listeners: Vec<BoundListener>,
     commands: mailbox::Receiver<Command>,
@@ -62,6 +64,7 @@ struct Setup {
 /// The address that cannot be bound, or what a worker lacked. The process is to end then.
 pub(crate) fn start(
     config: &Arc<Config>,
+    tls: &Arc<tls::Setup>,
     connections_max: u32,
     counters: &Counters,
     ended: oneshot::Sender<()>,
@@ -89,6 +92,7 @@ pub(crate) fn start(
             core: config.workers.pin.then(|| cores[id % cores.len()]),
             config: Arc::clone(config),
             shared: Arc::clone(&shared),
+            tls: Arc::clone(tls),
             counters: counters.clone(),
             listeners,
             commands: receiver,
@@ -139,7 +143,7 @@ fn bind(config: &Config, workers: usize) -> Result<(Vec<Vec<BoundListener>>, Vec
 
 /// The whole life of a worker thread. Reports once: that it serves, or why it does not.
 fn run(setup: Setup, report: &mpsc::Sender<Started>) {
-    let Setup { id, core, config, shared, counters, listeners, commands, ended } = setup;
+    let Setup { id, core, config, shared, tls, counters, listeners, commands, ended } = setup;
     if let Some(core) = core
         && let Err(error) = pin_to_core(core)
     {
@@ -149,7 +153,7 @@ fn run(setup: Setup, report: &mpsc::Sender<Started>) {
         Ok(started) => started,
         Err(error) => return drop(report.send(Err(error))),
     };
-    let snapshot = match Snapshot::new(&config) {
+    let snapshot = match Snapshot::new(&config, &tls) {
         Ok(snapshot) => snapshot,
         Err(error) => return drop(report.send(Err(io::Error::other(error)))),
     };

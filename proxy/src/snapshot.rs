@@ -4,15 +4,17 @@
 //! core writes. A snapshot never changes; a request keeps the one it began with.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use ringbolt_core::affinity::{Affinity, BackendId, seed_of_name};
-use ringbolt_core::http::{FieldRules, HeadLimits, PathRewrite, RouteReply};
+use ringbolt_core::http::{FieldRules, HeadLimits, Location, PathRewrite, RouteReply};
 use ringbolt_core::limits::{FIELDS_MAX, TARGET_BYTES_MAX};
 use ringbolt_core::network::Network;
 use ringbolt_core::proxy_protocol::ProxyVersion;
 use ringbolt_core::route::{RouteError, Routes, Rule, TargetId};
 
 use crate::config::{self, BackendState, Config};
+use crate::tls::{Originator, Setup, Terminator};
 
 /// A listener's place in the configuration.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -26,6 +28,7 @@ pub(crate) struct Backend {
     /// Its place in rendezvous hashing: from the name, so that neither order nor address matters.
     pub(crate) seed: u64,
     pub(crate) address: SocketAddr,
+    pub(crate) tls: bool,
     pub(crate) weight: u32,
     /// Takes new sessions; a draining backend only keeps its own.
     pub(crate) accepts_new: bool,
@@ -38,6 +41,8 @@ pub(crate) struct Upstream {
     pub(crate) proxy_protocol: Option<ProxyVersion>,
     /// A 101 must carry the right Sec-WebSocket-Accept.
     pub(crate) verify_accept: bool,
+    /// How its backends with TLS are talked to.
+    pub(crate) tls: Option<Arc<Originator>>,
     pub(crate) backends: Vec<Backend>,
 }
 
@@ -75,6 +80,12 @@ pub(crate) struct Listener {
     pub(crate) request_id: bool,
     /// Connections begin with a PROXY header.
     pub(crate) proxy_protocol: bool,
+    /// `None`: connections are plain.
+    pub(crate) tls: Option<Arc<Terminator>>,
+    /// Value of Strict-Transport-Security in responses.
+    pub(crate) hsts: Option<Box<str>>,
+    /// Where requests go that did not come over TLS; `None`: they are served.
+    pub(crate) https_redirect: Option<RouteReply>,
 }
 
 /// What one worker serves.
@@ -95,7 +106,7 @@ impl Snapshot {
     ///
     /// # Errors
     /// A route whose host or path cannot be, or that says again what an earlier one says.
-    pub(crate) fn new(config: &Config) -> Result<Self, RouteError> {
+    pub(crate) fn new(config: &Config, tls: &Setup) -> Result<Self, RouteError> {
         let mut targets = Vec::new();
         let mut add = |target: Target| {
             targets.push(target);
@@ -106,7 +117,7 @@ impl Snapshot {
             let Some(target) = Target::of_route(config, number, route).and_then(&mut add) else { continue };
             rules.push(Rule { host: route.host.clone(), path: route.path.clone(), target });
         }
-        let listener = |listener: &config::Listener| Listener {
+        let listener = |(number, listener): (usize, &config::Listener)| Listener {
             default: listener
                 .upstream
                 .as_deref()
@@ -115,11 +126,14 @@ impl Snapshot {
             trusted_proxies: listener.trusted_proxies.clone(),
             request_id: listener.request_id,
             proxy_protocol: listener.proxy_protocol,
+            tls: tls.listener(number),
+            hsts: listener.tls.as_ref().and_then(|tls| tls.hsts.as_deref().map(Box::from)),
+            https_redirect: listener.https_redirect.then(to_https).flatten(),
         };
-        let listeners = config.listeners.iter().map(listener).collect();
+        let listeners = config.listeners.iter().enumerate().map(listener).collect();
         Ok(Self {
             routes: Routes::new(&rules)?,
-            upstreams: upstreams(config),
+            upstreams: upstreams(config, tls),
             targets,
             listeners,
             head_limits: HeadLimits {
@@ -182,23 +196,32 @@ impl Target {
     }
 }
 
+/// The same request, over TLS.
+fn to_https() -> Option<RouteReply> {
+    let location = Location::parse("https://{host}{target}").ok()?;
+    Some(RouteReply::Redirect { status: 308, location })
+}
+
 /// The upstreams in order of their names, their backends numbered through.
-fn upstreams(config: &Config) -> Vec<Upstream> {
+fn upstreams(config: &Config, tls: &Setup) -> Vec<Upstream> {
     let mut ids = (0..).map(BackendId);
     let backend = |(backend, id): (&config::Backend, BackendId)| Backend {
         id,
         name: backend.name.as_str().into(),
         seed: seed_of_name(&backend.name),
         address: backend.address,
+        tls: backend.tls,
         weight: backend.weight,
         accepts_new: backend.state == BackendState::Up,
     };
     config
         .upstreams
         .values()
-        .map(|upstream| Upstream {
+        .enumerate()
+        .map(|(number, upstream)| Upstream {
             proxy_protocol: upstream.proxy_protocol,
             verify_accept: upstream.verify_accept,
+            tls: tls.upstream(number),
             backends: upstream.backends.iter().zip(&mut ids).map(backend).collect(),
         })
         .collect()

@@ -28,6 +28,7 @@ use crate::request_ids::RequestIds;
 use crate::sids::SidTable;
 use crate::snapshot::Snapshot;
 use crate::spare::Spares;
+use crate::tls::Records;
 use crate::tunnel::{self, TunnelTable};
 
 /// What the housekeeping thread may ask of a worker.
@@ -58,6 +59,8 @@ pub(crate) struct Worker {
     pub(crate) shared: Arc<Shared>,
     all_counters: Counters,
     pub(crate) hot: HotBuffer,
+    /// What the hot buffer is to plaintext, this is to TLS records.
+    pub(crate) records: Records,
     pub(crate) request_heads: Spares<RequestHead>,
     pub(crate) response_heads: Spares<ResponseHead>,
     pub(crate) pool: Pool,
@@ -91,6 +94,7 @@ impl Worker {
             shared,
             all_counters,
             hot: HotBuffer::new(),
+            records: Records::new(),
             request_heads: Spares::default(),
             response_heads: Spares::default(),
             pool: Pool::new(snapshot.timeouts.upstream_keep_alive),

@@ -18,6 +18,12 @@ pub(crate) const BACKENDS_MAX: usize = 4096;
 /// Networks in one `trusted_proxies`: each request's addresses are compared with all of them.
 pub(crate) const TRUSTED_PROXIES_MAX: usize = 256;
 
+/// Certificates of one listener, those of its folder included: each is read again when it changes.
+pub(crate) const CERTIFICATES_MAX: usize = 4096;
+
+/// Ciphers of one listener: more than there are.
+pub(crate) const CIPHERS_MAX: usize = 32;
+
 /// Headers that one route sets and adds in one direction: each message is written with all of them.
 pub(crate) const FIELD_RULES_MAX: usize = 64;
 

@@ -5,6 +5,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::path::Path;
 
 use ringbolt_core::limits::RATE_MAX;
 use ringbolt_core::network::NetworkError;
@@ -17,7 +18,7 @@ use super::problem::{Problems, Refused};
 use super::section::{Field, Section, boolean, integer, or_off, suggest, text, wrong_type};
 use super::{
     Admin, Affinity, Backend, BackendState, Config, Limits, Listener, Log, ProxyVersion, Timeouts, Upstream,
-    Workers, value,
+    UpstreamTls, Workers, tls, value,
 };
 
 const BACKEND_STATES: &[(&str, BackendState)] = &[("up", BackendState::Up), ("drain", BackendState::Drain)];
@@ -39,7 +40,8 @@ pub(super) fn document(file: &str, source: &str) -> Result<Config, Refused> {
         return Err(problems.into_refused(file, source));
     }
     let mut document = Section::document(&problems, table.get_ref(), source.len());
-    let traffic = traffic(&problems, &mut document);
+    let base = Path::new(file).parent().unwrap_or(Path::new(""));
+    let traffic = traffic(&problems, &mut document, base);
     let config = Config {
         workers: workers(document.section("workers")),
         admin: admin(document.section("admin"), &traffic.listeners),
@@ -77,6 +79,7 @@ pub(super) fn without_file(
     let backend = |&address: &SocketAddr| Backend {
         name: address.to_string(),
         address,
+        tls: false,
         weight: 1,
         state: BackendState::Up,
     };
@@ -88,6 +91,7 @@ pub(super) fn without_file(
                 affinity,
                 proxy_protocol: None,
                 verify_accept: true,
+                tls: UpstreamTls::default(),
                 backends: backends.iter().map(backend).collect(),
             },
         )]),
@@ -112,10 +116,10 @@ impl Config {
 }
 
 /// Listeners, routes and upstreams: the sections that refer to each other.
-fn traffic(problems: &Problems, document: &mut Section<'_>) -> Config {
+fn traffic(problems: &Problems, document: &mut Section<'_>, base: &Path) -> Config {
     let section = document.section("upstream");
     let names: Vec<&str> = section.fields().into_iter().map(|(name, _)| name).collect();
-    let upstreams = upstreams(problems, &section);
+    let upstreams = upstreams(problems, &section, base);
     if names.is_empty() {
         document.problem("upstream", "there is none; write `[upstream.NAME]` with a list of `backends`");
     }
@@ -128,7 +132,7 @@ fn traffic(problems: &Problems, document: &mut Section<'_>) -> Config {
             .problem("listener", r#"there is none; write `[[listener]]` with `address = "0.0.0.0:8080"`"#);
     }
     let unrouted = if routes.is_empty() { Unrouted::of(&names) } else { Unrouted::Refused };
-    let listeners = listeners(document.list("listener"), &names, unrouted);
+    let listeners = listeners(problems, document.list("listener"), &names, unrouted, base);
     Config { listeners, routes, upstreams, ..Config::empty() }
 }
 
@@ -182,7 +186,13 @@ fn admin(mut section: Section<'_>, listeners: &[Listener]) -> Option<Admin> {
     admin
 }
 
-fn listeners(sections: Vec<Section<'_>>, upstreams: &[&str], unrouted: Unrouted<'_>) -> Vec<Listener> {
+fn listeners(
+    problems: &Problems,
+    sections: Vec<Section<'_>>,
+    upstreams: &[&str],
+    unrouted: Unrouted<'_>,
+    base: &Path,
+) -> Vec<Listener> {
     let mut listeners: Vec<Listener> = Vec::new();
     let taken = RefCell::new(BTreeSet::new());
     for mut section in sections {
@@ -225,6 +235,8 @@ fn listeners(sections: Vec<Section<'_>>, upstreams: &[&str], unrouted: Unrouted<
             section.problem("proxy_protocol", problem);
         }
         let connections = section.read("connections", or_off(integer(TABLE_ENTRIES))).flatten();
+        let https_redirect = section.read("https_redirect", boolean).unwrap_or(false);
+        let tls = tls::listener(problems, &mut section, base);
         section.finish();
         if let Some(address) = address {
             listeners.push(Listener {
@@ -232,6 +244,8 @@ fn listeners(sections: Vec<Section<'_>>, upstreams: &[&str], unrouted: Unrouted<
                 request_id,
                 proxy_protocol,
                 connections,
+                https_redirect,
+                tls,
                 ..Listener::new(address, upstream)
             });
         }
@@ -251,7 +265,7 @@ pub(super) fn reference(upstreams: &[&str]) -> impl Fn(&DeValue<'_>) -> Result<S
     })
 }
 
-fn upstreams(problems: &Problems, section: &Section<'_>) -> BTreeMap<String, Upstream> {
+fn upstreams(problems: &Problems, section: &Section<'_>, base: &Path) -> BTreeMap<String, Upstream> {
     let mut upstreams = BTreeMap::new();
     let mut backends_left = BACKENDS_MAX;
     for (name, field) in section.fields() {
@@ -264,14 +278,23 @@ fn upstreams(problems: &Problems, section: &Section<'_>) -> BTreeMap<String, Ups
         let proxy_protocol =
             section.read("proxy_protocol", text("a string", |text| value::choice(text, PROXY_VERSIONS)));
         let verify_accept = section.read("verify_accept", boolean).unwrap_or(true);
-        let backends = backends(problems, &mut section);
+        let tls = tls::upstream(&mut section, base);
+        let mut backends = backends(problems, &mut section);
+        if tls.is_some() {
+            backends.iter_mut().for_each(|backend| backend.tls = true);
+        }
+        if proxy_protocol.is_some() && backends.iter().any(|backend| backend.tls) {
+            section.problem("proxy_protocol", "is not supported towards backends with TLS yet");
+        }
         if backends.len() > backends_left {
             section
                 .problem("backends", format!("more than {BACKENDS_MAX} backends in all upstreams together"));
         }
         backends_left = backends_left.saturating_sub(backends.len());
         section.finish();
-        upstreams.insert(name.to_owned(), Upstream { affinity, proxy_protocol, verify_accept, backends });
+        let tls = tls.unwrap_or_default();
+        upstreams
+            .insert(name.to_owned(), Upstream { affinity, proxy_protocol, verify_accept, tls, backends });
     }
     upstreams
 }
@@ -307,11 +330,12 @@ fn backends(problems: &Problems, section: &mut Section<'_>) -> Vec<Backend> {
 
 /// One entry of `backends`: an address alone or a table.
 fn backend(problems: &Problems, entry: Field<'_>) -> Option<Backend> {
-    let address = text(r#"an address such as "10.0.0.1:3000""#, value::backend_address);
+    let address = text(r#"an address such as "10.0.0.1:3000""#, value::backend_url);
     if entry.value.is_str() {
-        let address =
+        let (tls, address) =
             address(entry.value).map_err(|problem| problems.add(entry.at, entry.key, problem)).ok()?;
-        return Some(Backend { name: address.to_string(), address, weight: 1, state: BackendState::Up });
+        let name = address.to_string();
+        return Some(Backend { name, address, tls, weight: 1, state: BackendState::Up });
     }
     let expected =
         r#"an address such as "10.0.0.1:3000" or a table such as { address = "10.0.0.1:3000", weight = 2 }"#;
@@ -321,10 +345,11 @@ fn backend(problems: &Problems, entry: Field<'_>) -> Option<Backend> {
     let weight = section.read("weight", weight);
     let state = section.read("state", text("a string", |text| value::choice(text, BACKEND_STATES)));
     section.finish();
-    let address = address?;
+    let (tls, address) = address?;
     Some(Backend {
         name: name.unwrap_or_else(|| address.to_string()),
         address,
+        tls,
         weight: weight.unwrap_or(1),
         state: state.unwrap_or(BackendState::Up),
     })
@@ -343,6 +368,7 @@ fn timeouts(mut section: Section<'_>) -> Timeouts {
     let or_zero = text(r#"a duration such as "10s""#, value::duration_or_zero);
     let mut read = |name, default| section.read(name, duration()).unwrap_or(default);
     let timeouts = Timeouts {
+        tls_handshake: read("tls_handshake", default.tls_handshake),
         request_head: read("request_head", default.request_head),
         request_body_idle: read("request_body_idle", default.request_body_idle),
         keep_alive: read("keep_alive", default.keep_alive),
