@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ringbolt_harness::tls::{Authority, Front};
 use ringbolt_harness::{Engine, Metrics, Options, Ringbolt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -180,6 +181,11 @@ async fn client(proxy: SocketAddr, plan: Plan) {
 
 /// Runs these tunnels through the proxy, checks that no slot is left behind, and gives its metrics.
 fn exact_through(engine: Engine, seeds: std::ops::Range<u64>) -> Metrics {
+    exact_over(engine, seeds, false)
+}
+
+/// The same with TLS at both ends of the proxy, where `tls` says so.
+fn exact_over(engine: Engine, seeds: std::ops::Range<u64>, tls: bool) -> Metrics {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
     let count = seeds.end - seeds.start;
     runtime.block_on(async {
@@ -187,9 +193,12 @@ fn exact_through(engine: Engine, seeds: std::ops::Range<u64>) -> Metrics {
         let address = listener.local_addr().expect("address");
         let (sender, mut exact) = mpsc::unbounded_channel();
         let mut backend = tokio::spawn(backend(listener, sender));
-        let mut ringbolt =
-            Ringbolt::start(&Options { engine, ..Options::new(env!("CARGO_BIN_EXE_ringbolt"), &[address]) });
-        let proxy = ringbolt.address();
+        let authority = Authority::new();
+        let options = Options { engine, ..Options::new(env!("CARGO_BIN_EXE_ringbolt"), &[address]) };
+        let config = tls.then(|| tls_config(&authority, address));
+        let mut ringbolt = Ringbolt::start(&Options { config, ..options });
+        let client_side = |to| Front::originating(to, "a.example", authority.client()).address();
+        let proxy = if tls { client_side(ringbolt.address()) } else { ringbolt.address() };
         let places = Arc::new(Semaphore::new(AT_ONCE));
         let mut clients = tokio::task::JoinSet::new();
         for seed in seeds {
@@ -217,6 +226,37 @@ fn exact_through(engine: Engine, seeds: std::ops::Range<u64>) -> Metrics {
         assert_eq!(ringbolt.terminate().code(), Some(0));
         metrics
     })
+}
+
+/// TLS for clients, and towards a backend that hands on to `address`.
+fn tls_config(authority: &Authority, address: SocketAddr) -> String {
+    let front = Front::terminating(address, authority.issue("backend", &["127.0.0.1"]).server(None));
+    format!(
+        "[[listener]]\naddress = \"127.0.0.1:0\"\n[listener.tls]\ncertificates = [{}]\n\
+         [upstream.a]\nbackends = [\"https://{}\"]\ntls = {{ ca = {:?} }}\n",
+        authority.issue("a", &["a.example"]).entry(),
+        front.address(),
+        authority.file()
+    )
+}
+
+/// Random, chatting and bulk ones.
+fn tls_is_exact_through(engine: Engine) {
+    for seeds in [1..201, CHAT_SEED..CHAT_SEED + 10, BULK_SEED..BULK_SEED + 2] {
+        let metrics = exact_over(engine, seeds, true);
+        assert_eq!(total(&metrics, "ringbolt_tunnel_spliced_bytes_total"), 0.0);
+        assert_eq!(metrics["ringbolt_tunnel_chats_total"], 0.0);
+    }
+}
+
+#[test]
+fn tls_tunnels_are_exact_on_the_ring() {
+    tls_is_exact_through(Engine::Uring);
+}
+
+#[test]
+fn tls_tunnels_are_exact_on_epoll() {
+    tls_is_exact_through(Engine::Epoll);
 }
 
 fn total(metrics: &Metrics, name: &str) -> f64 {
