@@ -209,7 +209,7 @@ fn http_on_a_tls_port_is_told_so() {
     let answer = Wire::connect(ringbolt.address()).exchange(GET);
     assert_eq!(answer.status(), 400);
     assert!(String::from_utf8_lossy(&answer.body).contains("this port speaks TLS"), "{answer:?}");
-    assert_eq!(ringbolt.metrics()["ringbolt_tls_handshake_failures_total{reason=\"not_tls\"}"], 1.0);
+    assert_eq!(ringbolt.metrics()["ringbolt_connections_refused_total{reason=\"http\"}"], 1.0);
 }
 
 #[test]

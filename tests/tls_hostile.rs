@@ -24,7 +24,7 @@ const ACCEPTED: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r
 fn proxy(authority: &Authority, backend: &Backend, engine: Engine) -> Ringbolt {
     let config = format!(
         "[[listener]]\naddress = \"127.0.0.1:0\"\n[listener.tls]\ncertificates = [{}]\n\
-         [upstream.a]\nbackends = [\"{}\"]\n[timeouts]\ntls_handshake = \"1s\"\n",
+         [upstream.a]\nbackends = [\"{}\"]\n[timeouts]\ntls_handshake = \"1s\"\nkeep_alive = \"1s\"\nrequest_head = \"1s\"\n",
         authority.issue("a", &[NAME]).entry(),
         backend.address()
     );
@@ -75,7 +75,9 @@ fn broken_handshakes_end_alone_while_others_are_served() {
             .filter(|(name, _)| name.starts_with("ringbolt_tls_handshake_failures_total"))
             .map(|(_, count)| count)
             .sum();
-        assert_eq!(failures, broken.len() as f64, "{metrics:?}");
+        // The first bytes of the others were no TLS yet.
+        assert!(failures > 100.0 && failures <= broken.len() as f64, "{metrics:?}");
+        assert_eq!(metrics["ringbolt_tls_handshakes_total{version=\"1.3\"}"], 1.0);
         assert_eq!(metrics["ringbolt_connections_active"], 1.0);
         assert_eq!(backend.requests().len(), 1);
     }
@@ -100,7 +102,8 @@ fn a_slow_handshake_is_ended_by_its_timeout_and_holds_up_nobody() {
     }
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     let reason = "ringbolt_tls_handshake_failures_total{reason=\"timeout\"}";
-    assert_eq!(ringbolt.metrics()[reason], 2.0);
+    // Who says nothing at all is no TLS client yet.
+    assert_eq!(ringbolt.metrics()[reason], 1.0);
     // In pieces, but in time.
     let (mut wire, _) = connect(ringbolt.address(), NAME, &authority.client()).expect("a session");
     assert_eq!(wire.exchange(GET).status(), 200);

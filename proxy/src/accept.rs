@@ -9,20 +9,33 @@ use std::ops::Deref;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
-use ringbolt_reactor::{Listener, Socket};
+use ringbolt_reactor::{BoundListener, Listener, Socket};
 
 use crate::client::Client;
 use crate::connection;
 use crate::limits::{ACCEPT_PAUSE, EXHAUSTED_LOG_INTERVAL};
+use crate::memory;
 use crate::metrics::label;
 use crate::snapshot::ListenerId;
 use crate::worker::Worker;
 
-/// Accepts until the worker drains; dropping the listener then closes the port.
-pub(crate) async fn run(worker: Rc<Worker>, listener: Listener, id: ListenerId) {
+/// Accepts on listeners that are bound.
+///
+/// # Errors
+/// The kernel is out of memory or watches.
+pub(crate) fn listen(worker: &Rc<Worker>, bound: Vec<(ListenerId, BoundListener)>) -> io::Result<()> {
+    for (id, bound) in bound {
+        let listener = Listener::register(&worker.reactor, bound)?;
+        worker.reactor.spawn(run(Rc::clone(worker), listener, id));
+    }
+    Ok(())
+}
+
+/// Accepts until the listener closes; dropping it then closes the port.
+async fn run(worker: Rc<Worker>, listener: Listener, id: ListenerId) {
     let mut reserve = Reserve::new();
     let mut quiet_until = worker.reactor.now();
-    while let Some(accepted) = worker.unless_draining(listener.accept()).await {
+    while let Some(accepted) = worker.unless_closing(id, listener.accept()).await {
         match accepted {
             Ok((fd, address)) => admit(&worker, fd, address, id),
             Err(error) if is_exhausted(&error) => {
@@ -40,7 +53,7 @@ pub(crate) async fn run(worker: Rc<Worker>, listener: Listener, id: ListenerId) 
                         counter.of(label::RefusedConnection::Descriptors).add(refused.into());
                     }
                     Err(_) => {
-                        worker.unless_draining(worker.reactor.sleep_until(now + ACCEPT_PAUSE)).await;
+                        worker.unless_closing(id, worker.reactor.sleep_until(now + ACCEPT_PAUSE)).await;
                     }
                 }
             }
@@ -52,7 +65,7 @@ pub(crate) async fn run(worker: Rc<Worker>, listener: Listener, id: ListenerId) 
 
 /// Starts the connection's task, or drops it where there are too many.
 fn admit(worker: &Rc<Worker>, fd: OwnedFd, address: SocketAddr, listener: ListenerId) {
-    if !worker.admit() {
+    if memory::refuses(worker) || !worker.admit() {
         worker.counters().connections_refused.of(label::RefusedConnection::Limit).add(1);
         return;
     }

@@ -1,18 +1,26 @@
-//! The admin address: metrics and health, for operators and their monitoring.
+//! The admin address: metrics and health, for operators and their monitoring; and the admin socket, which takes
+//! orders as well.
 //!
-//! Plain HTTP without access control: it belongs on loopback or a management network.
+//! The address is plain HTTP without access control: it belongs on loopback or a management network. The socket
+//! speaks HTTP too, and is the process' user's alone.
 
+use std::fs::{self, Permissions};
+use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
-use axum::routing::get;
+use axum::routing::{get, post};
 
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::metrics::{CONTENT_TYPE, Page};
+use crate::reload::{NotReloaded, Requests};
 use crate::start::StartError;
 
 const PATHS: &str = "/metrics   metrics, Prometheus text format\n\
@@ -35,6 +43,51 @@ pub(crate) fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
     TcpListener::bind(address)
         .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
         .map_err(|error| StartError::bind("admin.address", address, &error))
+}
+
+/// Binds the admin socket for its owner only, in place of one that a process which is gone has left behind.
+///
+/// # Errors
+///
+/// The path cannot be bound, or another process answers there.
+pub(crate) fn bind_socket(path: &Path) -> Result<UnixListener, StartError> {
+    let refused = |cause: &dyn std::fmt::Display| {
+        StartError::new(format!("admin.socket: cannot listen on {}: {cause}", path.display()))
+    };
+    if UnixStream::connect(path).is_ok() {
+        return Err(refused(&"another process answers there"));
+    }
+    if let Err(error) = fs::remove_file(path)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        return Err(refused(&error));
+    }
+    UnixListener::bind(path)
+        .and_then(|listener| fs::set_permissions(path, Permissions::from_mode(0o600)).map(|()| listener))
+        .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
+        .map_err(|error| refused(&error))
+}
+
+/// Takes orders until the runtime ends.
+///
+/// # Errors
+///
+/// As [`serve`].
+pub(crate) async fn serve_socket(
+    listener: UnixListener,
+    view: Arc<View>,
+    requests: Requests,
+) -> io::Result<()> {
+    let orders = Router::new().route("/reload", post(reload)).with_state(requests);
+    axum::serve(tokio::net::UnixListener::from_std(listener)?, orders.merge(router(view))).await
+}
+
+async fn reload(State(requests): State<Requests>) -> impl IntoResponse {
+    match requests.reload().await {
+        Ok(reloaded) => (StatusCode::OK, format!("{reloaded}\n")),
+        Err(error @ NotReloaded::Refused(_)) => (StatusCode::UNPROCESSABLE_ENTITY, format!("{error}\n")),
+        Err(error @ NotReloaded::Failed(_)) => (StatusCode::CONFLICT, format!("{error}\n")),
+    }
 }
 
 /// Answers requests until the runtime ends.

@@ -17,9 +17,9 @@ use ringbolt_core::network::any_contains;
 use ringbolt_core::rate::Rate;
 
 use crate::client::Client;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::metrics::label;
-use crate::snapshot::ListenerId;
+use crate::snapshot::{ListenerId, Snapshot};
 use crate::worker::Worker;
 
 /// A shard on cache lines of its own, so that two workers' locks do not share one.
@@ -27,14 +27,20 @@ use crate::worker::Worker;
 #[repr(align(128))]
 struct Aligned(Mutex<ClientTable>);
 
-/// The bounds of the process and what counts towards them.
+/// The clients of the process.
 #[derive(Debug)]
-pub(crate) struct Admission {
-    /// Empty where no bound per client is configured.
+struct Clients {
     shards: Box<[Aligned]>,
     hasher: ClientHasher,
+    started: Instant,
+}
+
+/// The bounds of one configuration and what counts towards them, which outlives it.
+#[derive(Debug)]
+pub(crate) struct Admission {
+    /// `None` where no bound per client is configured.
+    clients: Option<Arc<Clients>>,
     bounds: ClientBounds,
-    /// By listener.
     listeners: Box<[Listener]>,
     /// By route.
     routes: Box<[Option<RouteRate>]>,
@@ -43,7 +49,8 @@ pub(crate) struct Admission {
 
 #[derive(Debug)]
 struct Listener {
-    connections: AtomicU32,
+    id: ListenerId,
+    connections: Arc<AtomicU32>,
     /// `None`: they are not counted.
     connections_max: Option<u32>,
 }
@@ -51,21 +58,31 @@ struct Listener {
 /// Requests of one route, over all workers.
 #[derive(Debug)]
 struct RouteRate {
+    host: Option<String>,
+    path: String,
     rate: Rate,
-    state: AtomicU64,
+    state: Arc<AtomicU64>,
 }
 
 /// A connection that counts towards bounds, until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Entered {
-    admission: Arc<Admission>,
-    listener: Option<ListenerId>,
-    client: Option<Place>,
+    listener: Option<Arc<AtomicU32>>,
+    client: Option<(Arc<Clients>, Place)>,
 }
 
 impl Admission {
-    /// The bounds of `config` over `shard_count` shards; `None` if it has none. `hash_key` is random.
-    pub(crate) fn of(config: &Config, shard_count: usize, hash_key: [u8; 16]) -> Option<Arc<Self>> {
+    /// The bounds of `config`, whose listeners have these numbers, over `shard_count` shards; `None` if it has none.
+    ///
+    /// What counts in `former` goes on to count. A table of clients keeps its size; a new one has the random
+    /// `hash_key`.
+    pub(crate) fn of(
+        config: &Config,
+        listeners: &[ListenerId],
+        shard_count: usize,
+        hash_key: [u8; 16],
+        former: Option<&Self>,
+    ) -> Option<Arc<Self>> {
         let limits = &config.limits;
         let bounds = ClientBounds {
             connections: limits.connections_per_client,
@@ -73,50 +90,28 @@ impl Admission {
             session_rate: limits.session_rate_per_client.map(Rate::per_second),
             dry_run: limits.dry_run,
         };
-        let none = ClientBounds { dry_run: limits.dry_run, ..ClientBounds::default() };
-        let shard_count = if bounds == none { 0 } else { shard_count };
-        let share = (limits.clients as usize).div_ceil(shard_count.max(1));
+        let per_client = bounds != ClientBounds { dry_run: limits.dry_run, ..ClientBounds::default() };
         let per_listener = config.listeners.iter().any(|listener| listener.connections.is_some());
         let per_route = config.routes.iter().any(|route| route.request_rate.is_some());
-        if shard_count == 0 && !per_listener && !per_route {
+        if !per_client && !per_listener && !per_route {
             return None;
         }
+        let clients = per_client.then(|| match former.and_then(|former| former.clients.as_ref()) {
+            Some(clients) => Arc::clone(clients),
+            None => Arc::new(Clients::new(limits.clients as usize, shard_count, hash_key)),
+        });
+        let listeners = config.listeners.iter().zip(listeners);
         Some(Arc::new(Self {
-            shards: (0..shard_count).map(|_| Aligned(Mutex::new(ClientTable::new(share)))).collect(),
-            hasher: ClientHasher::new(hash_key),
+            clients,
             bounds,
-            listeners: config
-                .listeners
-                .iter()
-                .map(|listener| Listener {
-                    connections: AtomicU32::new(0),
-                    connections_max: listener.connections,
-                })
-                .collect(),
-            routes: config
-                .routes
-                .iter()
-                .map(|route| {
-                    let rate = Rate::per_second(route.request_rate?);
-                    Some(RouteRate { rate, state: AtomicU64::new(0) })
-                })
-                .collect(),
-            started: Instant::now(),
+            listeners: listeners.map(|(listener, id)| Listener::new(listener, *id, former)).collect(),
+            routes: config.routes.iter().map(|route| RouteRate::new(route, former)).collect(),
+            started: former.map_or_else(Instant::now, |former| former.started),
         }))
     }
 
     fn now(&self, worker: &Worker) -> u64 {
-        let elapsed = worker.reactor.now().saturating_duration_since(self.started);
-        u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX)
-    }
-
-    /// The client's place and shard; `None` where no bound per client is configured.
-    fn place(&self, client: IpAddr) -> Option<(Place, &Mutex<ClientTable>)> {
-        if self.shards.is_empty() {
-            return None;
-        }
-        let place = self.hasher.place(client.into());
-        Some((place, &self.shards[place.shard(self.shards.len())].0))
+        nanoseconds(self.started, worker)
     }
 
     /// Counts what is beyond a bound. `true`: it is refused for that.
@@ -126,29 +121,28 @@ impl Admission {
     }
 
     /// Counts a connection in. `Err`: it is to be closed.
-    fn enter(
-        self: &Arc<Self>,
-        worker: &Worker,
-        id: ListenerId,
-        client: IpAddr,
-    ) -> Result<Option<Entered>, ()> {
-        let mut entered = Entered { admission: Arc::clone(self), listener: None, client: None };
-        let listener = &self.listeners[id.0];
-        if let Some(most) = listener.connections_max {
+    fn enter(&self, worker: &Worker, id: ListenerId, client: IpAddr) -> Result<Option<Entered>, ()> {
+        let mut entered = Entered { listener: None, client: None };
+        let snapshot = worker.snapshot();
+        if let Some(listener) = self.listeners.iter().find(|listener| listener.id == id)
+            && let Some(most) = listener.connections_max
+        {
             let others = listener.connections.fetch_add(1, Relaxed);
-            entered.listener = Some(id);
+            entered.listener = Some(Arc::clone(&listener.connections));
             if others >= most && self.refuses(worker, label::Limit::ListenerConnections) {
                 return Err(());
             }
         }
         // A trusted proxy's connections are those of many clients.
-        let is_proxy = any_contains(&worker.snapshot().listener(id).trusted_proxies, client);
-        if let Some((place, shard)) = self.place(client).filter(|_| !is_proxy) {
-            let verdict = shard.lock().enter(place, &self.bounds, self.now(worker));
+        let is_proxy =
+            snapshot.listener(id).is_some_and(|listener| any_contains(&listener.trusted_proxies, client));
+        if let Some(clients) = self.clients.as_ref().filter(|_| !is_proxy) {
+            let (place, shard) = clients.place(client);
+            let verdict = shard.lock().enter(place, &self.bounds, clients.now(worker));
             if self.judge(worker, verdict) {
                 return Err(());
             }
-            entered.client = (verdict != Verdict::Unseen).then_some(place);
+            entered.client = (verdict != Verdict::Unseen).then(|| (Arc::clone(clients), place));
         }
         Ok((entered.listener.is_some() || entered.client.is_some()).then_some(entered))
     }
@@ -169,22 +163,71 @@ impl Admission {
     }
 }
 
+impl Clients {
+    fn new(slots: usize, shard_count: usize, hash_key: [u8; 16]) -> Self {
+        let share = slots.div_ceil(shard_count.max(1));
+        Self {
+            shards: (0..shard_count).map(|_| Aligned(Mutex::new(ClientTable::new(share)))).collect(),
+            hasher: ClientHasher::new(hash_key),
+            started: Instant::now(),
+        }
+    }
+
+    /// The client's place and shard.
+    fn place(&self, client: IpAddr) -> (Place, &Mutex<ClientTable>) {
+        let place = self.hasher.place(client.into());
+        (place, self.shard(place))
+    }
+
+    fn shard(&self, place: Place) -> &Mutex<ClientTable> {
+        &self.shards[place.shard(self.shards.len())].0
+    }
+
+    fn now(&self, worker: &Worker) -> u64 {
+        nanoseconds(self.started, worker)
+    }
+}
+
+impl Listener {
+    fn new(listener: &config::Listener, id: ListenerId, former: Option<&Admission>) -> Self {
+        let former = former.and_then(|former| former.listeners.iter().find(|listener| listener.id == id));
+        let connections = former.map(|former| Arc::clone(&former.connections)).unwrap_or_default();
+        Self { id, connections, connections_max: listener.connections }
+    }
+}
+
+impl RouteRate {
+    /// `None`: the route has no bound. A route is the same as long as its host and path are.
+    fn new(route: &config::Route, former: Option<&Admission>) -> Option<Self> {
+        let rate = Rate::per_second(route.request_rate?);
+        let routes = former.map_or(&[][..], |former| &former.routes);
+        let former =
+            routes.iter().flatten().find(|former| former.host == route.host && former.path == route.path);
+        let state = former.map(|former| Arc::clone(&former.state)).unwrap_or_default();
+        Some(Self { host: route.host.clone(), path: route.path.clone(), rate, state })
+    }
+}
+
+fn nanoseconds(since: Instant, worker: &Worker) -> u64 {
+    let elapsed = worker.reactor.now().saturating_duration_since(since);
+    u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX)
+}
+
 impl Drop for Entered {
     fn drop(&mut self) {
-        let admission = &self.admission;
-        if let Some(id) = self.listener {
-            admission.listeners[id.0].connections.fetch_sub(1, Relaxed);
+        if let Some(connections) = &self.listener {
+            connections.fetch_sub(1, Relaxed);
         }
-        if let Some(place) = self.client {
+        if let Some((clients, place)) = &self.client {
             // A slot with a connection is in use at any time, so the time does not matter.
-            admission.shards[place.shard(admission.shards.len())].0.lock().leave(place, 0);
+            clients.shard(*place).lock().leave(*place, 0);
         }
     }
 }
 
 /// Counts a new connection in. `false`: it is beyond a bound and to be closed.
 pub(crate) fn enter(worker: &Worker, client: &mut Client) -> bool {
-    let Some(admission) = &worker.shared.admission else { return true };
+    let Some(admission) = &worker.snapshot().admission else { return true };
     match admission.enter(worker, client.listener, client.address.ip()) {
         Ok(entered) => {
             client.entered = entered.map(Box::new);
@@ -201,20 +244,21 @@ pub(crate) fn enter(worker: &Worker, client: &mut Client) -> bool {
 ///
 /// # Errors
 /// 429 if not.
-pub(crate) fn open_session(worker: &Worker, client: IpAddr) -> Result<(), Answer> {
-    let Some(admission) = &worker.shared.admission else { return Ok(()) };
-    let Some((place, shard)) = admission.place(client) else { return Ok(()) };
-    let verdict = shard.lock().open_session(place, &admission.bounds, admission.now(worker));
+pub(crate) fn open_session(worker: &Worker, snapshot: &Snapshot, client: IpAddr) -> Result<(), Answer> {
+    let Some(admission) = &snapshot.admission else { return Ok(()) };
+    let Some(clients) = &admission.clients else { return Ok(()) };
+    let (place, shard) = clients.place(client);
+    let verdict = shard.lock().open_session(place, &admission.bounds, clients.now(worker));
     if admission.judge(worker, verdict) { Err(Answer::TOO_MANY_SESSIONS) } else { Ok(()) }
 }
 
-/// Whether one more request of this route may be served; routes are numbered as in the configuration.
+/// Whether one more request of this route may be served; routes are numbered as in the snapshot's configuration.
 ///
 /// # Errors
 /// 503 if not.
-pub(crate) fn request(worker: &Worker, route: usize) -> Result<(), Answer> {
-    let Some(admission) = &worker.shared.admission else { return Ok(()) };
-    let Some(Some(RouteRate { rate, state })) = admission.routes.get(route) else { return Ok(()) };
+pub(crate) fn request(worker: &Worker, snapshot: &Snapshot, route: usize) -> Result<(), Answer> {
+    let Some(admission) = &snapshot.admission else { return Ok(()) };
+    let Some(Some(RouteRate { rate, state, .. })) = admission.routes.get(route) else { return Ok(()) };
     let now = admission.now(worker);
     let admitted = state.fetch_update(Relaxed, Relaxed, |state| rate.admit(state, now));
     if admitted.is_err() && admission.refuses(worker, label::Limit::RouteRequestRate) {

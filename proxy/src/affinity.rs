@@ -10,6 +10,7 @@ use crate::admission;
 use crate::answer::Asked;
 use crate::error::Error;
 use crate::load::Placing;
+use crate::memory;
 use crate::metrics::label;
 use crate::request::Request;
 use crate::route::Route;
@@ -44,7 +45,7 @@ pub(crate) struct Choice<'a> {
 /// Chooses the backend of `request`.
 ///
 /// # Errors
-/// 503 when no backend takes it.
+/// 503 when no backend takes it, or memory is short and it belongs to no known session.
 pub(crate) fn choose<'a>(
     worker: &'a Worker,
     route: &'a Route,
@@ -58,9 +59,13 @@ pub(crate) fn choose<'a>(
     }
     let role = query.as_ref().map(|query| query.role(request.head.method_bytes()));
     let known = match &role {
-        Some(Role::Session(sid)) => worker.shared.sids.begin(worker, route.upstream_index(), sid),
+        Some(Role::Session(sid)) => worker.shared.sids.begin(worker, route.upstream().seed, sid),
         _ => None,
     };
+    // Who belongs to a living session is served all the same.
+    if known.is_none() && memory::refuses(worker) {
+        return Err(Answer::MEMORY_FULL.into());
+    }
     let value = match affinity {
         Affinity::Header(name) => request.head.field(name),
         Affinity::Cookie(name) => request.head.cookie(name),
@@ -75,7 +80,7 @@ pub(crate) fn choose<'a>(
     };
     let opens = matches!(role, Some(Role::Handshake | Role::WebSocketHandshake));
     if opens {
-        admission::open_session(worker, route.source().client)?;
+        admission::open_session(worker, route.snapshot(), route.source().client)?;
     }
     let choice = with_candidates(worker, route, &[], opens, |candidates| {
         affinity::decide(affinity, &seen, candidates)
@@ -100,6 +105,35 @@ pub(crate) fn choose<'a>(
         failed: Vec::new(),
         // A connection that begins with a PROXY header belongs to one client.
         pooled: route.upstream().proxy_protocol.is_none(),
+    })
+}
+
+/// Chooses the backend of a connection that has no request: as if it opened a session of its client.
+///
+/// # Errors
+/// 503 when no backend takes it.
+pub(crate) fn choose_for_connection<'a>(worker: &'a Worker, route: &'a Route) -> Result<Choice<'a>, Error> {
+    let client = route.source().client;
+    let (role, rotation) = (Some(&Role::Handshake), worker.next_rotation());
+    let seen = Seen { role, table: None, value: None, client, rotation };
+    let choice = with_candidates(worker, route, &[], true, |candidates| {
+        affinity::decide(route.affinity(), &seen, candidates)
+    })
+    .ok_or(Answer::NO_BACKEND)?;
+    worker.counters().affinity_decisions.of(label::Evidence::of(choice.reason)).add(1);
+    Ok(Choice {
+        worker,
+        route,
+        index: choice.index,
+        evidence: choice.reason,
+        protocol: None,
+        learns: false,
+        session: None,
+        placing: Some(place(worker, route, choice.index)),
+        has_sid: false,
+        key: key_of_address(client),
+        failed: Vec::new(),
+        pooled: false,
     })
 }
 
@@ -199,7 +233,7 @@ impl Choice<'_> {
     pub(crate) fn bind(&self, handshake: &Handshake) -> Result<(), Error> {
         let (worker, backend) = (self.worker, self.backend().id);
         let counters = worker.counters();
-        match worker.shared.sids.insert(worker, self.route.upstream_index(), handshake, backend) {
+        match worker.shared.sids.insert(worker, self.route.upstream().seed, handshake, backend) {
             Ok(()) => {
                 counters.sessions.of(label::EngineIo::of(self.protocol())).add(1);
                 Ok(())

@@ -3,15 +3,14 @@
 use std::io;
 
 use ringbolt_core::http::{
-    Answer, Framing, Method, OwnReply, RequestHead, Upgrade, Version, WebSocketKey, write_answer,
-    write_engine_io_answer,
+    Answer, AnswerContext, Framing, Method, OwnReply, RequestHead, Upgrade, Version, WebSocketKey,
+    write_answer, write_engine_io_answer,
 };
 
 use crate::client::Client;
 use crate::error::Error;
 use crate::limits::{LINGER, LINGER_BYTES_MAX};
 use crate::metrics::label;
-use crate::tls;
 use crate::worker::Worker;
 
 /// What is known of a request after its head is gone: how its answer must look.
@@ -75,6 +74,11 @@ pub(crate) async fn refuse(worker: &Worker, client: &mut Client, asked: &Asked, 
     let reply = match error {
         Error::Answer(answer) => Reply::Answer(answer),
         Error::Own(reply) => Reply::Own(reply),
+        Error::Alert(alert) => {
+            worker.counters().connections_refused.of(label::RefusedConnection::Tls).add(1);
+            close_with(worker, client, &alert.record()).await;
+            return false;
+        }
         Error::Stale => Reply::Answer(Answer::BACKEND_CLOSED),
         Error::Broken => {
             // Without the reset a close-delimited answer would look complete.
@@ -82,39 +86,40 @@ pub(crate) async fn refuse(worker: &Worker, client: &mut Client, asked: &Asked, 
             return false;
         }
         Error::ClientGone => return false,
-        Error::Tls => {
-            worker.counters().connections_refused.of(label::RefusedConnection::Tls).add(1);
-            let told = client.stream.socket.try_send(&tls::TLS_REFUSED);
-            if told.is_ok() {
-                linger(worker, client).await;
-            }
-            return false;
-        }
     };
     let counters = worker.counters();
     counters.responses.of(label::StatusClass::of(reply.status())).add(1);
     counters.answers.of(label::AnswerStatus::of(reply.status())).add(1);
-    let close = !(asked.keep_alive && asked.is_whole) || worker.is_draining();
+    let close = !(asked.keep_alive && asked.is_whole) || worker.is_closing(client.listener);
     let mut bytes = Vec::new();
     let head_only = asked.method == Method::Head;
+    let context = AnswerContext { version: asked.version, head_only, close, date: &worker.date() };
     match (&reply, &asked.engine_io) {
-        (Reply::Own(reply), _) => reply.write(asked.version, head_only, close, &mut bytes),
+        (Reply::Own(reply), _) => reply.write(&context, &mut bytes),
         (Reply::Answer(answer), Some(EngineIo { origin })) => {
-            write_engine_io_answer(answer, asked.version, head_only, close, origin.as_deref(), &mut bytes);
+            write_engine_io_answer(answer, &context, origin.as_deref(), &mut bytes);
         }
-        (Reply::Answer(answer), None) => write_answer(answer, asked.version, head_only, close, &mut bytes),
+        (Reply::Answer(answer), None) => write_answer(answer, &context, &mut bytes),
+    }
+    if close {
+        close_with(worker, client, &bytes).await;
+        return false;
     }
     let deadline = worker.reactor.now() + LINGER;
+    let told = worker.reactor.timeout_at(Some(deadline), client.stream.transport().send_all(&bytes)).await;
+    matches!(told, Ok(Ok(())))
+}
+
+/// Sends the last bytes a client gets, and ends the connection so that it can read them.
+pub(crate) async fn close_with(worker: &Worker, client: &mut Client, bytes: &[u8]) {
+    let deadline = worker.reactor.now() + LINGER;
     let telling = async {
-        client.stream.transport().send_all(&bytes).await?;
-        if !close {
-            return Ok(());
-        }
+        client.stream.transport().send_all(bytes).await?;
         client.stream.transport().shutdown_write()?;
         read_away(worker, client).await
     };
-    let told = worker.reactor.timeout_at(Some(deadline), telling).await;
-    !close && matches!(told, Ok(Ok(())))
+    // Whether the client read them or not, this is the end.
+    let _ = worker.reactor.timeout_at(Some(deadline), telling).await;
 }
 
 /// Ends a connection whose client is still sending, so that it can read the answer it got.

@@ -1,10 +1,10 @@
-//! The command line: `run`, `check`, `plan`, `version`, and `-t` as in nginx.
+//! The command line: `run`, `check`, `reload`, `plan`, `version`, and `-t` as in nginx.
 //!
 //! Decides what was asked for and turns flags into a [`Config`]; does none of it. Values are read by
 //! the same rules as in the file.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use clap::{Args, Parser, Subcommand};
@@ -42,12 +42,21 @@ const OVER_FILE: &str = "Instead of what the file says";
 
 const RUN_EXAMPLES: &str = "\
 Signals:
+  SIGHUP           read the configuration file again and serve by it
   SIGTERM, SIGINT  drain: no new connections, finish what is under way until timeouts.drain, then exit
   a second one     exit at once
 
 Examples:
   ringbolt run -c /etc/ringbolt.toml
   ringbolt run --listen 0.0.0.0:8080 --backend 10.0.0.1:3000 --backend 10.0.0.2:3000";
+
+/// Where a packaged daemon has its `admin.socket`.
+const DEFAULT_SOCKET: &str = "/run/ringbolt/admin.sock";
+
+const RELOAD_NOTES: &str = "\
+Whatever is wrong with the file, the old configuration serves on. Exit codes: 0 served, 78 the file is refused,
+1 it could not be put into effect or the process does not answer. Without admin.socket in the configuration:
+kill -HUP, and the log tells how it went.";
 
 const PLAN_NOTES: &str = "\
 Reads /proc and changes nothing. What one tunnel costs was measured; kernel-tuning/README.md says how.
@@ -97,11 +106,22 @@ pub(crate) enum Command {
         #[arg(short, long, value_name = "FILE")]
         config: PathBuf,
     },
+    /// Make the running process serve by its configuration file as it is now
+    #[command(after_help = RELOAD_NOTES)]
+    Reload(Order),
     /// Print what a number of tunnels takes, and whether this machine gives it
     #[command(after_help = PLAN_NOTES)]
     Plan(Plan),
     /// Print version, architecture and engines
     Version,
+}
+
+/// Where the running process takes orders.
+#[derive(Args, Debug)]
+pub(crate) struct Order {
+    /// The process' admin.socket
+    #[arg(long, value_name = "PATH", default_value = DEFAULT_SOCKET)]
+    pub(crate) socket: PathBuf,
 }
 
 /// Flags of `ringbolt plan`.
@@ -192,6 +212,11 @@ impl Cli {
 }
 
 impl Run {
+    /// The configuration file, if there is one.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        self.config.as_deref()
+    }
+
     /// The configuration: the file's or the flags', with the other flags applied to it.
     ///
     /// # Errors

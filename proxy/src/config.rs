@@ -5,6 +5,7 @@
 //! every bound is met. Nothing here opens a socket or resolves a name.
 
 pub(crate) mod bounds;
+mod detect;
 mod problem;
 mod read;
 mod route;
@@ -19,7 +20,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read as _;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub(crate) use self::bounds::BACKENDS_MAX;
@@ -29,25 +30,43 @@ pub(crate) use self::tls::CIPHERS;
 pub(crate) use self::tls::{CertificateFiles, ClientAuth, ListenerTls, TlsPolicy, TlsVersion, UpstreamTls};
 pub(crate) use self::value::{backend_address, listen_address};
 pub(crate) use ringbolt_core::affinity::Affinity;
+pub(crate) use ringbolt_core::detect::{Protocol, Protocols};
+pub(crate) use ringbolt_core::flash_policy::FlashPolicy;
 pub(crate) use ringbolt_core::http::{FieldRules, PathRewrite, RouteReply};
+use ringbolt_core::limits::FLASH_POLICY_BYTES_MAX;
 pub(crate) use ringbolt_core::network::Network;
 pub(crate) use ringbolt_core::proxy_protocol::ProxyVersion;
 
 /// A complete configuration.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Config {
+    pub(crate) process: Process,
     pub(crate) workers: Workers,
     /// `None` when switched off.
     pub(crate) admin: Option<Admin>,
+    /// `admin.socket`: where the process takes orders; `None`: nowhere.
+    pub(crate) admin_socket: Option<PathBuf>,
+    pub(crate) reload: Reload,
     /// At least one. No two have the same address, unless the port is 0.
     pub(crate) listeners: Vec<Listener>,
     /// No two have the same host and path.
     pub(crate) routes: Vec<Route>,
     /// By name; at least one.
     pub(crate) upstreams: BTreeMap<String, Upstream>,
+    /// Present where a listener serves it.
+    pub(crate) flash_policy: Option<Policy>,
     pub(crate) timeouts: Timeouts,
     pub(crate) limits: Limits,
     pub(crate) log: Log,
+}
+
+/// `[process]`
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Process {
+    /// The user to become once every port is bound, by name or number; `None`: stay who we are.
+    pub(crate) user: Option<String>,
+    /// The group; `None`: that of `user`.
+    pub(crate) group: Option<String>,
 }
 
 /// `[workers]`
@@ -77,6 +96,13 @@ pub(crate) struct Admin {
     pub(crate) address: SocketAddr,
 }
 
+/// `[reload]`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Reload {
+    /// A changed file is reloaded without being asked.
+    pub(crate) watch: bool,
+}
+
 /// `[[listener]]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Listener {
@@ -94,8 +120,43 @@ pub(crate) struct Listener {
     pub(crate) connections: Option<u32>,
     /// Requests that did not come over TLS are sent to `https`.
     pub(crate) https_redirect: bool,
-    /// `None`: connections are plain.
+    /// Certificates; `None`: no TLS is opened.
     pub(crate) tls: Option<ListenerTls>,
+    pub(crate) detect: Detect,
+}
+
+/// What the connections of a listener may speak.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Detect {
+    /// At least one.
+    pub(crate) protocols: Protocols,
+    /// Where TCP goes. Present if it is one of the protocols.
+    pub(crate) tcp_upstream: Option<String>,
+    /// Server names (`None`: every other one, or none) and the upstreams that their TLS goes to unopened.
+    /// No two names are the same.
+    pub(crate) sni: Vec<(Option<String>, String)>,
+}
+
+impl Default for Detect {
+    fn default() -> Self {
+        Self { protocols: Protocols::of(Protocol::Http), tcp_upstream: None, sni: Vec::new() }
+    }
+}
+
+impl Detect {
+    /// Whether a connection may come to speak HTTP.
+    fn serves_http(&self) -> bool {
+        self.protocols.has(Protocol::Http)
+    }
+}
+
+/// `[flash_policy]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Policy {
+    /// As it will be sent.
+    Given(FlashPolicy),
+    /// In a file; [`Config::load`] reads it.
+    File(PathBuf),
 }
 
 /// `[[route]]`
@@ -137,6 +198,8 @@ pub(crate) struct Upstream {
     pub(crate) verify_accept: bool,
     /// How its backends with TLS are talked to.
     pub(crate) tls: UpstreamTls,
+    /// A client that closes its half of the connection while its answer is awaited ends its request.
+    pub(crate) abort_on_close: bool,
     /// At least one, at most [`BACKENDS_MAX`] in all upstreams together. No two have the same name.
     pub(crate) backends: Vec<Backend>,
 }
@@ -173,11 +236,13 @@ pub(crate) struct Timeouts {
     pub(crate) request_body_idle: Duration,
     /// Silence of a client's connection before a request, the first one included.
     pub(crate) keep_alive: Duration,
+    /// Silence of a new connection until it is taken for TCP, whose server may speak first.
+    pub(crate) detect: Duration,
     /// Until a backend has accepted a connection.
     pub(crate) connect: Duration,
     /// From the last byte of a request to the response head, and between two pieces of its body.
     pub(crate) response: Duration,
-    /// Until the second end of a tunnel follows the first that closed.
+    /// Silence after which a tunnel is closed whose one end has closed already.
     pub(crate) tunnel_half_closed: Duration,
     /// Silence after which a tunnel is closed; `None`: never.
     pub(crate) tunnel_idle: Option<Duration>,
@@ -196,6 +261,13 @@ pub(crate) struct Limits {
     pub(crate) request_head_bytes: usize,
     /// Bytes of a request body; a longer one is answered 413. `None`: any length.
     pub(crate) request_body_bytes: Option<u64>,
+    /// Bytes a second of a request body, `timeouts.request_body_idle` aside. `None`: any rate.
+    pub(crate) request_body_min_rate: Option<u32>,
+    /// Bytes a second that a client takes of a response that waits for it, `timeouts.response` aside. `None`:
+    /// any rate.
+    pub(crate) response_min_rate: Option<u32>,
+    /// Bytes of memory of all workers together. `None`: any number.
+    pub(crate) memory: Option<u64>,
     /// Entries of the sid table, over all shards.
     pub(crate) sids: u32,
     /// Connections open at once of one client address.
@@ -258,6 +330,7 @@ impl Listener {
             connections: None,
             https_redirect: false,
             tls: None,
+            detect: Detect::default(),
         }
     }
 }
@@ -269,6 +342,8 @@ impl Default for Timeouts {
             request_head: Duration::from_secs(10),
             request_body_idle: Duration::from_secs(30),
             keep_alive: Duration::from_secs(75),
+            // A client that speaks first may have lost its first bytes twice: 1 s and 2 s to send them again.
+            detect: Duration::from_secs(5),
             connect: Duration::from_secs(2),
             // Engine.IO holds a poll for up to pingInterval, 25 s by default; some services set minutes.
             response: Duration::from_secs(120),
@@ -287,6 +362,10 @@ impl Default for Limits {
             connections: 1_000_000,
             request_head_bytes: 32 * 1024,
             request_body_bytes: None,
+            // A tenth of the slowest mobile network's rate.
+            request_body_min_rate: Some(240),
+            response_min_rate: Some(240),
+            memory: None,
             sids: 1_000_000,
             connections_per_client: None,
             connection_rate_per_client: None,
@@ -369,9 +448,24 @@ impl Config {
         if bytes.len() as u64 > bounds::FILE_BYTES_MAX {
             return Err(Refused::whole(&file, "is longer than 4 MiB, which no configuration needs to be"));
         }
-        match std::str::from_utf8(&bytes) {
-            Ok(text) => Self::parse(&file, text),
-            Err(error) => Err(Refused::not_utf8(&file, &bytes[..error.valid_up_to()])),
-        }
+        let mut config = match std::str::from_utf8(&bytes) {
+            Ok(text) => Self::parse(&file, text)?,
+            Err(error) => return Err(Refused::not_utf8(&file, &bytes[..error.valid_up_to()])),
+        };
+        config.read_flash_policy(path).map_err(|problem| Refused::whole(&file, &problem))?;
+        Ok(config)
+    }
+
+    /// Reads the policy that is in a file of its own, whose path is relative to that of the configuration.
+    fn read_flash_policy(&mut self, config: &Path) -> Result<(), String> {
+        let Some(Policy::File(path)) = &self.flash_policy else { return Ok(()) };
+        let mut bytes = Vec::new();
+        let policy = File::open(config.with_file_name(path))
+            .and_then(|opened| opened.take(FLASH_POLICY_BYTES_MAX as u64 + 2).read_to_end(&mut bytes))
+            .map_err(|error| format!("cannot be read: {error}"))
+            .and_then(|_| FlashPolicy::from_text(&bytes).map_err(|error| error.to_string()));
+        let policy = policy.map_err(|problem| format!("flash_policy.file: {} {problem}", path.display()))?;
+        self.flash_policy = Some(Policy::Given(policy));
+        Ok(())
     }
 }

@@ -73,7 +73,7 @@ async fn attempt<'a>(
     deadline: Instant,
 ) -> Result<Connection<'a>, Failure> {
     let in_flight = worker.in_flight.begin(backend.id);
-    if pooled && let Some(stream) = worker.pool.take(backend.id, worker.reactor.now(), &worker.hot) {
+    if pooled && let Some(stream) = worker.pool.take(backend, worker.reactor.now(), &worker.hot) {
         worker.counters().upstream_reuses.add(1);
         return Ok(Connection { stream, backend, reused: true, in_flight });
     }

@@ -1,21 +1,25 @@
 //! The life of one client connection, in the order it happens. Start reading here.
 //!
-//! listener -> PROXY header -> TLS -> request -> route -> affinity -> connect -> forward -> upgrade -> tunnel
+//! listener -> PROXY header -> detect -> TLS -> request -> route -> affinity -> connect -> forward -> upgrade
+//! -> tunnel
+//!
+//! A connection in TCP mode has no request: detect -> affinity -> connect -> tunnel.
 //!
 //! One file per step. What a step decides is in `ringbolt_core`, how bytes and events reach it in
 //! `ringbolt_reactor`.
 
-use ringbolt_core::affinity::BackendId;
-
 use crate::accept::Admitted;
 use crate::answer::Asked;
 use crate::client::Client;
+use crate::detect::{self, Outcome};
 use crate::error::Error;
 use crate::forward::Next;
+use crate::load::Counted;
+use crate::metrics::label::TunnelKind;
 use crate::request::Begun;
 use crate::stream::Stream;
 use crate::worker::Worker;
-use crate::{admission, affinity, answer, connect, forward, proxy_header, request, route, tls, tunnel};
+use crate::{admission, affinity, answer, connect, forward, proxy_header, request, route, tcp, tls, tunnel};
 
 /// Serves one client until it closes, times out, is refused or becomes a tunnel.
 ///
@@ -28,15 +32,34 @@ pub(crate) fn serve(admitted: Admitted, mut client: Client) -> impl Future<Outpu
         if !proxy_header::receive(worker, &mut client).await || !admission::enter(worker, &mut client) {
             return;
         }
-        if !tls::accept(worker, &mut client).await {
+        // It may have been removed while the PROXY header was awaited.
+        let listener = client.listener;
+        let Some(protocols) = worker.snapshot().listener(listener).map(|listener| listener.protocols) else {
             return;
+        };
+        match detect::outcome(worker, &mut client, protocols).await {
+            Outcome::Http => {}
+            Outcome::Tls(terminator) => {
+                if !tls::accept(worker, &mut client, &terminator).await {
+                    return;
+                }
+            }
+            Outcome::Tunnel(kind, target) => {
+                if let Some((upstream, counted)) = Box::pin(tcp::connect(worker, &client, target)).await {
+                    worker.counters().tunnels_by_kind.of(kind).add(1);
+                    tunnel::open(worker, client.stream, client.entered, upstream, counted);
+                }
+                return;
+            }
+            Outcome::End => return,
         }
         while let Some(begun) = request::begun(worker, &mut client).await {
             match Box::pin(serve_request(worker, &mut client, begun)).await {
                 After::Request => {}
                 After::Close => break,
-                After::Tunnel(upstream, backend) => {
-                    return tunnel::open(worker, client.stream, client.entered, upstream, backend);
+                After::Tunnel(upstream, counted) => {
+                    worker.counters().tunnels_by_kind.of(TunnelKind::WebSocket).add(1);
+                    return tunnel::open(worker, client.stream, client.entered, upstream, counted);
                 }
             }
         }
@@ -51,7 +74,7 @@ enum After {
     /// It is closed.
     Close,
     /// It becomes a tunnel, together with this one.
-    Tunnel(Stream, BackendId),
+    Tunnel(Stream, Counted),
 }
 
 /// One request, from its first byte to the last of its answer.
@@ -64,7 +87,7 @@ async fn serve_request(worker: &Worker, client: &mut Client, begun: Begun<'_>) -
             answer::linger(worker, client).await;
             After::Close
         }
-        Ok(Next::Tunnel(upstream, backend)) => After::Tunnel(upstream, backend),
+        Ok(Next::Tunnel(upstream, counted)) => After::Tunnel(upstream, counted),
         Err(error) => match answer::refuse(worker, client, &asked, error).await {
             true => After::Request,
             false => After::Close,

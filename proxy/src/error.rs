@@ -2,7 +2,7 @@
 
 use std::io;
 
-use ringbolt_core::http::{Answer, OwnReply, Refusal};
+use ringbolt_core::http::{Answer, OwnReply, Refusal, TlsAlert};
 
 /// Why a request was not carried through.
 #[derive(Debug)]
@@ -11,10 +11,10 @@ pub(crate) enum Error {
     ClientGone,
     /// No byte of an answer has left yet: the client gets this one.
     Answer(Answer),
+    /// The client speaks TLS where HTTP is served: it gets this.
+    Alert(TlsAlert),
     /// The route answers by itself.
     Own(Box<OwnReply>),
-    /// The client speaks TLS and the listener does not.
-    Tls,
     /// A pooled connection turned out to be closed before it took the request: a fresh one may be tried.
     Stale,
     /// The upstream failed after its answer had begun: the client's connection is torn down, so that

@@ -2,12 +2,13 @@
 //!
 //! The two directions run at once, so an early answer is passed on while the request body is still
 //! coming. A client that closes or resets while the backend works ends the exchange at once: the
-//! backend must hear of an abandoned long poll before the client's next poll overlaps it.
+//! backend must hear of an abandoned long poll before the client's next poll overlaps it. Where clients close
+//! their half and still want their answer, `abort_on_close` leaves that to resets alone.
 
 use std::cell::Cell;
 use std::pin::pin;
 
-use ringbolt_core::affinity::BackendId;
+use ringbolt_core::allowance::Allowance;
 use ringbolt_core::http::{Answer, ForwardContext, write_request};
 use ringbolt_reactor::{Either, select};
 
@@ -17,11 +18,13 @@ use crate::client::Client;
 use crate::config::Timeouts;
 use crate::connect::Connection;
 use crate::error::Error;
+use crate::load::Counted;
 use crate::proxy_header;
-use crate::relay::{Relay, RelayError};
+use crate::relay::{Patience, Relay, RelayError};
 use crate::request::Request;
 use crate::response::{self, Received};
 use crate::route::Route;
+use crate::snapshot::Snapshot;
 use crate::stream::{Reader, Stream};
 use crate::transport::Transport;
 use crate::worker::Worker;
@@ -36,7 +39,7 @@ pub(crate) enum Next {
     /// It is closed too, but was answered while it is still sending.
     Linger,
     /// Both connections become a tunnel.
-    Tunnel(Stream, BackendId),
+    Tunnel(Stream, Counted),
 }
 
 /// What both directions of one exchange refer to.
@@ -50,12 +53,14 @@ pub(crate) struct Exchange<'a> {
     pub(crate) answered: Cell<bool>,
     /// The whole request has been sent.
     pub(crate) uploaded: Cell<bool>,
+    /// The client's connection is TLS.
+    over_tls: bool,
 }
 
 impl Exchange<'_> {
-    /// Value of Strict-Transport-Security, where the listener sets it.
+    /// Value of Strict-Transport-Security, where the listener sets it and the client used TLS.
     pub(crate) fn hsts(&self) -> Option<&str> {
-        self.route.listener().hsts.as_deref()
+        self.route.listener().hsts.as_deref().filter(|_| self.over_tls)
     }
 
     pub(crate) fn timeouts(&self) -> &Timeouts {
@@ -80,7 +85,8 @@ pub(crate) async fn exchange(
     let Connection { mut stream, backend, reused, in_flight } = connection;
     let mut upload = upload_of(worker, client, route, choice, request);
     let (answered, uploaded) = (Cell::new(false), Cell::new(false));
-    let exchange = Exchange { worker, route, choice, asked, answered, uploaded };
+    let over_tls = client.stream.tls.is_some();
+    let exchange = Exchange { worker, route, choice, asked, answered, uploaded, over_tls };
     let (mut from_client, to_client) = client.stream.split();
     let (mut from_upstream, to_upstream) = stream.split();
     let received = {
@@ -93,11 +99,11 @@ pub(crate) async fn exchange(
     };
     drop(in_flight);
     match received {
-        Ok(Received::Switching) => Ok(Next::Tunnel(stream, backend.id)),
+        Ok(Received::Switching) => Ok(Next::Tunnel(stream, worker.shared.loads.count(backend.id))),
         Ok(Received::Final { upstream_keep_alive, client_keep_alive }) => {
             let uploaded = exchange.uploaded.get();
             if upstream_keep_alive && uploaded && route.upstream().proxy_protocol.is_none() {
-                worker.pool.give_back(backend.id, stream, worker.reactor.now());
+                worker.pool.give_back(backend, stream, worker.reactor.now());
             }
             Ok(match (uploaded, client_keep_alive) {
                 (true, true) => Next::Request,
@@ -142,7 +148,12 @@ fn upload_of(
     if !sent.may_be_sent_again(choice) {
         *request = None;
     }
-    Relay::new(framing, framing, head, route.snapshot().body_bytes_max)
+    let Snapshot { timeouts, body_bytes_max, body_min_rate, .. } = route.snapshot();
+    let patience = Patience {
+        source: Allowance::new(timeouts.request_body_idle, *body_min_rate),
+        target: Allowance::new(timeouts.request_body_idle, None),
+    };
+    Relay::new(framing, framing, head, *body_bytes_max, patience)
 }
 
 /// What forwarding usually adds to a head; more costs one reallocation.
@@ -156,8 +167,7 @@ async fn send_request(
     client_end: Transport<'_>,
     exchange: &Exchange<'_>,
 ) -> Error {
-    let timeout = exchange.timeouts().request_body_idle;
-    match upload.run(exchange.worker, client, upstream, timeout).await {
+    match upload.run(exchange.worker, client, upstream).await {
         Ok(()) => {
             exchange.uploaded.set(true);
             exchange.choice.see_payload(upload.short_payload());
@@ -166,7 +176,11 @@ async fn send_request(
         Err(RelayError::Target) => {}
         Err(error) => return upload_error(error, exchange),
     }
-    client_end.read_closed().await;
+    if exchange.route.upstream().abort_on_close {
+        client_end.read_closed().await;
+    } else {
+        client_end.socket.closed().await;
+    }
     Error::ClientGone
 }
 

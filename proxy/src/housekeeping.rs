@@ -1,19 +1,21 @@
-//! The housekeeping thread: signals, the files of TLS, and the admin address.
+//! The housekeeping thread: signals, reloads, the files of TLS, the admin address and the admin socket.
 //!
 //! Ordinary tokio, on one thread (decision D7). It never touches a client's connection; it tells the
-//! workers to drain and learns when they have ended.
+//! workers what to serve by and when to drain, and learns when they have ended.
 
 use std::io;
 use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
 use crate::admin::{self, View};
 use crate::lifecycle::{Lifecycle, Phase};
-use crate::signals::{Signals, Stop};
+use crate::reload::Reloader;
+use crate::signals::{Hangups, Signals, Stop};
 use crate::tls;
 
 /// Past the drain deadline workers still close what is open. This long, then something is wrong.
@@ -24,6 +26,7 @@ const CLOSING: Duration = Duration::from_secs(2);
 pub(crate) struct Housekeeping {
     runtime: Runtime,
     signals: Signals,
+    hangups: Hangups,
 }
 
 /// What the housekeeping thread looks after.
@@ -31,11 +34,12 @@ pub(crate) struct Housekeeping {
 pub(crate) struct Duties {
     /// The admin address, bound; `None` when switched off.
     pub(crate) admin: Option<TcpListener>,
+    /// The admin socket, bound; `None` when there is none.
+    pub(crate) socket: Option<UnixListener>,
     pub(crate) view: Arc<View>,
+    pub(crate) reloader: Reloader,
     /// Its files are looked after.
-    pub(crate) tls: Arc<tls::Setup>,
-    /// How long workers may go on after the first signal (`timeouts.drain`).
-    pub(crate) drain_timeout: Duration,
+    pub(crate) tls: Arc<tls::Current>,
 }
 
 /// Why the process ends.
@@ -71,43 +75,47 @@ impl Housekeeping {
     /// No descriptor is left for the runtime's event queue.
     pub(crate) fn new() -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
-        let signals = runtime.block_on(async { Signals::new() })?;
-        Ok(Self { runtime, signals })
+        let (signals, hangups) =
+            runtime.block_on(async { Ok::<_, io::Error>((Signals::new()?, Hangups::new()?)) })?;
+        Ok(Self { runtime, signals, hangups })
     }
 
     /// Runs on the calling thread until the process is to end.
     ///
-    /// `drain` is called once, at the first signal, and must return at once: it only passes the word
-    /// on. `workers_ended` resolves when the last worker has ended: send to it or drop its sender.
+    /// `workers_ended` resolves when the last worker has ended: send to it or drop its sender.
     ///
     /// # Errors
     ///
-    /// The admin address fails as a whole.
-    pub(crate) fn run(
-        self,
-        duties: Duties,
-        drain: impl FnOnce(),
-        workers_ended: oneshot::Receiver<()>,
-    ) -> io::Result<End> {
-        let Self { runtime, mut signals } = self;
-        let Duties { admin, view, tls, drain_timeout } = duties;
+    /// The admin address or socket fails as a whole.
+    pub(crate) fn run(self, duties: Duties, workers_ended: oneshot::Receiver<()>) -> io::Result<End> {
+        let Self { runtime, mut signals, hangups } = self;
+        let Duties { admin, socket, view, reloader, tls } = duties;
         runtime.block_on(async {
             let next_stop = async || signals.next().await;
+            let drain_timeout = || reloader.server().config().timeouts.drain;
+            let drain = |timeout| reloader.drain(Instant::now() + timeout);
             let watch = watch(next_stop, &view.lifecycle, drain_timeout, drain, workers_ended);
-            let watch = async {
-                tokio::select! {
-                    end = watch => end,
-                    () = tls.look_after() => unreachable!("never ends"),
+            let serve_address = async {
+                match admin {
+                    Some(listener) => admin::serve(listener, Arc::clone(&view)).await,
+                    None => std::future::pending().await,
                 }
             };
-            match admin {
-                None => Ok(watch.await),
-                Some(listener) => tokio::select! {
-                    end = watch => Ok(end),
-                    served = admin::serve(listener, Arc::clone(&view)) => {
-                        served.and(Err(io::Error::other("the admin address has closed")))
+            let serve_socket = async {
+                match socket {
+                    Some(listener) => {
+                        admin::serve_socket(listener, Arc::clone(&view), reloader.requests()).await
                     }
-                },
+                    None => std::future::pending().await,
+                }
+            };
+            let closed = |what| io::Error::other(format!("the admin {what} has closed"));
+            tokio::select! {
+                end = watch => Ok(end),
+                served = serve_address => served.and(Err(closed("address"))),
+                served = serve_socket => served.and(Err(closed("socket"))),
+                () = tls.look_after() => Err(io::Error::other("nobody looks after certificates")),
+                () = reloader.attend(hangups) => Err(io::Error::other("reloads have ended")),
             }
         })
     }
@@ -117,8 +125,8 @@ impl Housekeeping {
 async fn watch(
     mut next_stop: impl AsyncFnMut() -> Stop,
     lifecycle: &Lifecycle,
-    drain_timeout: Duration,
-    drain: impl FnOnce(),
+    drain_timeout: impl FnOnce() -> Duration,
+    drain: impl FnOnce(Duration),
     mut workers_ended: oneshot::Receiver<()>,
 ) -> End {
     let first = tokio::select! {
@@ -128,10 +136,11 @@ async fn watch(
             return End::Deserted;
         }
     };
+    let drain_timeout = drain_timeout();
     let timeout_seconds = drain_timeout.as_secs_f64();
     tracing::info!(signal = first.name(), timeout_seconds, "draining; a second signal exits at once");
     lifecycle.enter(Phase::Draining);
-    drain();
+    drain(drain_timeout);
     tokio::select! {
         _ = &mut workers_ended => {
             tracing::info!("drained");
@@ -166,7 +175,7 @@ mod tests {
         };
         let (workers_end, workers_ended) = oneshot::channel();
         let end = runtime.block_on(async {
-            let drain = || {
+            let drain = |_| {
                 drained.set(drained.get() + 1);
                 if let Some(takes) = drain_takes {
                     tokio::spawn(async move {
@@ -177,7 +186,7 @@ mod tests {
                     std::mem::forget(workers_end);
                 }
             };
-            watch(next_stop, &lifecycle, Duration::ZERO, drain, workers_ended).await
+            watch(next_stop, &lifecycle, || Duration::ZERO, drain, workers_ended).await
         });
         assert_eq!(drained.get(), 1);
         (end, lifecycle)
@@ -209,9 +218,9 @@ mod tests {
         let (workers_end, workers_ended) = oneshot::channel::<()>();
         drop(workers_end);
         let never = async || std::future::pending().await;
-        let drain = || panic!("there is nothing to drain");
+        let drain = |_| panic!("there is nothing to drain");
         let ended =
-            runtime.block_on(watch(never, &Lifecycle::default(), Duration::ZERO, drain, workers_ended));
+            runtime.block_on(watch(never, &Lifecycle::default(), || Duration::ZERO, drain, workers_ended));
         assert_eq!((ended, ended.exit_code()), (End::Deserted, 1));
     }
 }

@@ -91,8 +91,28 @@ pub(crate) const LINGER: Duration = Duration::from_secs(2);
 /// And at most this many of them.
 pub(crate) const LINGER_BYTES_MAX: usize = 256 * 1024;
 
-/// Commands waiting for a worker. They are a handful in a process' life.
+/// Numbers of backends: those configured now, and removed ones whose sessions and tunnels live on. A
+/// configuration with a new backend is refused when all are in use.
+pub(crate) const BACKEND_IDS_MAX: u32 = 2 * 4096;
+
+const _: () = assert!(BACKEND_IDS_MAX as usize >= 2 * crate::config::BACKENDS_MAX);
+
+/// Commands waiting for a worker: one configuration at a time, and the word to drain.
 pub(crate) const COMMANDS_MAX: usize = 16;
+
+/// After this a worker has had the turn in which its closed listeners let go of their ports.
+pub(crate) const CLOSING_TURN: Duration = Duration::from_millis(2);
+
+/// How long workers may take to serve by a new configuration. They need a turn of their loops, so after this
+/// something is wrong.
+pub(crate) const ADOPT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Asked-for reloads that wait for the one that is being done. All of them are one more reload: more are refused.
+pub(crate) const RELOADS_WAITING_MAX: usize = 16;
+
+/// Between two looks at the configuration file with `reload.watch`. A change counts when a second look finds the
+/// same, so that a file that is being written is not read.
+pub(crate) const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Backlog of a listener: connections the kernel completes while the worker is busy. It is cut to
 /// `net.core.somaxconn` by the kernel.

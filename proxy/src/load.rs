@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use ringbolt_core::affinity::BackendId;
 
-use crate::config::BACKENDS_MAX;
+use crate::limits::BACKEND_IDS_MAX;
 
 /// Sessions and tunnels by backend, shared by all workers.
 #[derive(Debug)]
@@ -17,7 +17,7 @@ pub(crate) struct Loads(Box<[AtomicU32]>);
 
 impl Loads {
     pub(crate) fn new() -> Self {
-        Self((0..BACKENDS_MAX).map(|_| AtomicU32::new(0)).collect())
+        Self((0..BACKEND_IDS_MAX).map(|_| AtomicU32::new(0)).collect())
     }
 
     pub(crate) fn add(&self, backend: BackendId) {
@@ -31,7 +31,23 @@ impl Loads {
     pub(crate) fn get(&self, backend: BackendId) -> u32 {
         self.0[backend.index()].load(Relaxed)
     }
+
+    /// Counts a tunnel in, which is to be given to [`Self::release`] when it has ended.
+    pub(crate) fn count(&self, backend: BackendId) -> Counted {
+        self.add(backend);
+        Counted(backend)
+    }
+
+    pub(crate) fn release(&self, Counted(backend): Counted) {
+        self.sub(backend);
+    }
 }
+
+/// A tunnel that counts on its backend. As long as it does, the backend's number is given to no other: so it
+/// is counted while the snapshot that has the backend is at hand, and not later.
+#[must_use]
+#[derive(Debug)]
+pub(crate) struct Counted(BackendId);
 
 /// A session that is being placed: it weighs on its backend, for all workers to see, until it is counted
 /// itself or has failed. Without it a backend that is slow to answer handshakes would draw all the others.

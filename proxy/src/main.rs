@@ -11,23 +11,32 @@ mod client;
 mod config;
 mod connect;
 mod connection;
+mod date;
 mod descriptors;
+mod detect;
 mod error;
 mod forward;
 #[cfg(test)]
 mod golden;
 mod hot_buffer;
 mod housekeeping;
+mod identity;
 mod lifecycle;
 mod limits;
+mod listeners;
 mod load;
 mod log;
+mod memory;
 mod metrics;
+mod notify;
+mod order;
 mod pipes;
 mod plan;
 mod pool;
+mod privileges;
 mod proxy_header;
 mod relay;
+mod reload;
 mod request;
 mod request_ids;
 mod response;
@@ -36,9 +45,11 @@ mod server;
 mod sids;
 mod signals;
 mod snapshot;
+mod sni;
 mod spare;
 mod start;
 mod stream;
+mod tcp;
 mod tls;
 mod transport;
 mod tunnel;
@@ -48,9 +59,9 @@ use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Instant;
 
 use clap::Parser as _;
+use ringbolt_reactor::Counted;
 use tokio::sync::oneshot;
 
 use crate::admin::View;
@@ -60,11 +71,13 @@ use crate::housekeeping::{Duties, End, Housekeeping};
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::log::Started;
 use crate::metrics::{Counters, Page};
+use crate::notify::Notify;
 use crate::plan::{Extent, Host, Plan};
+use crate::reload::{Reloader, Source, Stamp};
 use crate::start::StartError;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: Counted<mimalloc::MiMalloc> = Counted(mimalloc::MiMalloc);
 
 fn main() -> ExitCode {
     match Cli::parse().into_command() {
@@ -74,10 +87,15 @@ fn main() -> ExitCode {
         }
         Command::Check { config } => check(&config),
         Command::Plan(asked) => plan(&asked),
-        Command::Run(run) => match run.config() {
-            Ok(config) => serve(config),
-            Err(refused) => refuse(&refused),
-        },
+        Command::Reload(order) => reload(&order.socket),
+        Command::Run(run) => {
+            // First, so that no change of the file goes unnoticed.
+            let stamp = run.file().and_then(Stamp::of);
+            match run.config() {
+                Ok(config) => serve((run, stamp), config),
+                Err(refused) => refuse(&refused),
+            }
+        }
     }
 }
 
@@ -132,6 +150,23 @@ fn plan(asked: &cli::Plan) -> ExitCode {
     ExitCode::SUCCESS
 }
 
+fn reload(socket: &Path) -> ExitCode {
+    match order::post(socket, "/reload") {
+        Ok(answer) if answer.status == 200 => {
+            tell(io::stdout(), answer.text.trim_end());
+            ExitCode::SUCCESS
+        }
+        Ok(answer) => {
+            tell(io::stderr(), answer.text.trim_end());
+            if answer.status == 422 { ExitCode::from(EXIT_CONFIG) } else { ExitCode::FAILURE }
+        }
+        Err(error) => {
+            tell(io::stderr(), &format!("{}: {error}; is admin.socket configured?", socket.display()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
 fn refuse(refused: &config::Refused) -> ExitCode {
     tell(io::stderr(), &refused.to_string());
     ExitCode::from(EXIT_CONFIG)
@@ -142,9 +177,9 @@ fn tell(mut to: impl io::Write, line: &str) {
     let _ = writeln!(to, "{line}");
 }
 
-fn serve(config: Config) -> ExitCode {
+fn serve(source: Source, config: Config) -> ExitCode {
     log::init(config.log);
-    match run(&Arc::new(config)) {
+    match run(source, &Arc::new(config)) {
         Ok(end) => ExitCode::from(end.exit_code()),
         Err(error) => {
             tracing::error!("{error}");
@@ -159,13 +194,14 @@ fn cores() -> usize {
 }
 
 /// Starts everything, in the order in which it may fail, and stays until the end.
-fn run(config: &Arc<Config>) -> Result<End, StartError> {
+fn run(source: Source, config: &Arc<Config>) -> Result<End, StartError> {
     let failed = |error| StartError::new(format!("the housekeeping thread failed: {error}"));
     let workers = config.workers.count.unwrap_or_else(cores);
     let reserve = descriptors::reserve(workers, config.listeners.len());
     let connections = descriptors::prepare(config.limits.connections, reserve)?;
     let admin = config.admin.map(|admin| admin::bind(admin.address)).transpose()?;
     let admin_address = admin.as_ref().and_then(|listener| listener.local_addr().ok());
+    let socket = config.admin_socket.as_deref().map(admin::bind_socket).transpose()?;
     let housekeeping = Housekeeping::new().map_err(failed)?;
 
     let counters = Counters::new(workers);
@@ -174,7 +210,7 @@ fn run(config: &Arc<Config>) -> Result<End, StartError> {
     for notice in tls.notices() {
         tracing::warn!("{}", notice.text);
     }
-    let tls = Arc::new(tls);
+    let tls = Arc::new(tls::Current::new(tls));
     let page = Page::new(counters.clone(), config.limits.sids, Arc::clone(&tls));
     let view = Arc::new(View { page, lifecycle: Arc::clone(&lifecycle) });
 
@@ -184,9 +220,15 @@ fn run(config: &Arc<Config>) -> Result<End, StartError> {
         tracing::warn!("io_uring is refused, epoll serves instead: {refusal}");
     }
     lifecycle.enter(Phase::Ready);
-    let (listen, engine) = (&server.addresses, server.engine);
+    let (listen, engine) = (&server.addresses(), server.engine);
     log::ready(config, Started { listen, admin: admin_address, workers, engine });
-    let drain_timeout = config.timeouts.drain;
-    let duties = Duties { admin, view, tls, drain_timeout };
-    housekeeping.run(duties, || server.drain(Instant::now() + drain_timeout), workers_ended).map_err(failed)
+    let notify = Notify::from_environment();
+    notify.ready("serving");
+    let reloader = Reloader::new(source, server, lifecycle, Arc::clone(counters.housekeeping()), notify);
+    let ended = housekeeping.run(Duties { admin, socket, view, reloader, tls }, workers_ended);
+    if let Some(path) = &config.admin_socket {
+        // Gone already, if somebody tidied up.
+        let _ = std::fs::remove_file(path);
+    }
+    ended.map_err(failed)
 }

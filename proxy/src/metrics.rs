@@ -13,24 +13,21 @@ use std::sync::Arc;
 
 use self::cell::{Cell, Counter, Gauge, PerLabel, See};
 use self::label::{
-    AnswerStatus, Connect, Direction, EngineInUse, EngineIo, Evidence, Limit, Method, RefusedConnection,
-    StatusClass, TlsFailure, TlsVersion, TunnelEnd, Upgrade,
+    AnswerStatus, Connect, Detected, Direction, EngineInUse, EngineIo, Evidence, Limit, Method,
+    RefusedConnection, Reload, StatusClass, TlsFailure, TlsVersion, TunnelEnd, TunnelKind, Upgrade,
 };
 
 pub(crate) use self::page::{CONTENT_TYPE, Page};
 
 /// Defines the struct and shows every field of it to a scrape, so that none can be forgotten.
-macro_rules! worker_counters {
-    ($( $(#[$doc:meta])* $field:ident: $cell:ty => $metric:ident, )+) => {
-        /// What one worker has counted. Only that worker writes it.
-        ///
-        /// Aligned to two cache lines: processors fetch lines in pairs, and the next worker's
-        /// counters must not be in the pair.
+macro_rules! counters {
+    ($(#[$struct_doc:meta])* $name:ident { $( $(#[$doc:meta])* $field:ident: $cell:ty => $metric:ident, )+ }) => {
+        $(#[$struct_doc])*
         #[derive(Debug, Default)]
         #[repr(align(128))]
-        pub(crate) struct WorkerCounters { $( $(#[$doc])* pub(crate) $field: $cell, )+ }
+        pub(crate) struct $name { $( $(#[$doc])* pub(crate) $field: $cell, )+ }
 
-        impl WorkerCounters {
+        impl $name {
             /// The names of the fields.
             #[cfg(test)]
             const FIELDS: &'static [&'static str] = &[$(stringify!($field)),+];
@@ -42,13 +39,20 @@ macro_rules! worker_counters {
     };
 }
 
-worker_counters! {
+counters! {
+    /// What one worker has counted. Only that worker writes it.
+    ///
+    /// Aligned to two cache lines: processors fetch lines in pairs, and the next worker's
+    /// counters must not be in the pair.
+    WorkerCounters {
     /// Connections accepted.
     connections_accepted: Counter => CONNECTIONS_ACCEPTED,
     /// Connections open now, tunnels included.
     connections_active: Gauge => CONNECTIONS_ACTIVE,
     /// Connections closed before they were served.
     connections_refused: PerLabel<RefusedConnection> => CONNECTIONS_REFUSED,
+    /// Connections whose first bytes were looked at, by what they began.
+    connections_detected: PerLabel<Detected> => CONNECTIONS_DETECTED,
     /// What was beyond a bound per listener, client or route.
     limited: PerLabel<Limit> => LIMITED,
     /// What the table of clients had no room for.
@@ -71,6 +75,8 @@ worker_counters! {
     tunnels_active: Gauge => TUNNELS_ACTIVE,
     /// Tunnels opened.
     tunnels: Counter => TUNNELS,
+    /// Tunnels opened, by what they carry.
+    tunnels_by_kind: PerLabel<TunnelKind> => TUNNELS_BY_KIND,
     /// Tunnels that ended.
     tunnels_closed: PerLabel<TunnelEnd> => TUNNELS_CLOSED,
     /// Bytes carried through tunnels, counted when they were sent on.
@@ -97,25 +103,51 @@ worker_counters! {
     upstream_connects: PerLabel<Connect> => UPSTREAM_CONNECTS,
     /// Requests sent over a pooled connection.
     upstream_reuses: Counter => UPSTREAM_REUSES,
+    /// Bytes this worker holds, as of its last look; negative where it frees what others allocate.
+    memory: Gauge => MEMORY,
     /// 1 for the engine this worker runs on; added once, at its start.
     engine_info: PerLabel<EngineInUse> => ENGINE_INFO,
     /// 1 if this worker wanted a ring and got epoll; added once, at its start.
     ring_fallbacks: Counter => RING_FALLBACKS,
+    }
 }
 
-/// The counters of all workers.
+counters! {
+    /// What the housekeeping thread has counted, which alone writes it.
+    HousekeepingCounters {
+    /// Reloads, by what became of them.
+    config_reloads: PerLabel<Reload> => CONFIG_RELOADS,
+    /// 1 if the file was served as it was last read.
+    config_current: Gauge => CONFIG_CURRENT,
+    /// When the configuration that is served was read.
+    config_loaded_seconds: Gauge => CONFIG_LOADED,
+    }
+}
+
+/// The counters of all workers and of the housekeeping thread.
 #[derive(Clone, Debug)]
-pub(crate) struct Counters(Arc<[WorkerCounters]>);
+pub(crate) struct Counters {
+    workers: Arc<[WorkerCounters]>,
+    housekeeping: Arc<HousekeepingCounters>,
+}
 
 impl Counters {
     /// Counters for this many workers, all 0.
     pub(crate) fn new(workers: usize) -> Self {
-        Self((0..workers).map(|_| WorkerCounters::default()).collect())
+        Self {
+            workers: (0..workers).map(|_| WorkerCounters::default()).collect(),
+            housekeeping: Arc::default(),
+        }
     }
 
     /// How many workers they are for.
     pub(crate) fn workers(&self) -> usize {
-        self.0.len()
+        self.workers.len()
+    }
+
+    /// Bytes that all workers hold, as each last said.
+    pub(crate) fn memory_bytes(&self) -> i64 {
+        self.workers.iter().map(|worker| worker.memory.get().cast_signed()).sum()
     }
 
     /// The counters of one worker, numbered from 0.
@@ -124,7 +156,12 @@ impl Counters {
     ///
     /// There are not that many workers: a mistake of ours at the start of the process.
     pub(crate) fn worker(&self, index: usize) -> &WorkerCounters {
-        &self.0[index]
+        &self.workers[index]
+    }
+
+    /// The counters of the housekeeping thread.
+    pub(crate) fn housekeeping(&self) -> &Arc<HousekeepingCounters> {
+        &self.housekeeping
     }
 }
 

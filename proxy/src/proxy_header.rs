@@ -19,8 +19,10 @@ use crate::worker::Worker;
 /// Reads the header of a new connection where its listener expects one; the client then has the address
 /// it names. `false`: the connection is refused.
 pub(crate) async fn receive(worker: &Worker, client: &mut Client) -> bool {
-    if !worker.snapshot().listener(client.listener).proxy_protocol {
-        return true;
+    match worker.snapshot().listener(client.listener) {
+        None => return false,
+        Some(listener) if !listener.proxy_protocol => return true,
+        Some(_) => {}
     }
     let from = client.address;
     // In a box, because nearly no connection needs it, and only once.
@@ -58,7 +60,8 @@ impl From<io::Error> for Fault {
 
 async fn read(worker: &Worker, client: &mut Client) -> Result<ProxyHeader, Fault> {
     let snapshot = worker.snapshot();
-    if !any_contains(&snapshot.listener(client.listener).trusted_proxies, client.address.ip()) {
+    let trusted = snapshot.listener(client.listener).map_or(&[][..], |listener| &listener.trusted_proxies);
+    if !any_contains(trusted, client.address.ip()) {
         let words = "the address is not one of trusted_proxies";
         return Err(Fault { reason: RefusedConnection::ProxyUntrusted, words });
     }

@@ -3,7 +3,8 @@
 use std::future::poll_fn;
 use std::task::Poll;
 
-use ringbolt_core::http::{Answer, Framing, Method, RequestHead, Upgrade};
+use ringbolt_core::detect::may_be_tls;
+use ringbolt_core::http::{Answer, Framing, Method, RequestHead, TlsAlert, Upgrade};
 
 use crate::affinity::Choice;
 use crate::answer::Asked;
@@ -13,7 +14,6 @@ use crate::metrics::label;
 use crate::snapshot::Snapshot;
 use crate::spare::Spare;
 use crate::stream::{Consumed, Stream};
-use crate::tls;
 use crate::worker::Worker;
 
 /// One request, its head parsed and its body still to be read.
@@ -46,19 +46,21 @@ pub(crate) enum Begun<'a> {
     Refused(Error),
 }
 
-/// Waits for the next request. `None`: the client is done or silent for too long, or the worker drains.
+/// Waits for the next request. `None`: the client is done or silent for too long, or its listener closes.
 ///
 /// A connection may be silent before its first request for as long as between two: browsers open
 /// connections in advance, and a busy client is slow to use one.
 pub(crate) async fn begun<'a>(worker: &'a Worker, client: &mut Client) -> Option<Begun<'a>> {
     let deadline = worker.reactor.now() + worker.snapshot().timeouts.keep_alive;
+    let listener = client.listener;
     let stream = &mut client.stream;
     let mut pipelined = !stream.unread.is_empty();
     let waiting = poll_fn(|context| {
         loop {
             let fresh = !std::mem::take(&mut pipelined);
             if fresh && stream.transport().poll_readable(context).is_pending() {
-                return if worker.is_draining() { Poll::Ready(None) } else { Poll::Pending };
+                let ends = worker.is_closing(listener);
+                return if ends { Poll::Ready(None) } else { Poll::Pending };
             }
             match begin(worker, stream, fresh) {
                 Beginning::Nothing => {}
@@ -83,11 +85,7 @@ enum Beginning<'a> {
 fn begin<'a>(worker: &'a Worker, stream: &mut Stream, fresh: bool) -> Beginning<'a> {
     let snapshot = worker.snapshot();
     let mut begun = false;
-    let is_plain = stream.tls.is_none();
     let mut parse = |input: &mut [u8]| -> Result<_, Error> {
-        if is_plain && tls::is_client_hello(input) {
-            return Err(Error::Tls);
-        }
         begun = input.iter().any(|byte| !matches!(byte, b'\r' | b'\n'));
         parse_head(worker, &snapshot, input)
     };
@@ -113,10 +111,12 @@ fn parse_head<'a>(
 ) -> Result<Consumed<Spare<'a, RequestHead>>, Error> {
     // Taken only now: a request that is waited for holds no memory.
     let mut head = worker.request_heads.take();
-    Ok(match head.parse(input, &snapshot.head_limits)? {
-        Some(length) => Consumed::Done(length, head),
-        None => Consumed::More(0),
-    })
+    match head.parse(input, &snapshot.head_limits) {
+        Ok(Some(length)) => Ok(Consumed::Done(length, head)),
+        Ok(None) => Ok(Consumed::More(0)),
+        Err(_) if may_be_tls(input) => Err(Error::Alert(TlsAlert::NOT_SERVED)),
+        Err(refusal) => Err(refusal.into()),
+    }
 }
 
 /// The request that has begun, its head complete. `None`: the client gave up before that.

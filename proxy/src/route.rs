@@ -19,27 +19,39 @@ pub(crate) struct Route {
     target: usize,
     upstream: usize,
     listener: ListenerId,
+    /// Its place in the snapshot.
+    listener_index: usize,
     source: Source,
 }
 
 impl Route {
+    /// The route of a connection without requests: to the upstream of this target of the present snapshot.
+    /// `None`: its listener was removed meanwhile.
+    pub(crate) fn of_connection(worker: &Worker, client: &Client, target: usize) -> Option<Self> {
+        let snapshot = worker.snapshot();
+        let listener = client.listener;
+        let listener_index = snapshot.position(listener)?;
+        let Goal::Upstream(upstream) = snapshot.targets[target].goal else { return None };
+        let source = Source { client: client.address.ip().to_canonical(), trusted: false };
+        Some(Self { snapshot, target, upstream, listener, listener_index, source })
+    }
+
     pub(crate) fn snapshot(&self) -> &Snapshot {
         &self.snapshot
     }
 
     /// The listener the request came to.
     pub(crate) fn listener(&self) -> &Listener {
-        self.snapshot.listener(self.listener)
+        &self.snapshot.listeners[self.listener_index]
+    }
+
+    pub(crate) fn listener_id(&self) -> ListenerId {
+        self.listener
     }
 
     /// Who the request comes from.
     pub(crate) fn source(&self) -> Source {
         self.source
-    }
-
-    /// Index of the upstream.
-    pub(crate) fn upstream_index(&self) -> usize {
-        self.upstream
     }
 
     pub(crate) fn upstream(&self) -> &Upstream {
@@ -60,32 +72,35 @@ impl Route {
 /// Finds the route by host and longest path prefix, else the listener's default.
 ///
 /// # Errors
-/// 404 when there is neither; 503 when the route gets too many; the reply of a route that answers by itself.
+/// 404 when there is neither; 503 when the route gets too many or the listener was removed meanwhile; the reply
+/// of a route that answers by itself.
 pub(crate) fn find(worker: &Worker, client: &Client, request: &Request<'_>) -> Result<Route, Error> {
     let snapshot = worker.snapshot();
-    if let Some(redirect) = &snapshot.listener(client.listener).https_redirect
+    let listener = client.listener;
+    let listener_index = snapshot.position(listener).ok_or(Answer::DRAINING)?;
+    let settings = snapshot.listener(listener).ok_or(Answer::DRAINING)?;
+    if let Some(redirect) = &settings.https_redirect
         && client.stream.tls.is_none()
     {
         return Err(Error::Own(Box::new(redirect.to(&request.head, None))));
     }
-    let target =
-        snapshot.find(client.listener, request.head.host(), request.head.path()).ok_or(Answer::NO_ROUTE)?;
+    let target = snapshot.find(listener_index, request.head.host(), request.head.path());
+    let target = target.ok_or(Answer::NO_ROUTE)?;
     if let Some(limited) = snapshot.targets[target].limited {
-        admission::request(worker, limited)?;
+        admission::request(worker, &snapshot, limited)?;
     }
     let upstream = match &snapshot.targets[target].goal {
         Goal::Upstream(upstream) => *upstream,
         Goal::Reply(reply) => {
             let rules = snapshot.targets[target].response.as_ref();
             let mut own = reply.to(&request.head, rules);
-            if let Some(hsts) = &snapshot.listener(client.listener).hsts {
+            if let Some(hsts) = settings.hsts.as_deref().filter(|_| client.stream.tls.is_some()) {
                 own.set_hsts(hsts);
             }
             return Err(Error::Own(Box::new(own)));
         }
     };
-    let listener = client.listener;
-    let trusted = &snapshot.listener(listener).trusted_proxies;
+    let trusted = &snapshot.listeners[listener_index].trusted_proxies;
     let source = Source::of(&request.head, client.address.ip(), trusted);
-    Ok(Route { snapshot, target, upstream, listener, source })
+    Ok(Route { snapshot, target, upstream, listener, listener_index, source })
 }

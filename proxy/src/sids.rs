@@ -47,7 +47,7 @@ impl SidTable {
     pub(crate) fn insert(
         &self,
         worker: &Worker,
-        upstream: usize,
+        upstream: u64,
         handshake: &Handshake,
         backend: BackendId,
     ) -> Result<(), Full> {
@@ -66,7 +66,7 @@ impl SidTable {
     pub(crate) fn begin<'a>(
         &self,
         worker: &'a Worker,
-        upstream: usize,
+        upstream: u64,
         sid: &Sid,
     ) -> Option<(BackendId, Session<'a>)> {
         let key = self.key(upstream, sid);
@@ -90,8 +90,8 @@ impl SidTable {
     }
 
     /// Two upstreams may issue the same sid, so it is a key only together with its upstream.
-    fn key(&self, upstream: usize, sid: &Sid) -> SidKey {
-        self.hasher.key(u32::try_from(upstream).unwrap_or(u32::MAX), sid)
+    fn key(&self, upstream: u64, sid: &Sid) -> SidKey {
+        self.hasher.key(upstream, sid)
     }
 
     fn shard(&self, key: SidKey) -> &Mutex<Shard> {

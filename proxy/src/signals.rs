@@ -1,4 +1,4 @@
-//! The signals that end the process.
+//! The signals that end the process or make it reload.
 
 use std::io;
 
@@ -28,6 +28,26 @@ impl Stop {
             Self::Terminate => 128 + 15,
             Self::Interrupt => 128 + 2,
         }
+    }
+}
+
+/// Waits for SIGHUP, which from its creation on does not end the process.
+#[derive(Debug)]
+pub(crate) struct Hangups(Signal);
+
+impl Hangups {
+    /// Takes the signal over. Needs a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// As [`Signals::new`].
+    pub(crate) fn new() -> io::Result<Self> {
+        signal(SignalKind::hangup()).map(Self)
+    }
+
+    /// The next one; several that came together are one. Dropping the future loses none.
+    pub(crate) async fn next(&mut self) {
+        self.0.recv().await;
     }
 }
 

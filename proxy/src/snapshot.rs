@@ -1,29 +1,49 @@
 //! The configuration in the form the data plane reads: ids instead of names, routes ready to search.
 //!
-//! Every worker builds its own from the same [`Config`], so that reading it touches no memory another
+//! Every worker builds its own from the same [`Revision`], so that reading it touches no memory another
 //! core writes. A snapshot never changes; a request keeps the one it began with.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use ringbolt_core::affinity::{Affinity, BackendId, seed_of_name};
+use ringbolt_core::detect::Protocols;
+use ringbolt_core::flash_policy::FlashPolicy;
 use ringbolt_core::http::{FieldRules, HeadLimits, Location, PathRewrite, RouteReply};
 use ringbolt_core::limits::{FIELDS_MAX, TARGET_BYTES_MAX};
 use ringbolt_core::network::Network;
 use ringbolt_core::proxy_protocol::ProxyVersion;
 use ringbolt_core::route::{RouteError, Routes, Rule, TargetId};
 
-use crate::config::{self, BackendState, Config};
+use crate::admission::Admission;
+use crate::config::{self, BackendState, Config, Policy};
+use crate::identity::Identity;
 use crate::tls::{Originator, Setup, Terminator};
 
-/// A listener's place in the configuration.
+/// A listener's number, its own for the life of the process: a connection knows its listener by it over reloads.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct ListenerId(pub(crate) usize);
+pub(crate) struct ListenerId(pub(crate) u32);
+
+/// A configuration with what the process has bound to it: the same for all workers.
+#[derive(Debug)]
+pub(crate) struct Revision {
+    pub(crate) config: Arc<Config>,
+    /// Upstream by upstream, in the order of names.
+    pub(crate) backends: Vec<Arc<Identity>>,
+    /// In the order of the configuration.
+    pub(crate) listeners: Vec<ListenerId>,
+    /// `None` where no bound of its kind is configured.
+    pub(crate) admission: Option<Arc<Admission>>,
+    /// By listener and upstream of this configuration.
+    pub(crate) tls: Arc<Setup>,
+}
 
 /// One address requests may be sent to.
 #[derive(Debug)]
 pub(crate) struct Backend {
     pub(crate) id: BackendId,
+    /// Keeps the number this backend's.
+    _identity: Arc<Identity>,
     pub(crate) name: Box<str>,
     /// Its place in rendezvous hashing: from the name, so that neither order nor address matters.
     pub(crate) seed: u64,
@@ -37,10 +57,14 @@ pub(crate) struct Backend {
 /// A named group of backends.
 #[derive(Debug)]
 pub(crate) struct Upstream {
+    /// From its name: what keeps its sids apart from those of other upstreams.
+    pub(crate) seed: u64,
     /// Of the PROXY header that connections begin with.
     pub(crate) proxy_protocol: Option<ProxyVersion>,
     /// A 101 must carry the right Sec-WebSocket-Accept.
     pub(crate) verify_accept: bool,
+    /// A client that closes its half of the connection ends its request.
+    pub(crate) abort_on_close: bool,
     /// How its backends with TLS are talked to.
     pub(crate) tls: Option<Arc<Originator>>,
     pub(crate) backends: Vec<Backend>,
@@ -72,6 +96,7 @@ pub(crate) enum Goal {
 /// What a listener means for the requests of its connections.
 #[derive(Debug)]
 pub(crate) struct Listener {
+    id: ListenerId,
     /// Where requests go that no route matches.
     default: Option<TargetId>,
     /// Proxies in front of it whose word about their clients is believed.
@@ -80,9 +105,15 @@ pub(crate) struct Listener {
     pub(crate) request_id: bool,
     /// Connections begin with a PROXY header.
     pub(crate) proxy_protocol: bool,
-    /// `None`: connections are plain.
+    /// What connections may speak.
+    pub(crate) protocols: Protocols,
+    /// Index of the target of those that speak TCP.
+    pub(crate) tcp: Option<usize>,
+    /// Server names whose TLS is passed through to a target; `None`: there are none.
+    pub(crate) sni: Option<Routes>,
+    /// Who opens TLS that is not passed through; `None`: nobody.
     pub(crate) tls: Option<Arc<Terminator>>,
-    /// Value of Strict-Transport-Security in responses.
+    /// Value of Strict-Transport-Security in responses that go over TLS.
     pub(crate) hsts: Option<Box<str>>,
     /// Where requests go that did not come over TLS; `None`: they are served.
     pub(crate) https_redirect: Option<RouteReply>,
@@ -95,9 +126,18 @@ pub(crate) struct Snapshot {
     pub(crate) upstreams: Vec<Upstream>,
     /// By route, and behind them the listeners' defaults.
     pub(crate) targets: Vec<Target>,
-    listeners: Vec<Listener>,
+    pub(crate) listeners: Vec<Listener>,
+    pub(crate) admission: Option<Arc<Admission>>,
+    pub(crate) flash_policy: Option<FlashPolicy>,
     pub(crate) head_limits: HeadLimits,
     pub(crate) body_bytes_max: Option<u64>,
+    /// Bytes a second that a client has to send of its body, and to take of its answer.
+    pub(crate) body_min_rate: Option<u32>,
+    pub(crate) response_min_rate: Option<u32>,
+    /// Of all workers together.
+    pub(crate) memory_bytes_max: Option<u64>,
+    /// Bounds are only counted.
+    pub(crate) dry_run: bool,
     pub(crate) timeouts: config::Timeouts,
 }
 
@@ -106,7 +146,8 @@ impl Snapshot {
     ///
     /// # Errors
     /// A route whose host or path cannot be, or that says again what an earlier one says.
-    pub(crate) fn new(config: &Config, tls: &Setup) -> Result<Self, RouteError> {
+    pub(crate) fn new(revision: &Revision) -> Result<Self, RouteError> {
+        let config = &*revision.config;
         let mut targets = Vec::new();
         let mut add = |target: Target| {
             targets.push(target);
@@ -117,44 +158,80 @@ impl Snapshot {
             let Some(target) = Target::of_route(config, number, route).and_then(&mut add) else { continue };
             rules.push(Rule { host: route.host.clone(), path: route.path.clone(), target });
         }
-        let listener = |(number, listener): (usize, &config::Listener)| Listener {
-            default: listener
-                .upstream
-                .as_deref()
-                .and_then(|upstream| Target::of_upstream(config, upstream))
-                .and_then(&mut add),
-            trusted_proxies: listener.trusted_proxies.clone(),
-            request_id: listener.request_id,
-            proxy_protocol: listener.proxy_protocol,
-            tls: tls.listener(number),
-            hsts: listener.tls.as_ref().and_then(|tls| tls.hsts.as_deref().map(Box::from)),
-            https_redirect: listener.https_redirect.then(to_https).flatten(),
+        let mut to = |upstream: Option<&str>| Target::of_upstream(config, upstream?).and_then(&mut add);
+        let listener = |(number, (listener, id)): (usize, (&config::Listener, &ListenerId))| {
+            Ok(Listener {
+                id: *id,
+                default: to(listener.upstream.as_deref()),
+                protocols: listener.detect.protocols,
+                tcp: to(listener.detect.tcp_upstream.as_deref()).map(TargetId::index),
+                sni: names(&listener.detect.sni, &mut to)?,
+                tls: revision.tls.listener(number),
+                hsts: listener.tls.as_ref().and_then(|tls| tls.hsts.as_deref().map(Box::from)),
+                https_redirect: listener.https_redirect.then(to_https).flatten(),
+                trusted_proxies: listener.trusted_proxies.clone(),
+                request_id: listener.request_id,
+                proxy_protocol: listener.proxy_protocol,
+            })
         };
-        let listeners = config.listeners.iter().enumerate().map(listener).collect();
+        let numbered = config.listeners.iter().zip(&revision.listeners).enumerate();
+        let listeners = numbered.map(listener).collect::<Result<_, RouteError>>()?;
         Ok(Self {
             routes: Routes::new(&rules)?,
-            upstreams: upstreams(config, tls),
+            upstreams: upstreams(revision),
             targets,
             listeners,
+            admission: revision.admission.clone(),
+            flash_policy: match &config.flash_policy {
+                Some(Policy::Given(policy)) => Some(policy.clone()),
+                Some(Policy::File(_)) => unreachable!("read with the configuration"),
+                None => None,
+            },
             head_limits: HeadLimits {
                 head_bytes_max: config.limits.request_head_bytes,
                 target_bytes_max: TARGET_BYTES_MAX.min(config.limits.request_head_bytes),
                 fields_max: FIELDS_MAX,
             },
             body_bytes_max: config.limits.request_body_bytes,
+            body_min_rate: config.limits.request_body_min_rate,
+            response_min_rate: config.limits.response_min_rate,
+            memory_bytes_max: config.limits.memory,
+            dry_run: config.limits.dry_run,
             timeouts: config.timeouts.clone(),
         })
     }
 
-    /// The listener of this number.
-    pub(crate) fn listener(&self, id: ListenerId) -> &Listener {
-        &self.listeners[id.0]
+    /// Index of the listener of this number; `None`: it was removed.
+    pub(crate) fn position(&self, id: ListenerId) -> Option<usize> {
+        self.listeners.iter().position(|listener| listener.id == id)
+    }
+
+    /// The listener of this number; `None`: it was removed.
+    pub(crate) fn listener(&self, id: ListenerId) -> Option<&Listener> {
+        self.listeners.iter().find(|listener| listener.id == id)
+    }
+
+    /// No listener of `former` was removed.
+    pub(crate) fn keeps_listeners_of(&self, former: &Self) -> bool {
+        former.listeners.iter().all(|listener| self.listener(listener.id).is_some())
     }
 
     /// Index of the target of a request of this host and path; `None`: it has none.
-    pub(crate) fn find(&self, listener: ListenerId, host: &[u8], path: &[u8]) -> Option<usize> {
-        self.routes.find(host, path).or(self.listeners[listener.0].default).map(TargetId::index)
+    pub(crate) fn find(&self, listener_index: usize, host: &[u8], path: &[u8]) -> Option<usize> {
+        self.routes.find(host, path).or(self.listeners[listener_index].default).map(TargetId::index)
     }
+}
+
+/// The names that are passed through, as routes of any path; `None`: there are none.
+fn names(
+    sni: &[(Option<String>, String)],
+    to: &mut impl FnMut(Option<&str>) -> Option<TargetId>,
+) -> Result<Option<Routes>, RouteError> {
+    let rule = |(host, upstream): &(Option<String>, String)| {
+        Some(Rule { host: host.clone(), path: "/".to_owned(), target: to(Some(upstream))? })
+    };
+    let rules: Vec<Rule> = sni.iter().filter_map(rule).collect();
+    if rules.is_empty() { Ok(None) } else { Routes::new(&rules).map(Some) }
 }
 
 impl Target {
@@ -202,11 +279,12 @@ fn to_https() -> Option<RouteReply> {
     Some(RouteReply::Redirect { status: 308, location })
 }
 
-/// The upstreams in order of their names, their backends numbered through.
-fn upstreams(config: &Config, tls: &Setup) -> Vec<Upstream> {
-    let mut ids = (0..).map(BackendId);
-    let backend = |(backend, id): (&config::Backend, BackendId)| Backend {
-        id,
+/// The upstreams in order of their names.
+fn upstreams(revision: &Revision) -> Vec<Upstream> {
+    let mut identities = revision.backends.iter();
+    let backend = |(backend, identity): (&config::Backend, &Arc<Identity>)| Backend {
+        id: identity.id,
+        _identity: Arc::clone(identity),
         name: backend.name.as_str().into(),
         seed: seed_of_name(&backend.name),
         address: backend.address,
@@ -214,15 +292,15 @@ fn upstreams(config: &Config, tls: &Setup) -> Vec<Upstream> {
         weight: backend.weight,
         accepts_new: backend.state == BackendState::Up,
     };
-    config
-        .upstreams
-        .values()
-        .enumerate()
-        .map(|(number, upstream)| Upstream {
+    let upstreams = revision.config.upstreams.iter().enumerate();
+    upstreams
+        .map(|(number, (name, upstream))| Upstream {
+            seed: seed_of_name(name),
             proxy_protocol: upstream.proxy_protocol,
             verify_accept: upstream.verify_accept,
-            tls: tls.upstream(number),
-            backends: upstream.backends.iter().zip(&mut ids).map(backend).collect(),
+            abort_on_close: upstream.abort_on_close,
+            tls: revision.tls.upstream(number),
+            backends: upstream.backends.iter().zip(&mut identities).map(backend).collect(),
         })
         .collect()
 }

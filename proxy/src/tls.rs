@@ -15,8 +15,8 @@ mod setup;
 mod tickets;
 mod upstream;
 
-pub(crate) use self::handshake::{TLS_REFUSED, accept, connect, is_client_hello};
+pub(crate) use self::handshake::{accept, connect};
 pub(crate) use self::listener::Terminator;
 pub(crate) use self::session::{Records, Session};
-pub(crate) use self::setup::Setup;
+pub(crate) use self::setup::{Current, Setup};
 pub(crate) use self::upstream::Originator;

@@ -1,4 +1,4 @@
-//! Tunnels: bytes both ways after a 101, until both ends have closed.
+//! Tunnels: bytes both ways after a 101, or in TCP mode, until both ends have closed.
 //!
 //! A tunnel is not a task (decision 2): it is one small slot in its worker's table, holding two
 //! descriptors, counters and flags. An idle one owns no buffer, no pipe, no future and no timer. How
@@ -7,16 +7,16 @@
 mod chat;
 mod end;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use ringbolt_core::affinity::BackendId;
 use ringbolt_reactor::{Ready, SinkToken, Slab, TimerId, send, shutdown_write};
 
 use crate::admission::Entered;
 use crate::config::Timeouts;
 use crate::limits::TUNNELS_PER_WORKER_MAX;
+use crate::load::Counted;
 use crate::metrics::label::{Direction, TunnelEnd};
 use crate::stream::Stream;
 use crate::tls::Session;
@@ -64,7 +64,7 @@ impl Side {
 struct Tunnel {
     client: End,
     upstream: End,
-    backend: BackendId,
+    counted: Counted,
     /// What few tunnels have.
     beside: Option<Box<Beside>>,
     first_closed: Option<Side>,
@@ -91,8 +91,8 @@ pub(crate) struct TunnelTable {
     slots: RefCell<Slab<Tunnel>>,
     /// Directions that chat, or did until lately.
     chats: RefCell<Vec<Chat>>,
-    half_closed: Duration,
-    idle: Option<Duration>,
+    half_closed: Cell<Duration>,
+    idle: Cell<Option<Duration>>,
 }
 
 impl TunnelTable {
@@ -100,9 +100,15 @@ impl TunnelTable {
         Self {
             slots: RefCell::new(Slab::new(u32::MAX)),
             chats: RefCell::default(),
-            half_closed: timeouts.tunnel_half_closed,
-            idle: timeouts.tunnel_idle,
+            half_closed: Cell::new(timeouts.tunnel_half_closed),
+            idle: Cell::new(timeouts.tunnel_idle),
         }
+    }
+
+    /// New timeouts. A tunnel that was opened without an idle timeout stays without.
+    pub(crate) fn adopt(&self, timeouts: &Timeouts) {
+        self.half_closed.set(timeouts.tunnel_half_closed);
+        self.idle.set(timeouts.tunnel_idle);
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -181,7 +187,7 @@ impl Tunnel {
     }
 }
 
-/// Makes a tunnel of two connections whose 101 has been forwarded.
+/// Makes a tunnel of two connections: a 101 has been forwarded, or nothing but bytes is to come.
 ///
 /// Bytes already read from either end go through first, in order.
 pub(crate) fn open(
@@ -189,34 +195,39 @@ pub(crate) fn open(
     client: Stream,
     entered: Option<Box<Entered>>,
     upstream: Stream,
-    backend: BackendId,
+    counted: Counted,
 ) {
     let table = &worker.tunnels;
     let ((client, client_tls), (upstream, upstream_tls)) = (End::new(client), End::new(upstream));
     let beside = (entered.is_some() || client_tls.is_some() || upstream_tls.is_some())
         .then(|| Box::new(Beside { _entered: entered, client: client_tls, upstream: upstream_tls }));
     let sources = [client.source, upstream.source];
+    let unread = [client.is_blocked(), upstream.is_blocked()];
     let tunnel = Tunnel {
         client,
         upstream,
-        backend,
+        counted,
         beside,
         first_closed: None,
         timer: None,
         active_at: worker.uptime_seconds(),
     };
     let index = table.slots.borrow_mut().insert(tunnel).index;
-    worker.shared.loads.add(backend);
     worker.connection_began();
     worker.counters().tunnels.add(1);
     worker.counters().tunnels_active.add(1);
     for (side, source) in Side::BOTH.into_iter().zip(sources) {
         worker.reactor.assign(source, token(index, side));
     }
-    if let Some(idle) = table.idle {
+    if let Some(idle) = table.idle.get() {
         arm(worker, index, idle);
     }
-    drive(worker, index, &Side::BOTH);
+    // No event announces bytes that have been read already; all others are told by the sources' first event.
+    for (side, unread) in Side::BOTH.into_iter().zip(unread) {
+        if unread {
+            drive(worker, index, &[side]);
+        }
+    }
 }
 
 /// An event of one of the tunnel's descriptors.
@@ -238,7 +249,7 @@ pub(crate) fn ready(worker: &Worker, token: SinkToken, ready: Ready) {
     }
 }
 
-/// The tunnel's timer has fired: closes it if it is half closed or idle, else waits on.
+/// The tunnel's timer has fired: closes it if nothing has moved for as long as that may be, else waits on.
 pub(crate) fn expired(worker: &Worker, token: SinkToken) {
     let (index, _) = place(token);
     let now = worker.uptime_seconds();
@@ -246,14 +257,13 @@ pub(crate) fn expired(worker: &Worker, token: SinkToken) {
         let mut slots = worker.tunnels.slots.borrow_mut();
         let Some(tunnel) = slots.at(index) else { return };
         tunnel.timer = None;
-        match worker.tunnels.idle {
-            _ if tunnel.first_closed.is_some() => Err(TunnelEnd::HalfClosedTimeout),
-            Some(idle) => {
-                let silent = Duration::from_secs(u64::from(now - tunnel.active_at));
-                if silent >= idle { Err(TunnelEnd::IdleTimeout) } else { Ok(idle.saturating_sub(silent)) }
-            }
-            None => return,
-        }
+        let (most, reason) = match (tunnel.first_closed, worker.tunnels.idle.get()) {
+            (Some(_), _) => (worker.tunnels.half_closed.get(), TunnelEnd::HalfClosedTimeout),
+            (None, Some(idle)) => (idle, TunnelEnd::IdleTimeout),
+            (None, None) => return,
+        };
+        let silent = Duration::from_secs(u64::from(now - tunnel.active_at));
+        if silent >= most { Err(reason) } else { Ok(most.saturating_sub(silent)) }
     };
     match verdict {
         Ok(wait) => arm(worker, index, wait),
@@ -292,7 +302,7 @@ fn drive(worker: &Worker, index: u32, from: &[Side]) {
             if let Some(idle_timer) = tunnel.timer.take() {
                 worker.reactor.cancel_timer(idle_timer);
             }
-            let deadline = worker.reactor.now() + worker.tunnels.half_closed;
+            let deadline = worker.reactor.now() + worker.tunnels.half_closed.get();
             tunnel.timer = Some(worker.reactor.set_timer(deadline, token(index, Side::Client)));
         }
     }
@@ -317,12 +327,12 @@ fn close(worker: &Worker, index: u32, reason: TunnelEnd) {
     if reason.is_orderly() {
         tunnel.say_goodbye();
     }
-    let Tunnel { client, upstream, backend, timer, .. } = tunnel;
+    let Tunnel { client, upstream, counted, timer, .. } = tunnel;
     if let Some(timer) = timer {
         worker.reactor.cancel_timer(timer);
     }
     // Counted first, so that who has seen the end finds it counted.
-    worker.shared.loads.sub(backend);
+    worker.shared.loads.release(counted);
     worker.counters().tunnels_active.sub(1);
     worker.counters().tunnels_closed.of(reason).add(1);
     client.close(worker);

@@ -15,27 +15,42 @@ use std::time::Instant;
 
 use ringbolt_core::affinity::Candidate;
 use ringbolt_core::http::{RequestHead, ResponseHead};
-use ringbolt_reactor::{Chunk, Reactor, Ready, Received, Sink, SinkToken, mailbox};
+use ringbolt_reactor::{BoundListener, Chunk, Reactor, Ready, Received, Sink, SinkToken, mailbox};
+use tokio::sync::oneshot;
 
-use crate::admission::Admission;
+use crate::accept;
+use crate::date::{DATE_BYTES, DateCache};
 use crate::hot_buffer::HotBuffer;
-use crate::limits::SWEEP_INTERVAL;
+use crate::limits::{CLOSING_TURN, SWEEP_INTERVAL};
 use crate::load::{InFlight, Loads};
+use crate::memory::{self, Memory};
 use crate::metrics::{Counters, WorkerCounters};
 use crate::pipes::Pipes;
 use crate::pool::Pool;
 use crate::request_ids::RequestIds;
 use crate::sids::SidTable;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{ListenerId, Revision, Snapshot};
 use crate::spare::Spares;
 use crate::tls::Records;
 use crate::tunnel::{self, TunnelTable};
 
 /// What the housekeeping thread may ask of a worker.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) enum Command {
+    /// Serve by this configuration from now on.
+    Adopt(Box<Adoption>),
     /// Accept no more, finish what is in flight, close what is left at the deadline, end.
     Drain { deadline: Instant },
+}
+
+/// A configuration for one worker.
+#[derive(Debug)]
+pub(crate) struct Adoption {
+    pub(crate) revision: Arc<Revision>,
+    /// This worker's sockets of listeners that are new.
+    pub(crate) bound: Vec<(ListenerId, BoundListener)>,
+    /// Dropped when this is done: the last worker's tells that all are.
+    pub(crate) done: Arc<oneshot::Sender<()>>,
 }
 
 /// What all workers of the process share.
@@ -43,11 +58,9 @@ pub(crate) enum Command {
 pub(crate) struct Shared {
     pub(crate) sids: SidTable,
     pub(crate) loads: Arc<Loads>,
-    /// `None` where no bound of its kind is configured.
-    pub(crate) admission: Option<Arc<Admission>>,
     /// Client connections of the process, tunnels included.
     pub(crate) connections: AtomicUsize,
-    pub(crate) connections_max: usize,
+    pub(crate) connections_max: AtomicUsize,
 }
 
 /// The state of one worker thread.
@@ -58,6 +71,7 @@ pub(crate) struct Worker {
     pub(crate) reactor: Reactor,
     pub(crate) shared: Arc<Shared>,
     all_counters: Counters,
+    pub(crate) memory: Memory,
     pub(crate) hot: HotBuffer,
     /// What the hot buffer is to plaintext, this is to TLS records.
     pub(crate) records: Records,
@@ -70,6 +84,7 @@ pub(crate) struct Worker {
     /// Memory for placing one request; empty between two.
     pub(crate) candidates: RefCell<Vec<Candidate>>,
     pub(crate) request_ids: RequestIds,
+    date: DateCache,
     rotation: Cell<usize>,
     snapshot: RefCell<Rc<Snapshot>>,
     started: Instant,
@@ -92,17 +107,19 @@ impl Worker {
             started: reactor.now(),
             reactor,
             shared,
+            memory: Memory::new(snapshot.memory_bytes_max, all_counters.workers()),
             all_counters,
             hot: HotBuffer::new(),
             records: Records::new(),
             request_heads: Spares::default(),
             response_heads: Spares::default(),
-            pool: Pool::new(snapshot.timeouts.upstream_keep_alive),
+            pool: Pool::new(&snapshot),
             pipes: Pipes::default(),
             tunnels: TunnelTable::new(&snapshot.timeouts),
             in_flight: InFlight::default(),
             candidates: RefCell::default(),
             request_ids: RequestIds::new(),
+            date: DateCache::new(),
             rotation: Cell::new(id),
             snapshot: RefCell::new(Rc::new(snapshot)),
             connections: Cell::new(0),
@@ -116,6 +133,11 @@ impl Worker {
         self.all_counters.worker(self.id)
     }
 
+    /// What all workers count.
+    pub(crate) fn all_counters(&self) -> &Counters {
+        &self.all_counters
+    }
+
     /// A number that grows with each call, for taking turns.
     pub(crate) fn next_rotation(&self) -> usize {
         let rotation = self.rotation.get();
@@ -126,6 +148,11 @@ impl Worker {
     /// The configuration new requests are served by.
     pub(crate) fn snapshot(&self) -> Rc<Snapshot> {
         Rc::clone(&self.snapshot.borrow())
+    }
+
+    /// Value of the Date field of what is answered now.
+    pub(crate) fn date(&self) -> [u8; DATE_BYTES] {
+        self.date.get(self.reactor.now())
     }
 
     /// Seconds since the worker began, as of this turn.
@@ -150,12 +177,21 @@ impl Worker {
         self.draining.get()
     }
 
-    /// Runs `future` unless the worker drains first.
-    pub(crate) async fn unless_draining<T>(&self, future: impl Future<Output = T>) -> Option<T> {
+    /// Nothing new is to begin on connections of this listener: it was removed, or the worker drains.
+    pub(crate) fn is_closing(&self, listener: ListenerId) -> bool {
+        self.is_draining() || self.snapshot.borrow().listener(listener).is_none()
+    }
+
+    /// Runs `future` unless the listener closes first.
+    pub(crate) async fn unless_closing<T>(
+        &self,
+        listener: ListenerId,
+        future: impl Future<Output = T>,
+    ) -> Option<T> {
         let mut future = pin!(future);
         poll_fn(|context| match future.as_mut().poll(context) {
             Poll::Ready(value) => Poll::Ready(Some(value)),
-            Poll::Pending if self.is_draining() => Poll::Ready(None),
+            Poll::Pending if self.is_closing(listener) => Poll::Ready(None),
             Poll::Pending => Poll::Pending,
         })
         .await
@@ -163,7 +199,7 @@ impl Worker {
 
     /// Counts a connection in, unless the process has as many as it may.
     pub(crate) fn admit(&self) -> bool {
-        if self.shared.connections.fetch_add(1, Relaxed) >= self.shared.connections_max {
+        if self.shared.connections.fetch_add(1, Relaxed) >= self.shared.connections_max.load(Relaxed) {
             self.shared.connections.fetch_sub(1, Relaxed);
             return false;
         }
@@ -191,9 +227,15 @@ impl Worker {
     }
 
     /// Serves until told to drain and done with that: the worker's whole life.
-    pub(crate) async fn run(&self, mut commands: mailbox::Receiver<Command>) {
-        // Without a sender there is nobody left to serve for either.
-        let Some(Command::Drain { deadline }) = commands.recv().await else { return };
+    pub(crate) async fn run(self: &Rc<Self>, mut commands: mailbox::Receiver<Command>) {
+        let deadline = loop {
+            match commands.recv().await {
+                Some(Command::Adopt(adoption)) => self.adopt(*adoption),
+                Some(Command::Drain { deadline }) => break deadline,
+                // Without a sender there is nobody left to serve for either.
+                None => return,
+            }
+        };
         self.draining.set(true);
         self.pool.clear();
         // Idle connections and listeners look at `draining` when they are polled again.
@@ -215,6 +257,33 @@ impl Worker {
         }
     }
 
+    /// Serves by another configuration from now on. What is under way goes on by the one it began with.
+    fn adopt(self: &Rc<Self>, Adoption { revision, bound, done }: Adoption) {
+        match Snapshot::new(&revision) {
+            Ok(snapshot) => {
+                self.pool.adopt(&snapshot);
+                self.tunnels.adopt(&snapshot.timeouts);
+                let former = self.snapshot.replace(Rc::new(snapshot));
+                if !self.snapshot().keeps_listeners_of(&former) {
+                    // Listeners and idle connections look when they are polled whether theirs is still there.
+                    self.reactor.wake_all();
+                    // The kernel lets go of a port at the end of a turn, and the next reload may want it.
+                    let (worker, done) = (Rc::clone(self), Arc::clone(&done));
+                    self.reactor.spawn(async move {
+                        worker.reactor.sleep_until(worker.reactor.now() + CLOSING_TURN).await;
+                        drop(done);
+                    });
+                }
+            }
+            // It was built once before it was sent.
+            Err(error) => tracing::error!(worker = self.id, %error, "the new configuration cannot be served"),
+        }
+        if let Err(error) = accept::listen(self, bound) {
+            tracing::error!(worker = self.id, %error, "a new listener cannot be watched, other workers serve it");
+        }
+        drop(done);
+    }
+
     /// Keeps the worker's shard and pool free of what has expired. Never ends.
     pub(crate) async fn sweep(&self) {
         loop {
@@ -223,6 +292,7 @@ impl Worker {
             self.pipes.sweep();
             tunnel::quieten(self);
             self.shared.sids.sweep(self);
+            memory::look(self);
         }
     }
 }

@@ -39,12 +39,13 @@ const fn subject(name: &'static str, prepare: fn(u64) -> Work) -> Subject {
 }
 
 /// All of them.
-pub const SUBJECTS: [Subject; 12] = [
+pub const SUBJECTS: [Subject; 13] = [
     subject("request-head-parse", http::parse_request),
     subject("request-head-write", http::write_request),
     subject("response-head-parse", http::parse_response),
     subject("response-head-write", http::write_response),
     subject("body-chunk-1k", http::move_chunk),
+    subject("engine-io-query", sids::read_query),
     subject("sid-lookup", sids::look_up),
     subject("sid-insert", sids::insert),
     subject("rendezvous-3", placement::among_3),

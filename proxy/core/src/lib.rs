@@ -5,8 +5,12 @@
 #![forbid(unsafe_code)]
 
 pub mod affinity;
+pub mod allowance;
 pub mod chatter;
+pub mod client_hello;
 pub mod clients;
+pub mod detect;
+pub mod flash_policy;
 pub mod http;
 pub mod limits;
 pub mod network;

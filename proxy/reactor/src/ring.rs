@@ -2,6 +2,8 @@
 //! sends by itself (`ring/transfer.rs`). Decides which ring flags are used, by trying; knows no tasks, sinks or
 //! sockets.
 
+mod enter;
+mod restrict;
 mod transfer;
 
 use std::fmt;
@@ -9,8 +11,8 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::time::Duration;
 
-use io_uring::types::{Fd, SubmitArgs, Timespec};
-use io_uring::{Builder, EnterFlags, IoUring, cqueue, opcode, squeue};
+use io_uring::types::Fd;
+use io_uring::{Builder, IoUring, cqueue, opcode, squeue};
 use rustix::event::{EventfdFlags, eventfd};
 
 use crate::buffer_ring::Chunk;
@@ -18,6 +20,7 @@ use crate::limits::{COMPLETION_ENTRIES, SUBMISSION_ENTRIES};
 use crate::readiness::{Engine, EngineStats, Event, Readiness, Ready, Wait};
 use crate::refusal::Refused;
 
+use self::enter::Entrance;
 use self::transfer::{Kind, Transfers};
 
 /// Key of completions nobody waits for. No source has it: its generation is above theirs.
@@ -28,6 +31,8 @@ const WATCHED: i16 = libc::POLLIN | libc::POLLOUT | libc::POLLRDHUP;
 
 /// See the file's head.
 pub(crate) struct Ring {
+    /// Before the ring, and so dropped before it.
+    entrance: Entrance,
     ring: IoUring,
     /// The kernel says by a flag when completions wait to be fetched, so a needless fetch can be left out.
     tells_pending: bool,
@@ -64,7 +69,7 @@ impl Ring {
         let mut refused = io::Error::from_raw_os_error(libc::EINVAL);
         for (position, (_, add_flags)) in FLAG_GROUPS.iter().enumerate() {
             let mut builder = IoUring::builder();
-            builder.dontfork().setup_clamp().setup_cqsize(completion);
+            builder.dontfork().setup_clamp().setup_cqsize(completion).setup_r_disabled();
             match add_flags(&mut builder).build(submission) {
                 Ok(ring) => return Self::check(ring, position < FLAG_GROUPS.len() - 1),
                 Err(error) if error.raw_os_error() == Some(libc::EINVAL) => refused = error,
@@ -74,8 +79,9 @@ impl Ring {
         Err(Refused::Setup(refused))
     }
 
-    /// Refuses a ring that lacks what the reactor relies on.
+    /// Enables a ring, or refuses one that lacks what the reactor relies on.
     fn check(ring: IoUring, tells_pending: bool) -> Result<Self, Refused> {
+        restrict::enable(&ring).map_err(Refused::Setup)?;
         if !ring.params().is_feature_nodrop() {
             return Err(Refused::Feature("IORING_FEAT_NODROP", "5.5"));
         }
@@ -84,6 +90,7 @@ impl Ring {
         }
         let skip_success = ring.params().is_feature_skip_cqe_on_success();
         let mut ring = Self {
+            entrance: Entrance::of(&ring),
             ring,
             tells_pending,
             skip_success,
@@ -141,25 +148,12 @@ impl Ring {
         self.push(&opcode::PollAdd::new(Fd(fd), events).multi(true).build().user_data(key))
     }
 
-    /// Submits and waits. GETEVENTS is always asked for: without it deferred work, as the end of a removed
-    /// watch that still holds a closed socket open, would stay undone until some later wait.
+    /// Submits and waits.
     fn enter(&mut self, wait: Wait) -> io::Result<()> {
         self.transfers.lend();
         let queued = u32::try_from(self.ring.submission().len()).unwrap_or(u32::MAX);
-        let flags = EnterFlags::GETEVENTS;
         self.stats.submissions += 1;
-        let submitter = self.ring.submitter();
-        let result = if let Wait::For(duration) = wait {
-            let timeout = Timespec::from(duration);
-            let args = SubmitArgs::new().timespec(&timeout);
-            let flags = flags | EnterFlags::EXT_ARG;
-            // SAFETY: EXT_ARG demands a pointer to a getevents argument; `args` is one and outlives the call.
-            unsafe { submitter.enter(queued, 1, flags.bits(), Some(&args)) }
-        } else {
-            let want = u32::from(wait == Wait::Forever);
-            // SAFETY: without an argument the call reads nothing but the ring itself.
-            unsafe { submitter.enter::<libc::sigset_t>(queued, want, flags.bits(), None) }
-        };
+        let result = self.entrance.enter(queued, wait);
         match result.map_err(|error| (error.raw_os_error(), error)) {
             Ok(_) => Ok(()),
             // Time passed, a signal came, or the kernel wants completions fetched first: all seen by the caller.

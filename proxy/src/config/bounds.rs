@@ -24,6 +24,12 @@ pub(crate) const CERTIFICATES_MAX: usize = 4096;
 /// Ciphers of one listener: more than there are.
 pub(crate) const CIPHERS_MAX: usize = 32;
 
+/// Names in one `[listener.sni]`: as many as a configuration has backends at most.
+pub(crate) const SNI_NAMES_MAX: usize = 4096;
+
+/// Domains, or ports, in `[flash_policy]`: the policy must stay short enough for players to read.
+pub(crate) const FLASH_POLICY_ENTRIES_MAX: usize = 256;
+
 /// Headers that one route sets and adds in one direction: each message is written with all of them.
 pub(crate) const FIELD_RULES_MAX: usize = 64;
 
@@ -36,6 +42,9 @@ pub(crate) const WEIGHT: RangeInclusive<u32> = 1..=1000;
 /// Bytes of an upstream's or backend's name: it stands in logs, metrics and cookies.
 pub(crate) const NAME_BYTES_MAX: usize = 128;
 
+/// Bytes of a unix socket's path: the kernel's array has 108, a final zero included (unix(7)).
+pub(crate) const SOCKET_PATH_BYTES_MAX: usize = 107;
+
 /// The longest timeout, 30 days: beyond that "off" is meant, and every deadline fits the timer wheel.
 pub(crate) const TIMEOUT_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 
@@ -44,3 +53,6 @@ pub(crate) const TABLE_ENTRIES: RangeInclusive<u32> = 1..=100_000_000;
 
 /// Bytes of a request head: browsers with cookies need some KiB, each waiting connection may hold this.
 pub(crate) const REQUEST_HEAD_BYTES: RangeInclusive<u64> = 1024..=1024 * 1024;
+
+/// Bytes of memory for all workers: their tables, spare heads and hot buffers alone take some MiB each.
+pub(crate) const MEMORY_BYTES_MIN: u64 = 64 * 1024 * 1024;

@@ -5,20 +5,21 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ringbolt_core::limits::RATE_MAX;
 use ringbolt_core::network::NetworkError;
 use toml::de::{DeTable, DeValue};
 
 use super::bounds::{
-    BACKENDS_MAX, REQUEST_HEAD_BYTES, TABLE_ENTRIES, TRUSTED_PROXIES_MAX, WEIGHT, WORKERS_MAX,
+    BACKENDS_MAX, MEMORY_BYTES_MIN, REQUEST_HEAD_BYTES, TABLE_ENTRIES, TRUSTED_PROXIES_MAX, WEIGHT,
+    WORKERS_MAX,
 };
 use super::problem::{Problems, Refused};
 use super::section::{Field, Section, boolean, integer, or_off, suggest, text, wrong_type};
 use super::{
-    Admin, Affinity, Backend, BackendState, Config, Limits, Listener, Log, ProxyVersion, Timeouts, Upstream,
-    UpstreamTls, Workers, tls, value,
+    Admin, Affinity, Backend, BackendState, Config, Limits, Listener, Log, Process, ProxyVersion, Reload,
+    Timeouts, Upstream, UpstreamTls, Workers, tls, value,
 };
 
 const BACKEND_STATES: &[(&str, BackendState)] = &[("up", BackendState::Up), ("drain", BackendState::Drain)];
@@ -42,9 +43,13 @@ pub(super) fn document(file: &str, source: &str) -> Result<Config, Refused> {
     let mut document = Section::document(&problems, table.get_ref(), source.len());
     let base = Path::new(file).parent().unwrap_or(Path::new(""));
     let traffic = traffic(&problems, &mut document, base);
+    let (admin, admin_socket) = admin(document.section("admin"), &traffic.listeners);
     let config = Config {
+        process: process(document.section("process")),
         workers: workers(document.section("workers")),
-        admin: admin(document.section("admin"), &traffic.listeners),
+        admin,
+        admin_socket,
+        reload: reload(document.section("reload")),
         timeouts: timeouts(document.section("timeouts")),
         limits: limits(document.section("limits")),
         log: log(document.section("log")),
@@ -92,6 +97,7 @@ pub(super) fn without_file(
                 proxy_protocol: None,
                 verify_accept: true,
                 tls: UpstreamTls::default(),
+                abort_on_close: true,
                 backends: backends.iter().map(backend).collect(),
             },
         )]),
@@ -103,11 +109,15 @@ impl Config {
     /// Defaults, and nothing to serve yet.
     fn empty() -> Self {
         Self {
+            process: Process::default(),
             workers: Workers::default(),
             admin: Some(Admin::default()),
+            admin_socket: None,
+            reload: Reload::default(),
             listeners: Vec::new(),
             routes: Vec::new(),
             upstreams: BTreeMap::new(),
+            flash_policy: None,
             timeouts: Timeouts::default(),
             limits: Limits::default(),
             log: Log::default(),
@@ -132,8 +142,10 @@ fn traffic(problems: &Problems, document: &mut Section<'_>, base: &Path) -> Conf
             .problem("listener", r#"there is none; write `[[listener]]` with `address = "0.0.0.0:8080"`"#);
     }
     let unrouted = if routes.is_empty() { Unrouted::of(&names) } else { Unrouted::Refused };
-    let listeners = listeners(problems, document.list("listener"), &names, unrouted, base);
-    Config { listeners, routes, upstreams, ..Config::empty() }
+    let flash_policy = super::detect::flash_policy(document);
+    let has_flash_policy = document.field("flash_policy").is_some();
+    let listeners = listeners(problems, document.list("listener"), &names, unrouted, has_flash_policy, base);
+    Config { listeners, routes, upstreams, flash_policy, ..Config::empty() }
 }
 
 /// Where the requests of a listener go that names no upstream and that no route matches.
@@ -158,6 +170,18 @@ impl<'t> Unrouted<'t> {
     }
 }
 
+fn process(mut section: Section<'_>) -> Process {
+    let process = Process {
+        user: section.read("user", text("the name or number of a user", value::account)),
+        group: section.read("group", text("the name or number of a group", value::account)),
+    };
+    if process.group.is_some() && process.user.is_none() {
+        section.problem("group", "is used with `user` only; name the user too");
+    }
+    section.finish();
+    process
+}
+
 fn workers(mut section: Section<'_>) -> Workers {
     let default = Workers::default();
     let most = u32::try_from(WORKERS_MAX).unwrap_or(u32::MAX);
@@ -170,7 +194,7 @@ fn workers(mut section: Section<'_>) -> Workers {
     workers
 }
 
-fn admin(mut section: Section<'_>, listeners: &[Listener]) -> Option<Admin> {
+fn admin(mut section: Section<'_>, listeners: &[Listener]) -> (Option<Admin>, Option<PathBuf>) {
     let address = or_off(text(r#"an address such as "127.0.0.1:9180""#, value::listen_address));
     let admin = match section.read("address", address) {
         Some(address) => address.map(|address| Admin { address }),
@@ -182,8 +206,16 @@ fn admin(mut section: Section<'_>, listeners: &[Listener]) -> Option<Admin> {
     {
         section.problem("address", format!("{address} is the address of a listener as well"));
     }
+    let path = text(r#"a path such as "/run/ringbolt/admin.sock""#, value::socket_path);
+    let socket = section.read("socket", or_off(path)).flatten();
     section.finish();
-    admin
+    (admin, socket)
+}
+
+fn reload(mut section: Section<'_>) -> Reload {
+    let reload = Reload { watch: section.read("watch", boolean).unwrap_or(false) };
+    section.finish();
+    reload
 }
 
 fn listeners(
@@ -191,6 +223,7 @@ fn listeners(
     sections: Vec<Section<'_>>,
     upstreams: &[&str],
     unrouted: Unrouted<'_>,
+    has_flash_policy: bool,
     base: &Path,
 ) -> Vec<Listener> {
     let mut listeners: Vec<Listener> = Vec::new();
@@ -207,8 +240,14 @@ fn listeners(
                 Ok(address)
             }),
         );
+        let tls = tls::listener(problems, &mut section, base);
+        let has_tls = tls.is_some();
+        let detect = super::detect::detect(problems, &mut section, upstreams, has_flash_policy, has_tls);
+        let serves_http = detect.serves_http() || has_tls;
+        let https_redirect = section.read("https_redirect", boolean).unwrap_or(false);
         let upstream = match section.field("upstream") {
             Some(_) => section.read("upstream", reference(upstreams)),
+            None if !serves_http => None,
             None => match unrouted {
                 Unrouted::Only(name) => Some(name.to_owned()),
                 Unrouted::Refused => None,
@@ -235,8 +274,6 @@ fn listeners(
             section.problem("proxy_protocol", problem);
         }
         let connections = section.read("connections", or_off(integer(TABLE_ENTRIES))).flatten();
-        let https_redirect = section.read("https_redirect", boolean).unwrap_or(false);
-        let tls = tls::listener(problems, &mut section, base);
         section.finish();
         if let Some(address) = address {
             listeners.push(Listener {
@@ -244,6 +281,7 @@ fn listeners(
                 request_id,
                 proxy_protocol,
                 connections,
+                detect,
                 https_redirect,
                 tls,
                 ..Listener::new(address, upstream)
@@ -278,6 +316,7 @@ fn upstreams(problems: &Problems, section: &Section<'_>, base: &Path) -> BTreeMa
         let proxy_protocol =
             section.read("proxy_protocol", text("a string", |text| value::choice(text, PROXY_VERSIONS)));
         let verify_accept = section.read("verify_accept", boolean).unwrap_or(true);
+        let abort_on_close = section.read("abort_on_close", boolean).unwrap_or(true);
         let tls = tls::upstream(&mut section, base);
         let mut backends = backends(problems, &mut section);
         if tls.is_some() {
@@ -293,8 +332,8 @@ fn upstreams(problems: &Problems, section: &Section<'_>, base: &Path) -> BTreeMa
         backends_left = backends_left.saturating_sub(backends.len());
         section.finish();
         let tls = tls.unwrap_or_default();
-        upstreams
-            .insert(name.to_owned(), Upstream { affinity, proxy_protocol, verify_accept, tls, backends });
+        let upstream = Upstream { affinity, proxy_protocol, verify_accept, abort_on_close, tls, backends };
+        upstreams.insert(name.to_owned(), upstream);
     }
     upstreams
 }
@@ -372,6 +411,7 @@ fn timeouts(mut section: Section<'_>) -> Timeouts {
         request_head: read("request_head", default.request_head),
         request_body_idle: read("request_body_idle", default.request_body_idle),
         keep_alive: read("keep_alive", default.keep_alive),
+        detect: read("detect", default.detect),
         connect: read("connect", default.connect),
         response: read("response", default.response),
         tunnel_half_closed: read("tunnel_half_closed", default.tunnel_half_closed),
@@ -398,6 +438,9 @@ fn limits(mut section: Section<'_>) -> Limits {
         request_body_bytes: section
             .read("request_body_bytes", or_off(bytes))
             .unwrap_or(default.request_body_bytes),
+        request_body_min_rate: min_rate(&mut section, "request_body_min_rate", default.request_body_min_rate),
+        response_min_rate: min_rate(&mut section, "response_min_rate", default.response_min_rate),
+        memory: section.read("memory", or_off(memory)).unwrap_or(default.memory),
         sids: section.read("sids", integer(TABLE_ENTRIES)).unwrap_or(default.sids),
         connections_per_client: section
             .read("connections_per_client", or_off(integer(TABLE_ENTRIES)))
@@ -414,6 +457,19 @@ fn limits(mut section: Section<'_>) -> Limits {
 /// Events a second; without the key, or with `"off"`, any number of them.
 pub(super) fn rate(section: &mut Section<'_>, name: &'static str) -> Option<u32> {
     section.read(name, or_off(integer(1..=RATE_MAX))).flatten()
+}
+
+/// Bytes a second that a client keeps up.
+fn min_rate(section: &mut Section<'_>, name: &'static str, default: Option<u32>) -> Option<u32> {
+    section.read(name, or_off(integer(1..=RATE_MAX))).unwrap_or(default)
+}
+
+fn memory(value: &DeValue<'_>) -> Result<u64, String> {
+    let size = bytes(value)?;
+    if size < MEMORY_BYTES_MIN {
+        return Err(format!("{size} bytes are too few to serve anybody with, expected at least \"64MiB\""));
+    }
+    Ok(size)
 }
 
 /// A size with a unit, or a bare number of bytes.

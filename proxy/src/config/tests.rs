@@ -77,6 +77,8 @@ fn every_key_is_documented() {
 #[test]
 fn every_documented_key_is_read() {
     let config = parsed(include_str!("complete.toml"));
+    let process = Process { user: Some("ringbolt".to_owned()), group: Some("1234".to_owned()) };
+    assert_eq!(config.process, process);
     let workers = Workers { count: Some(2), engine: Engine::Epoll, pin: false };
     assert_eq!(config.workers, workers);
     assert_eq!(config.admin, None);
@@ -86,6 +88,7 @@ fn every_documented_key_is_read() {
     assert!(config.listeners[1].proxy_protocol && !config.listeners[0].proxy_protocol);
     assert_eq!(config.upstreams["raw"].proxy_protocol, Some(ProxyVersion::V2));
     assert_eq!(config.upstreams["chat"].proxy_protocol, None);
+    assert!(config.upstreams["chat"].abort_on_close && !config.upstreams["raw"].abort_on_close);
     assert!(config.upstreams["chat"].verify_accept && !config.upstreams["raw"].verify_accept);
     assert!(config.listeners[1].request_id && !config.listeners[0].request_id);
     assert_eq!((config.listeners[1].connections, config.routes[0].request_rate), (Some(30), Some(40)));
@@ -114,11 +117,17 @@ fn every_documented_key_is_read() {
         state: BackendState::Drain,
     };
     assert_eq!(chat.backends[1], drained);
+}
+
+#[test]
+fn every_documented_timeout_and_limit_is_read() {
+    let config = parsed(include_str!("complete.toml"));
     let timeouts = Timeouts {
         tls_handshake: Duration::from_secs(8),
         request_head: Duration::from_secs(1),
         request_body_idle: Duration::from_secs(2),
         keep_alive: Duration::from_secs(3),
+        detect: Duration::from_secs(8),
         connect: Duration::from_millis(4),
         response: Duration::from_secs(5 * 60),
         tunnel_half_closed: Duration::from_secs(6),
@@ -131,6 +140,9 @@ fn every_documented_key_is_read() {
         connections: 10,
         request_head_bytes: 16 * 1024,
         request_body_bytes: Some(1024 * 1024),
+        request_body_min_rate: Some(90),
+        response_min_rate: None,
+        memory: Some(1024 * 1024 * 1024),
         sids: 20,
         connections_per_client: Some(50),
         connection_rate_per_client: Some(60),
@@ -235,6 +247,51 @@ fn a_file_that_cannot_be_read_is_named() {
     let huge = folder.path().join("huge.toml");
     fs::write(&huge, vec![b'\n'; usize::try_from(bounds::FILE_BYTES_MAX).unwrap() + 1]).unwrap();
     assert!(Config::load(&huge).expect_err("is too long").to_string().contains("longer than 4 MiB"));
+}
+
+#[test]
+fn every_documented_key_of_detection_is_read() {
+    let config = parsed(include_str!("complete.toml"));
+    let detect = Detect {
+        protocols: Protocol::ALL.into_iter().collect(),
+        tcp_upstream: Some("raw".to_owned()),
+        sni: [(None, "raw"), (Some("*.example.com"), "chat"), (Some("db.example.com"), "raw")]
+            .map(|(name, upstream)| (name.map(str::to_owned), upstream.to_owned()))
+            .to_vec(),
+    };
+    assert_eq!((&config.listeners[0].detect, &config.listeners[1].detect), (&Detect::default(), &detect));
+    let [domains, ports] = [vec!["*.example.com".to_owned()], vec!["443".to_owned(), "8000-8100".to_owned()]];
+    assert_eq!(config.flash_policy, Some(Policy::Given(FlashPolicy::allowing(&domains, &ports).unwrap())));
+}
+
+#[test]
+fn what_is_not_said_of_tcp_follows_from_what_is() {
+    let listening = |listener: &str, upstreams: &str| {
+        parsed(&format!("[[listener]]\naddress = \"0.0.0.0:1\"\n{listener}\n{upstreams}")).listeners.remove(0)
+    };
+    let one = "[upstream.a]\nbackends = [\"localhost:1\"]";
+    let two = &format!("{one}\n[upstream.b]\nbackends = [\"localhost:2\"]");
+    let mail = listening("detect = [\"tcp\"]", one);
+    assert_eq!(mail.detect.tcp_upstream.as_deref(), Some("a"));
+    let mail = listening("detect = [\"tcp\"]\ntcp_upstream = \"b\"", two);
+    assert_eq!((mail.upstream, mail.detect.tcp_upstream.as_deref()), (None, Some("b")));
+    let both = listening("upstream = \"a\"\ntcp_upstream = \"b\"", two).detect.protocols;
+    assert_eq!(both, [Protocol::Http, Protocol::Tcp].into_iter().collect());
+}
+
+#[test]
+fn a_flash_policy_may_be_a_file_beside_the_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ringbolt.toml");
+    fs::write(&path, format!("{SMALLEST}\n[flash_policy]\nfile = \"policy.xml\"")).unwrap();
+    let told = Config::load(&path).expect_err("there is no policy").to_string();
+    assert!(told.contains("flash_policy.file: policy.xml cannot be read: No such file"), "{told}");
+    fs::write(folder.path().join("policy.xml"), "<html>").unwrap();
+    let told = Config::load(&path).expect_err("there is no policy").to_string();
+    assert!(told.contains("flash_policy.file: policy.xml is no Flash policy"), "{told}");
+    fs::write(folder.path().join("policy.xml"), "<cross-domain-policy/>\n").unwrap();
+    let policy = FlashPolicy::from_text(b"<cross-domain-policy/>\n").unwrap();
+    assert_eq!(Config::load(&path).unwrap().flash_policy, Some(Policy::Given(policy)));
 }
 
 #[test]

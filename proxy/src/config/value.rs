@@ -4,9 +4,10 @@
 //! wrong with it and shows a valid text. The command line uses the same ones.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use super::bounds::{NAME_BYTES_MAX, TIMEOUT_MAX};
+use super::bounds::{NAME_BYTES_MAX, SOCKET_PATH_BYTES_MAX, TIMEOUT_MAX};
 
 /// A duration above zero: a whole number and one of `ms`, `s`, `m`, `h`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
@@ -139,6 +140,19 @@ fn socket_address(text: &str) -> Result<SocketAddr, AddressProblem> {
     }
 }
 
+/// Path of a unix socket.
+pub(crate) fn socket_path(text: &str) -> Result<PathBuf, String> {
+    if !text.starts_with('/') {
+        return Err(format!(r#""{text}" is no absolute path; write for example "/run/ringbolt/admin.sock""#));
+    }
+    if text.len() > SOCKET_PATH_BYTES_MAX {
+        return Err(format!(
+            "the path is longer than {SOCKET_PATH_BYTES_MAX} bytes, which no socket's may be"
+        ));
+    }
+    Ok(PathBuf::from(text))
+}
+
 /// Name of an upstream or a backend: it stands in cookies, log lines and URLs of the admin address.
 pub(crate) fn name(text: &str) -> Result<String, String> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:[]".contains(&byte);
@@ -147,6 +161,15 @@ pub(crate) fn name(text: &str) -> Result<String, String> {
     }
     if text.len() > NAME_BYTES_MAX {
         return Err(format!("the name is longer than {NAME_BYTES_MAX} bytes"));
+    }
+    Ok(text.to_owned())
+}
+
+/// Name of a user or a group, or its number.
+pub(crate) fn account(text: &str) -> Result<String, String> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.$".contains(&byte);
+    if text.is_empty() || text.len() > NAME_BYTES_MAX || !text.bytes().all(allowed) {
+        return Err(format!(r#""{text}" is no name of a user or group; write for example "ringbolt""#));
     }
     Ok(text.to_owned())
 }

@@ -35,6 +35,16 @@ impl Gauge {
         self.0.store(self.0.load(Relaxed).wrapping_add(amount), Relaxed);
     }
 
+    /// Sets this share. Only its owner may call this.
+    pub(crate) fn set(&self, share: u64) {
+        self.0.store(share, Relaxed);
+    }
+
+    /// This share.
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+
     /// Takes `amount` away. Only the owning worker may call this.
     pub(crate) fn sub(&self, amount: u64) {
         self.0.store(self.0.load(Relaxed).wrapping_sub(amount), Relaxed);

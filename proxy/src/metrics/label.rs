@@ -3,6 +3,7 @@
 //! A label has few values, known when the program is built: never a sid, a path or an address.
 
 use ringbolt_core::affinity;
+use ringbolt_core::detect::Protocol;
 use ringbolt_reactor::Engine;
 
 use super::cell::{Counter, Label};
@@ -79,11 +80,32 @@ labels! {
         ProxyUntrusted = "proxy_untrusted",
         /// No PROXY header began it, or none in time.
         ProxyHeader = "proxy_header",
-        /// It spoke TLS, and its listener does not.
+        /// It spoke TLS where that is not served; told by an alert.
         Tls = "tls",
+        /// It spoke HTTP where that is not served; answered 400.
+        Http = "http",
+        /// It spoke TLS, and its ClientHello was malformed or not there in time; told by an alert.
+        ClientHello = "client_hello",
+        /// It spoke TLS to a server name that nobody serves, or to none; told by an alert.
+        ServerName = "server_name",
+        /// It asked for a Flash policy where there is none.
+        FlashPolicy = "flash_policy",
+        /// It spoke nothing that is served, or not enough to tell in time.
+        Unknown = "unknown_protocol",
+        /// No backend took it, in TCP mode; reset.
+        NoBackend = "no_backend",
     }
 
-    /// A bound per listener, client address or route.
+    /// What a connection speaks.
+    Detected "protocol" {
+        Http = "http",
+        Tls = "tls",
+        FlashPolicy = "flash_policy",
+        /// Anything else, or nothing for as long as `timeouts.detect`.
+        Tcp = "tcp",
+    }
+
+    /// A bound per listener, client address or route, or that on memory.
     Limit "limit" {
         /// `connections` of a listener.
         ListenerConnections = "listener_connections",
@@ -95,6 +117,8 @@ labels! {
         ClientSessionRate = "client_session_rate",
         /// `request_rate` of a route.
         RouteRequestRate = "route_request_rate",
+        /// `limits.memory`.
+        Memory = "memory",
     }
 
     /// Which way the bytes of a tunnel went.
@@ -113,12 +137,22 @@ labels! {
         ClientReset = "client_reset",
         /// The upstream's connection was reset or timed out.
         UpstreamReset = "upstream_reset",
-        /// One end had closed and the other did not follow in time.
+        /// One end had closed, and the other neither followed nor sent anything in time.
         HalfClosedTimeout = "half_closed_timeout",
         /// Silent for longer than `timeouts.tunnel_idle`.
         IdleTimeout = "idle_timeout",
         /// The drain deadline passed.
         Drained = "drained",
+    }
+
+    /// What a tunnel carries.
+    TunnelKind "kind" {
+        /// WebSocket, begun by a request.
+        WebSocket = "websocket",
+        /// Whatever a client in TCP mode speaks.
+        Tcp = "tcp",
+        /// TLS that is passed through unopened, by its server name.
+        TlsPassthrough = "tls_passthrough",
     }
 
     /// What became of a request to upgrade.
@@ -177,8 +211,6 @@ labels! {
 
     /// Why a client's TLS handshake failed.
     TlsFailure "reason" {
-        /// What came was no TLS: it was answered 400.
-        NotTls = "not_tls",
         /// It took longer than `timeouts.tls_handshake`.
         Timeout = "timeout",
         /// The client closed or reset the connection.
@@ -200,6 +232,16 @@ labels! {
         Taken = "taken",
         /// The old ones stay in use.
         Refused = "refused",
+    }
+
+    /// What became of a reload.
+    Reload "result" {
+        /// The new configuration is served.
+        Ok = "ok",
+        /// The file is wrong.
+        Refused = "refused",
+        /// It is valid and could not be put into effect.
+        Failed = "failed",
     }
 
     /// What tells a worker that a socket is ready.
@@ -228,6 +270,18 @@ impl TunnelEnd {
     /// The proxy ends both connections, neither has failed.
     pub(crate) fn is_orderly(self) -> bool {
         matches!(self, Self::HalfClosedTimeout | Self::IdleTimeout | Self::Drained)
+    }
+}
+
+impl Detected {
+    /// The value for a protocol.
+    pub(crate) fn of(protocol: Protocol) -> Self {
+        match protocol {
+            Protocol::Http => Self::Http,
+            Protocol::Tls => Self::Tls,
+            Protocol::FlashPolicy => Self::FlashPolicy,
+            Protocol::Tcp => Self::Tcp,
+        }
     }
 }
 

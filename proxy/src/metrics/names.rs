@@ -71,6 +71,8 @@ metrics! {
     CONNECTIONS_REFUSED = Counter Count "ringbolt_connections_refused_total"
         [LabelKey::of::<label::RefusedConnection>()]
         "Client connections closed before they were served.";
+    CONNECTIONS_DETECTED = Counter Count "ringbolt_connections_detected_total" [LabelKey::of::<label::Detected>()]
+        "Client connections by what they speak, on listeners that serve more than HTTP.";
     LIMITED = Counter Count "ringbolt_limited_total" [LabelKey::of::<label::Limit>()]
         "Connections, sessions and requests beyond a bound: refused, or with limits.dry_run only counted.";
     CLIENTS_UNSEEN = Counter Count "ringbolt_clients_unseen_total" []
@@ -96,6 +98,8 @@ metrics! {
         "Requests to upgrade, by what became of them.";
     TUNNELS_ACTIVE = Gauge Count "ringbolt_tunnels_active" [] "Tunnels open now.";
     TUNNELS = Counter Count "ringbolt_tunnels_total" [] "Tunnels opened.";
+    TUNNELS_BY_KIND = Counter Count "ringbolt_tunnels_by_kind_total" [LabelKey::of::<label::TunnelKind>()]
+        "Tunnels opened, by what they carry.";
     TUNNELS_CLOSED = Counter Count "ringbolt_tunnels_closed_total" [LabelKey::of::<label::TunnelEnd>()]
         "Tunnels that ended, by the cause.";
     TUNNEL_BYTES = Counter Bytes "ringbolt_tunnel_bytes_total" [LabelKey::of::<label::Direction>()]
@@ -125,6 +129,15 @@ metrics! {
         "Attempts to connect to a backend.";
     UPSTREAM_REUSES = Counter Count "ringbolt_upstream_reuses_total" []
         "Requests sent over a pooled upstream connection.";
+
+    MEMORY = Gauge Bytes "ringbolt_memory_bytes" []
+        "Memory the workers have allocated, what limits.memory bounds: without what the kernel holds for their sockets.";
+    CONFIG_RELOADS = Counter Count "ringbolt_config_reloads_total" [LabelKey::of::<label::Reload>()]
+        "Reloads of the configuration, by what became of them.";
+    CONFIG_CURRENT = Gauge Count "ringbolt_config_current" []
+        "1 if the file was served as it was last read; 0: the last reload was refused or failed.";
+    CONFIG_LOADED = Gauge Seconds "ringbolt_config_loaded_timestamp_seconds" []
+        "When the configuration that is served was read, in seconds since 1970-01-01 UTC.";
 
     ENGINE_INFO = Gauge Count "ringbolt_engine_info" [LabelKey::of::<label::EngineInUse>()]
         "Workers that run on this engine.";

@@ -30,18 +30,18 @@ pub(crate) struct Page {
     recorder: PrometheusRecorder,
     handle: PrometheusHandle,
     counters: Counters,
-    tls: Arc<tls::Setup>,
+    tls: Arc<tls::Current>,
 }
 
 impl std::fmt::Debug for Page {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Page").field("workers", &self.counters.0.len()).finish_non_exhaustive()
+        f.debug_struct("Page").field("workers", &self.counters.workers()).finish_non_exhaustive()
     }
 }
 
 impl Page {
     /// A page over the workers' counters. `sids_max` is the configured size of the sid table.
-    pub(crate) fn new(counters: Counters, sids_max: u32, tls: Arc<tls::Setup>) -> Self {
+    pub(crate) fn new(counters: Counters, sids_max: u32, tls: Arc<tls::Current>) -> Self {
         let recorder = PrometheusBuilder::new().build_recorder();
         let page = Self { handle: recorder.handle(), recorder, counters, tls };
         for metric in names::ALL {
@@ -61,7 +61,9 @@ impl Page {
 
     /// The page as of now.
     pub(crate) fn render(&self) -> String {
-        for (metric, label, value) in sums(&self.counters.0) {
+        let mut sums = sums(&self.counters.workers);
+        self.counters.housekeeping.show(&mut |metric, label, value| sums.push((metric, label, value)));
+        for (metric, label, value) in sums {
             let labels = label.as_slice();
             match metric.kind {
                 Kind::Counter => {
@@ -91,7 +93,7 @@ impl Page {
             counter.absolute(count.load(Relaxed));
         }
         let mut rendered = self.handle.render();
-        write_expiries(&mut rendered, &self.tls);
+        write_expiries(&mut rendered, &self.tls.get());
         if let Some(seconds) = process.cpu_seconds {
             write_fraction(&mut rendered, &names::PROCESS_CPU, seconds);
         }

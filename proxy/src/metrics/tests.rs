@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::label::{Direction, EngineInUse, Evidence};
 use super::names::{ALL, Kind, Metric};
-use super::{Counters, Page, WorkerCounters};
+use super::{Counters, HousekeepingCounters, Page, WorkerCounters};
 use crate::golden;
 
 /// The table of `docs/metrics.md`.
@@ -54,9 +54,10 @@ fn data_path() -> String {
 #[test]
 fn every_counter_is_counted_somewhere() {
     let data_path: String = data_path().split_ascii_whitespace().collect();
-    for field in WorkerCounters::FIELDS {
-        let counted =
-            ["add(", "sub(", "of("].iter().any(|verb| data_path.contains(&format!(".{field}.{verb}")));
+    for field in WorkerCounters::FIELDS.iter().chain(HousekeepingCounters::FIELDS) {
+        let counted = ["add(", "sub(", "set(", "of("]
+            .iter()
+            .any(|verb| data_path.contains(&format!(".{field}.{verb}")));
         assert!(counted, "nothing counts in {field}");
     }
 }

@@ -6,7 +6,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use ringbolt_core::http::Answer;
 use rustls::client::UnbufferedClientConnection;
 use rustls::server::UnbufferedServerConnection;
 use rustls::{Error, HandshakeKind, ProtocolVersion};
@@ -15,24 +14,14 @@ use super::identity;
 use super::listener::Terminator;
 use super::session::Session;
 use super::upstream::Originator;
-use crate::answer::{self, Asked};
 use crate::client::Client;
 use crate::limits::TLS_HANDSHAKE_BYTES_MAX;
 use crate::metrics::label::{TlsFailure, TlsVersion};
-use crate::stream::{Consumed, Stream};
+use crate::stream::Stream;
 use crate::worker::Worker;
-
-/// What a client that speaks TLS where there is none is told: a fatal alert `protocol_version` in a record
-/// that every version understands (RFC 8446 section 6).
-pub(crate) const TLS_REFUSED: [u8; 7] = [0x15, 3, 1, 0, 2, 2, 70];
 
 /// The alert `unrecognized_name` (RFC 6066 section 3), for which rustls says `access_denied`.
 const NAME_REFUSED: [u8; 7] = [0x15, 3, 3, 0, 2, 2, 112];
-
-/// Whether a connection that begins like this begins a TLS handshake.
-pub(crate) fn is_client_hello(input: &[u8]) -> bool {
-    matches!(input, [0x16] | [0x16, 3, ..])
-}
 
 /// Why there is no session.
 struct Fault {
@@ -53,21 +42,13 @@ impl From<io::Error> for Fault {
     }
 }
 
-/// Makes a new connection a TLS one where its listener says so. `false`: it was refused.
-pub(crate) async fn accept(worker: &Worker, client: &mut Client) -> bool {
-    let snapshot = worker.snapshot();
-    let Some(terminator) = &snapshot.listener(client.listener).tls else { return true };
-    let deadline = worker.reactor.now() + snapshot.timeouts.tls_handshake;
+/// Makes a new connection that begins with a ClientHello a TLS one. `false`: it was refused.
+pub(crate) async fn accept(worker: &Worker, client: &mut Client, terminator: &Terminator) -> bool {
+    let deadline = worker.reactor.now() + worker.snapshot().timeouts.tls_handshake;
     // In a box, because no connection should carry the room for it any longer.
-    let fault = match Box::pin(terminate(worker, client, terminator, deadline)).await {
-        Ok(()) => return true,
-        Err(fault) => fault,
-    };
+    let Err(fault) = Box::pin(terminate(worker, client, terminator, deadline)).await else { return true };
     tracing::debug!(client = %client.address, reason = fault.words, "TLS handshake failed");
     worker.counters().tls_failures.of(fault.reason).add(1);
-    if fault.reason == TlsFailure::NotTls {
-        answer::refuse(worker, client, &Asked::default(), Answer::SPEAKS_TLS.into()).await;
-    }
     false
 }
 
@@ -78,14 +59,6 @@ async fn terminate(
     deadline: Instant,
 ) -> Result<(), Fault> {
     let late = |_| Fault::of(TlsFailure::Timeout, "the handshake took too long");
-    let mut reader = client.stream.reader();
-    let beginning =
-        reader.read(&worker.hot, |input| -> io::Result<_> { Ok(Consumed::Done(0, is_client_hello(input))) });
-    match worker.reactor.timeout_at(Some(deadline), beginning).await.map_err(late)?? {
-        Some(true) => {}
-        Some(false) => return Err(Fault::of(TlsFailure::NotTls, "what came is no TLS")),
-        None => return Err(Fault::of(TlsFailure::Closed, "closed before the handshake")),
-    }
     let connection = UnbufferedServerConnection::new(terminator.config())
         .map_err(|error| Fault::of(TlsFailure::Protocol, error.to_string()))?;
     let mut session = Session::server(connection, worker.records.clone());

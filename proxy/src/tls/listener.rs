@@ -52,6 +52,11 @@ impl Terminator {
         }
     }
 
+    /// It was loaded from the files `tls` names.
+    pub(super) fn is_of(&self, tls: &ListenerTls) -> bool {
+        self.tls == *tls
+    }
+
     /// Loads everything again. What is wrong is told, and what it would replace goes on being served.
     pub(super) fn reload(&self) -> Vec<String> {
         let old = self.loaded.read().clone();

@@ -11,20 +11,71 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use parking_lot::RwLock;
+
 use super::certificate::{EXPIRY_WARNING, Validity, unix_now};
 use super::listener::Terminator;
 use super::upstream::Originator;
 use crate::config::Config;
 use crate::limits::TLS_LOOK_INTERVAL;
 
-/// See the file's head.
+/// TLS of one configuration. See the file's head.
 #[derive(Debug, Default)]
 pub(crate) struct Setup {
     /// By listener.
     listeners: Vec<Option<Arc<Terminator>>>,
     /// By upstream, in order of names.
     upstreams: Vec<Option<Arc<Originator>>>,
+}
+
+/// That of the configuration that is served.
+#[derive(Debug, Default)]
+pub(crate) struct Current {
+    setup: RwLock<Arc<Setup>>,
     pub(crate) reloads: Reloads,
+}
+
+impl Current {
+    pub(crate) fn new(setup: Setup) -> Self {
+        Self { setup: RwLock::new(Arc::new(setup)), reloads: Reloads::default() }
+    }
+
+    pub(crate) fn get(&self) -> Arc<Setup> {
+        Arc::clone(&self.setup.read())
+    }
+
+    /// Another configuration is served.
+    pub(crate) fn set(&self, setup: Arc<Setup>) {
+        *self.setup.write() = setup;
+    }
+
+    /// Loads every file again. What is wrong is logged and counted, and stays as it was; nothing else notices.
+    pub(crate) fn reload(&self) {
+        let problems = self.get().reload();
+        for problem in &problems {
+            tracing::error!("TLS files are not taken, the old ones stay in use: {problem}");
+        }
+        let count = if problems.is_empty() { &self.reloads.taken } else { &self.reloads.refused };
+        count.fetch_add(1, Relaxed);
+        if problems.is_empty() {
+            tracing::info!("TLS files loaded again");
+        }
+    }
+
+    /// Loads the files again whenever they have changed. Never ends.
+    pub(crate) async fn look_after(&self) {
+        let mut in_use = self.get().look();
+        let mut last = in_use.clone();
+        loop {
+            tokio::time::sleep(TLS_LOOK_INTERVAL).await;
+            let now = self.get().look();
+            if now != in_use && now == last {
+                self.reload();
+                in_use = now.clone();
+            }
+            last = now;
+        }
+    }
 }
 
 /// How often files were loaded again.
@@ -51,19 +102,35 @@ impl Setup {
     /// # Errors
     /// Every file that is wrong, each with the key that names it.
     pub(crate) fn load(config: &Config) -> Result<Self, Vec<String>> {
+        Self::default().followed_by(config)
+    }
+
+    /// Loads what `config` names, but keeps what both have: its sessions, and what it serves in place of bad files.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub(crate) fn followed_by(&self, config: &Config) -> Result<Self, Vec<String>> {
         let mut problems = Vec::new();
         let mut setup = Self::default();
         for listener in &config.listeners {
-            let terminator = listener.tls.as_ref().map(Terminator::load).transpose();
-            setup.listeners.push(terminator.map(|loaded| loaded.map(Arc::new)).unwrap_or_else(|wrong| {
+            let kept = |tls| self.listeners.iter().flatten().find(|terminator| terminator.is_of(tls));
+            let terminator = listener.tls.as_ref().map(|tls| match kept(tls) {
+                Some(kept) => Ok(Arc::clone(kept)),
+                None => Terminator::load(tls).map(Arc::new),
+            });
+            setup.listeners.push(terminator.transpose().unwrap_or_else(|wrong| {
                 problems.extend(wrong.iter().map(|wrong| format!("listener {}: {wrong}", listener.address)));
                 None
             }));
         }
         for (name, upstream) in &config.upstreams {
             let has_tls = upstream.backends.iter().any(|backend| backend.tls);
-            let originator = has_tls.then(|| Originator::load(&upstream.tls)).transpose();
-            setup.upstreams.push(originator.map(|loaded| loaded.map(Arc::new)).unwrap_or_else(|wrong| {
+            let kept = || self.upstreams.iter().flatten().find(|originator| originator.is_of(&upstream.tls));
+            let originator = has_tls.then(|| match kept() {
+                Some(kept) => Ok(Arc::clone(kept)),
+                None => Originator::load(&upstream.tls).map(Arc::new),
+            });
+            setup.upstreams.push(originator.transpose().unwrap_or_else(|wrong| {
                 problems.push(format!("upstream {name}: {wrong}"));
                 None
             }));
@@ -81,45 +148,11 @@ impl Setup {
         self.upstreams.get(index)?.clone()
     }
 
-    fn is_empty(&self) -> bool {
-        self.listeners.iter().all(Option::is_none) && self.upstreams.iter().all(Option::is_none)
-    }
-
-    /// Loads every file again. What is wrong stays as it was, and is logged and counted; nothing else notices.
-    pub(crate) fn reload(&self) {
-        let mut problems = Vec::new();
-        for terminator in self.listeners.iter().flatten() {
-            problems.extend(terminator.reload());
-        }
-        for originator in self.upstreams.iter().flatten() {
-            problems.extend(originator.reload().err());
-        }
-        for problem in &problems {
-            tracing::error!("TLS files are not taken, the old ones stay in use: {problem}");
-        }
-        let count = if problems.is_empty() { &self.reloads.taken } else { &self.reloads.refused };
-        count.fetch_add(1, Relaxed);
-        if problems.is_empty() {
-            tracing::info!("TLS files loaded again");
-        }
-    }
-
-    /// Loads the files again whenever they have changed. Never ends.
-    pub(crate) async fn look_after(&self) {
-        if self.is_empty() {
-            return std::future::pending().await;
-        }
-        let mut in_use = self.look();
-        let mut last = in_use.clone();
-        loop {
-            tokio::time::sleep(TLS_LOOK_INTERVAL).await;
-            let now = self.look();
-            if now != in_use && now == last {
-                self.reload();
-                in_use = now.clone();
-            }
-            last = now;
-        }
+    /// Loads every file again. What is wrong with them stays as it was, and is returned.
+    fn reload(&self) -> Vec<String> {
+        let terminators = self.listeners.iter().flatten().flat_map(|terminator| terminator.reload());
+        let originators = self.upstreams.iter().flatten().filter_map(|originator| originator.reload().err());
+        terminators.chain(originators).collect()
     }
 
     fn look(&self) -> Look {

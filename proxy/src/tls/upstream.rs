@@ -44,6 +44,11 @@ impl Originator {
         Ok(Self { tls: tls.clone(), name, config: RwLock::new(Arc::new(config(tls)?)) })
     }
 
+    /// It was loaded from the files `tls` names.
+    pub(super) fn is_of(&self, tls: &UpstreamTls) -> bool {
+        self.tls == *tls
+    }
+
     /// Loads everything again; what is in use stays if that fails.
     pub(super) fn reload(&self) -> Result<(), String> {
         let new = Arc::new(config(&self.tls)?);

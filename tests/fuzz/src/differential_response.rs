@@ -8,6 +8,7 @@ use ringbolt_core::http::{
 };
 
 use crate::hyper_reader::{self, Reply};
+use crate::response_head::DATE;
 
 pub(crate) fn run(input: &[u8]) {
     hyper_reader::check();
@@ -39,6 +40,7 @@ fn pass_on(input: &[u8], method: Method, out: &mut Vec<u8>) -> Reply {
         close: true,
         hsts: None,
         set_cookie: None,
+        date: DATE,
         rules: None,
     };
     let mut head = ResponseHead::default();

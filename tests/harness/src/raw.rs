@@ -11,6 +11,7 @@ mod dead;
 mod gate;
 mod message;
 mod stream;
+mod tcp_backend;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -22,6 +23,7 @@ pub use dead::Dead;
 pub use gate::Gate;
 pub use message::{Ending, Head, Message};
 pub use stream::Pattern;
+pub use tcp_backend::TcpBackend;
 pub use wire::{End, Wire};
 
 /// Longest wait for anything: far above what a loaded machine needs, short enough for a test run.

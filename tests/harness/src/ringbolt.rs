@@ -47,7 +47,8 @@ pub struct Options {
     pub workers: usize,
     /// `--engine`.
     pub engine: Engine,
-    /// The text of a TOML file in place of `--listen` and `--backend`.
+    /// The text of a TOML file in place of `--listen` and `--backend`. `FOLDER` in it is a folder of its own; with
+    /// `socket = "FOLDER/admin.sock"` in `[admin]` orders can be given.
     pub config: Option<String>,
     /// More arguments, after all others.
     pub arguments: Vec<OsString>,
@@ -87,8 +88,9 @@ struct Ready {
 pub struct Ringbolt {
     process: Process,
     ready: Ready,
+    binary: PathBuf,
     /// Holds the configuration file as long as the daemon may read it.
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Ringbolt {
@@ -101,7 +103,7 @@ impl Ringbolt {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let process = Process::spawn("ringbolt", &mut command(options, &folder));
         let ready = process.line("ready line", START_LIMIT, Ready::from_line);
-        Self { process, ready, _folder: folder }
+        Self { process, ready, binary: options.binary.clone(), folder }
     }
 
     /// Address of the first listener.
@@ -175,6 +177,27 @@ impl Ringbolt {
         tasks.flatten().map(|task| name(task).trim_end().to_owned()).collect()
     }
 
+    /// Puts another configuration file in place of the first, at once as a deployment does.
+    ///
+    /// # Panics
+    /// If it cannot be written.
+    pub fn configure(&self, text: &str) {
+        write_config(&self.folder, text);
+    }
+
+    /// Gives an order such as `reload` over the admin socket; returns the exit code and what was said.
+    ///
+    /// # Panics
+    /// If the command cannot be run.
+    #[must_use]
+    pub fn order(&self, arguments: &[&str]) -> (Option<i32>, String) {
+        let mut command = Command::new(&self.binary);
+        command.args(arguments).arg("--socket").arg(self.folder.path().join("admin.sock"));
+        let output = command.output().expect("run the order");
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8_lossy(&said).into_owned())
+    }
+
     /// Sends SIGTERM and waits for the end of the drain.
     ///
     /// # Panics
@@ -194,9 +217,7 @@ fn command(options: &Options, folder: &TempDir) -> Command {
     };
     command.arg("run");
     if let Some(text) = &options.config {
-        let path = folder.path().join("ringbolt.toml");
-        fs::write(&path, text).expect("write the configuration file");
-        command.arg("--config").arg(path);
+        command.arg("--config").arg(write_config(folder, text));
     } else {
         command.args(["--listen", "127.0.0.1:0"]);
         for backend in &options.backends {
@@ -212,6 +233,15 @@ fn command(options: &Options, folder: &TempDir) -> Command {
     command.arg("--workers").arg(options.workers.to_string());
     command.args(&options.arguments).envs(options.environment.iter().map(|(name, value)| (name, value)));
     command
+}
+
+/// Writes the configuration file and returns its path. A reader finds the old text or the new one, never a part.
+fn write_config(folder: &TempDir, text: &str) -> PathBuf {
+    let (path, new) = (folder.path().join("ringbolt.toml"), folder.path().join("new.toml"));
+    let own = folder.path().to_str().expect("a path of text");
+    fs::write(&new, text.replace("FOLDER", own)).expect("write the configuration file");
+    fs::rename(new, &path).expect("replace the configuration file");
+    path
 }
 
 impl Ready {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ringbolt_core::affinity::{BackendId, Full, Handshake, Shard, Sid, SidHasher, SidKey, Tick};
 
 /// The upstream of every session here.
-const UPSTREAM: u32 = 7;
+const UPSTREAM: u64 = 7;
 
 #[derive(Debug)]
 pub(crate) struct Table {

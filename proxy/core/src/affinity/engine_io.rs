@@ -86,22 +86,37 @@ impl Query {
 /// that encode it, and a space is in no sid.
 #[must_use]
 pub fn query(query: &[u8]) -> Option<Query> {
+    // Hardly any query has an escape, and then all comparisons are plain ones.
+    let escaped = memchr::memchr(b'%', query).is_some();
+    let is = |encoded: &[u8], plain: &[u8]| encoded == plain || (escaped && is_escaped(encoded, plain));
     let mut protocol = None;
     let mut transport = None;
     let mut sid = None;
     let mut jsonp = false;
-    for pair in query.split(|&byte| byte == b'&') {
+    let mut start = 0;
+    for end in memchr::memchr_iter(b'&', query).chain([query.len()]) {
+        let pair = &query[start..end];
+        start = end + 1;
         let Some(equals) = pair.iter().position(|&byte| byte == b'=') else { continue };
         let (key, value) = (&pair[..equals], &pair[equals + 1..]);
         if value.is_empty() {
             continue;
         }
         if is(key, b"EIO") {
-            protocol.get_or_insert_with(|| protocol_of(value));
+            protocol.get_or_insert_with(|| match value {
+                value if is(value, b"4") => Protocol::V4,
+                value if is(value, b"3") => Protocol::V3,
+                _ => Protocol::Other,
+            });
         } else if is(key, b"transport") {
-            transport.get_or_insert_with(|| transport_of(value));
+            transport.get_or_insert_with(|| match value {
+                value if is(value, b"polling") => Transport::Polling,
+                value if is(value, b"websocket") => Transport::WebSocket,
+                value if is(value, b"webtransport") => Transport::WebTransport,
+                _ => Transport::Other,
+            });
         } else if is(key, b"sid") {
-            sid.get_or_insert_with(|| sid_of(value));
+            sid.get_or_insert_with(|| if escaped { Sid::collect(decoded(value)) } else { Sid::new(value) });
         } else if is(key, b"j") {
             jsonp = true;
         }
@@ -114,39 +129,9 @@ pub fn query(query: &[u8]) -> Option<Query> {
     Some(Query { protocol, transport, sid, jsonp })
 }
 
-fn protocol_of(value: &[u8]) -> Protocol {
-    if is(value, b"4") {
-        Protocol::V4
-    } else if is(value, b"3") {
-        Protocol::V3
-    } else {
-        Protocol::Other
-    }
-}
-
-fn transport_of(value: &[u8]) -> Transport {
-    if is(value, b"polling") {
-        Transport::Polling
-    } else if is(value, b"websocket") {
-        Transport::WebSocket
-    } else if is(value, b"webtransport") {
-        Transport::WebTransport
-    } else {
-        Transport::Other
-    }
-}
-
-fn sid_of(value: &[u8]) -> Result<Sid, SidTooLong> {
-    if value.contains(&b'%') { Sid::collect(decoded(value)) } else { Sid::new(value) }
-}
-
-/// Whether `encoded` is an encoding of `plain`. One that is not the same is longer.
-#[inline]
-fn is(encoded: &[u8], plain: &[u8]) -> bool {
-    encoded == plain
-        || (encoded.len() > plain.len()
-            && encoded.contains(&b'%')
-            && decoded(encoded).eq(plain.iter().copied()))
+/// Whether `encoded` is an encoding of `plain` with escapes. Such a one is longer.
+fn is_escaped(encoded: &[u8], plain: &[u8]) -> bool {
+    encoded.len() > plain.len() && decoded(encoded).eq(plain.iter().copied())
 }
 
 /// Percent-decoded bytes. A `%` without two hexadecimal digits stays as it is, as in node and Python.

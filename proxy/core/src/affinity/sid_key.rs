@@ -54,10 +54,9 @@ impl SidHasher {
 
     /// The key of `sid` within `upstream`: two upstreams may issue the same sid.
     ///
-    /// `upstream` must name the same upstream for as long as its sessions live, over a reload too. A
-    /// position in the configuration file does not.
+    /// `upstream` is the seed of its name ([`super::seed_of_name`]), which a reload does not change.
     #[must_use]
-    pub fn key(&self, upstream: u32, sid: &Sid) -> SidKey {
+    pub fn key(&self, upstream: u64, sid: &Sid) -> SidKey {
         let mut hasher = self.0;
         hasher.write(&upstream.to_le_bytes());
         hasher.write(sid.as_bytes());

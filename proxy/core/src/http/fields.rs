@@ -63,6 +63,8 @@ pub(super) enum FieldFault {
 pub(super) struct Fields {
     bytes: Vec<u8>,
     list: Vec<Field>,
+    /// The bits of all names in the list: most questions are about one that is not there.
+    names: u32,
 }
 
 impl Fields {
@@ -70,6 +72,7 @@ impl Fields {
     pub(super) fn clear(&mut self) {
         self.bytes.clear();
         self.list.clear();
+        self.names = 0;
     }
 
     /// Keeps a copy of `head` and of the places of its `count` fields, which start at `start`.
@@ -102,12 +105,16 @@ impl Fields {
             value_span: Span::of(header.value, &self.bytes),
             nominated: false,
         }));
+        self.names = self.list.iter().fold(0, |names, field| names | field.name.bit());
         Ok(())
     }
 
     fn read_connection(&mut self) -> Result<Options, FieldFault> {
         let mut options = Options::default();
         let mut count = 0;
+        if !self.has(Name::Connection) {
+            return Ok(options);
+        }
         for line in 0..self.list.len() {
             if self.list[line].name != Name::Connection {
                 continue;
@@ -150,15 +157,15 @@ impl Fields {
         self.list.iter().map(|field| (field, self.at(field.name_span), self.at(field.value_span)))
     }
 
-    /// The values of all fields of this name, in their order.
-    pub(super) fn values(&self, name: Name) -> impl Iterator<Item = &[u8]> {
-        self.list.iter().filter(move |field| field.name == name).map(|field| self.at(field.value_span))
+    /// Whether there is a field of this name.
+    pub(super) fn has(&self, name: Name) -> bool {
+        self.names & name.bit() != 0
     }
 
-    /// The same, the last one first.
-    pub(super) fn values_from_last(&self, name: Name) -> impl Iterator<Item = &[u8]> {
-        let named = move |field: &&Field| field.name == name;
-        self.list.iter().rev().filter(named).map(|field| self.at(field.value_span))
+    /// The values of all fields of this name, in their order.
+    pub(super) fn values(&self, name: Name) -> impl DoubleEndedIterator<Item = &[u8]> {
+        let list: &[Field] = if self.has(name) { &self.list } else { &[] };
+        list.iter().filter(move |field| field.name == name).map(|field| self.at(field.value_span))
     }
 
     /// The value of the first field called `name`, in any case.

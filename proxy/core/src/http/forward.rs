@@ -109,7 +109,7 @@ fn write_client(head: &RequestHead, context: &ForwardContext<'_>, out: &mut Vec<
     write_values(b"X-Forwarded-For", head, Name::ForwardedFor, out);
     write_address(connection, out);
     out.extend_from_slice(b"\r\n");
-    if context.source.trusted && head.fields.values(Name::Forwarded).next().is_some() {
+    if context.source.trusted && head.fields.has(Name::Forwarded) {
         write_values(b"Forwarded", head, Name::Forwarded, out);
         let (before, after): (&[u8], &[u8]) =
             if connection.is_ipv4() { (b"for=", b"\r\n") } else { (b"for=\"[", b"]\"\r\n") };
@@ -117,7 +117,7 @@ fn write_client(head: &RequestHead, context: &ForwardContext<'_>, out: &mut Vec<
         write_address(connection, out);
         out.extend_from_slice(after);
     }
-    let said = |name| context.source.trusted && head.fields.values(name).next().is_some();
+    let said = |name| context.source.trusted && head.fields.has(name);
     if !said(Name::ForwardedProto) {
         write_field(b"X-Forwarded-Proto", context.scheme.as_bytes(), out);
     }

@@ -40,31 +40,17 @@ pub(super) enum Name {
 const PREFIXES: [(&[u8], Name); 2] =
     [(b"x-forwarded-", Name::ForwardedOther), (b"x-client-cert-", Name::ClientCertificate)];
 
-/// Longest known name.
-const NAME_BYTES_MAX: usize = 20;
+/// How a known name is written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Spelling {
+    Own,
+    /// With `_` in the place of a `-`.
+    Underscored,
+}
 
 impl Name {
     /// What the field called `name`, in any case, is to us.
     pub(super) fn of(name: &[u8]) -> Self {
-        match Self::exactly(name) {
-            Self::Other if name.contains(&b'_') => Self::of_underscored(name),
-            found => found,
-        }
-    }
-
-    fn of_underscored(name: &[u8]) -> Self {
-        // What is cut off is longer than any known name, so only the prefix can still match.
-        let mut dashed = [0; NAME_BYTES_MAX + 1];
-        for (to, from) in dashed.iter_mut().zip(name) {
-            *to = if *from == b'_' { b'-' } else { *from };
-        }
-        match Self::exactly(&dashed[..name.len().min(dashed.len())]) {
-            Self::Other => Self::Other,
-            _ => Self::Alias,
-        }
-    }
-
-    fn exactly(name: &[u8]) -> Self {
         let candidates: &[(&[u8], Self)] = match name.len() {
             2 => &[(b"te", Self::HopByHop)],
             3 => &[(b"via", Self::Via)],
@@ -87,11 +73,19 @@ impl Name {
             20 => &[(b"sec-websocket-accept", Self::WebSocketAccept)],
             _ => &[],
         };
-        let known = candidates.iter().find(|(known, _)| name.eq_ignore_ascii_case(known));
-        match known {
-            Some(&(_, found)) => found,
-            None => Self::of_family(name),
+        let known = candidates.iter().find_map(|&(known, found)| Some((found, spelling(name, known)?)));
+        match known.or_else(|| Self::of_family(name)) {
+            // Whatever another of that family is, its underscored spelling is not it.
+            Some((Self::ForwardedOther | Self::ClientCertificate, _)) if name.contains(&b'_') => Self::Alias,
+            Some((found, Spelling::Own)) => found,
+            Some((_, Spelling::Underscored)) => Self::Alias,
+            None => Self::Other,
         }
+    }
+
+    /// A bit of its own, for a set of names.
+    pub(super) fn bit(self) -> u32 {
+        1 << self as u32
     }
 
     /// A Connection option of this name must not remove the field, for it is what a trusted proxy says
@@ -108,11 +102,28 @@ impl Name {
         )
     }
 
-    fn of_family(name: &[u8]) -> Self {
-        let begins =
-            |prefix: &[u8]| name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
-        PREFIXES.iter().find(|(prefix, _)| begins(prefix)).map_or(Self::Other, |(_, family)| *family)
+    /// What a field is to us by the beginning of its name.
+    fn of_family(name: &[u8]) -> Option<(Self, Spelling)> {
+        PREFIXES
+            .iter()
+            .find_map(|&(prefix, family)| Some((family, spelling(name.get(..prefix.len())?, prefix)?)))
     }
+}
+
+/// How `name`, in any case, is written, if it is `known`. Nearly all others differ in their first byte.
+fn spelling(name: &[u8], known: &[u8]) -> Option<Spelling> {
+    let mut found = Spelling::Own;
+    if name.len() != known.len() {
+        return None;
+    }
+    for (byte, wanted) in name.iter().zip(known) {
+        match (byte.to_ascii_lowercase(), wanted) {
+            (byte, &wanted) if byte == wanted => {}
+            (b'_', b'-') => found = Spelling::Underscored,
+            _ => return None,
+        }
+    }
+    Some(found)
 }
 
 #[cfg(test)]
@@ -140,6 +151,7 @@ mod tests {
             "X_Request_ID",
             "Content_Length",
             "transfer_encoding",
+            "X-Forwarded-Client_Cert",
         ] {
             assert_eq!(Name::of(alias.as_bytes()), Name::Alias, "{alias}");
         }

@@ -26,12 +26,23 @@ pub(super) fn write_decimal(mut number: u64, out: &mut Vec<u8>) {
 pub(super) fn write_address(address: IpAddr, out: &mut Vec<u8>) {
     match address {
         IpAddr::V4(address) => {
-            let [first, rest @ ..] = address.octets();
-            write_decimal(first.into(), out);
-            for octet in rest {
-                out.push(b'.');
-                write_decimal(octet.into(), out);
+            // Collected first: two of them in every request, and each append to `out` checks its room.
+            let mut text = [0; "255.255.255.255".len()];
+            let mut length = 0;
+            for octet in address.octets() {
+                for (digit, shown) in [
+                    (b'.', length > 0),
+                    (b'0' + octet / 100, octet >= 100),
+                    (b'0' + octet / 10 % 10, octet >= 10),
+                    (b'0' + octet % 10, true),
+                ] {
+                    if shown {
+                        text[length] = digit;
+                        length += 1;
+                    }
+                }
             }
+            out.extend_from_slice(&text[..length]);
         }
         IpAddr::V6(address) => {
             // Writing to memory cannot fail.

@@ -133,14 +133,14 @@ impl RequestHead {
         let mut tokens = self.fields.values(Name::Upgrade).flat_map(list_elements);
         let Some(first) = tokens.next() else {
             // A hop that speaks HTTP/1.0 often drops Upgrade and leaves the key, which has no other use.
-            let downgraded = self.version == Version::Http10 && self.has_websocket_key();
+            let downgraded = self.version == Version::Http10 && self.fields.has(Name::WebSocketKey);
             return if downgraded { Upgrade::RefusedHttp10 } else { Upgrade::None };
         };
         let only = tokens.next().is_none();
         let is_websocket = |token: &[u8]| token.eq_ignore_ascii_case(b"websocket");
         if self.version == Version::Http10 {
             let mut all = self.fields.values(Name::Upgrade).flat_map(list_elements);
-            let asked = all.any(is_websocket) || self.has_websocket_key();
+            let asked = all.any(is_websocket) || self.fields.has(Name::WebSocketKey);
             return if asked { Upgrade::RefusedHttp10 } else { Upgrade::Ignored };
         }
         let complete = only
@@ -150,10 +150,6 @@ impl RequestHead {
             && self.is_bodiless()
             && self.fields.only(Name::WebSocketKey).and_then(WebSocketKey::parse).is_some();
         if complete { Upgrade::WebSocket } else { Upgrade::Ignored }
-    }
-
-    fn has_websocket_key(&self) -> bool {
-        self.fields.values(Name::WebSocketKey).next().is_some()
     }
 
     fn is_bodiless(&self) -> bool {

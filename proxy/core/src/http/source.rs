@@ -33,7 +33,7 @@ impl Source {
             return Self { client: connection, trusted: false };
         }
         let mut client = connection;
-        let lines = head.fields.values_from_last(Name::ForwardedFor);
+        let lines = head.fields.values(Name::ForwardedFor).rev();
         for element in lines.flat_map(|line| line.rsplit(|&byte| byte == b',')).map(trim) {
             if element.is_empty() {
                 continue;

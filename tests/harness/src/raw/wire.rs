@@ -174,6 +174,30 @@ impl Wire {
         Ok(std::mem::take(&mut self.unread))
     }
 
+    /// As [`Wire::read`], for a connection that may stay silent for as long as it likes.
+    ///
+    /// # Errors
+    /// How the connection ended.
+    ///
+    /// # Panics
+    /// If it fails in another way than by a reset.
+    pub fn read_ever(&mut self) -> Result<Vec<u8>, End> {
+        if self.unread.is_empty() {
+            self.await_byte()?;
+        }
+        self.read("bytes that are there")
+    }
+
+    /// Waits until there is something to read, however long.
+    fn await_byte(&self) -> Result<(), End> {
+        self.stream().set_read_timeout(None).expect("an option of an open socket");
+        match self.stream().peek(&mut [0]) {
+            Ok(0) => Err(End::Fin),
+            Ok(_) => Ok(()),
+            Err(_) => Err(End::Reset),
+        }
+    }
+
     /// Waits for bytes and adds them to `unread`.
     fn receive(&mut self, deadline: Instant, what: &str) -> Result<(), End> {
         let mut buffer = [0; 64 * 1024];
@@ -250,12 +274,7 @@ impl Wire {
     /// As [`Wire::read_head`], for a connection that may stay silent for as long as it likes before.
     pub(super) fn await_head(&mut self) -> Result<Head, End> {
         if self.unread.is_empty() {
-            self.stream().set_read_timeout(None).expect("an option of an open socket");
-            match self.stream().peek(&mut [0]) {
-                Ok(0) => return Err(End::Fin),
-                Ok(_) => {}
-                Err(_) => return Err(End::Reset),
-            }
+            self.await_byte()?;
         }
         let at = self.receive_until("a head", |unread| find(unread, b"\r\n\r\n"))?;
         Ok(Head(self.unread.drain(..at + 4).collect()))

@@ -1,0 +1,298 @@
+//! Another configuration in place of the one that is served, without a pause and without a second process.
+//!
+//! A configuration is read whole and judged before anything changes: whatever is wrong with it, the old one
+//! serves on. What cannot change while the process runs keeps its value, and is said.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::cli::Run;
+use crate::config::{Config, Refused};
+use crate::lifecycle::{Lifecycle, Phase};
+use crate::limits::{ADOPT_TIMEOUT, RELOADS_WAITING_MAX, WATCH_INTERVAL};
+use crate::metrics::HousekeepingCounters;
+use crate::metrics::label::Reload;
+use crate::notify::Notify;
+use crate::server::Server;
+use crate::signals::Hangups;
+
+#[cfg(test)]
+mod tests;
+
+/// Why the configuration is not served that was to be.
+#[derive(Debug)]
+pub(crate) enum NotReloaded {
+    /// The file is refused.
+    Refused(Refused),
+    /// It is valid, and could not be put into effect; or there is no file, or no time for it.
+    Failed(String),
+}
+
+/// What a reload came to.
+pub(crate) type Outcome = Result<Reloaded, NotReloaded>;
+
+/// The new configuration is served.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Reloaded {
+    /// Keys whose new value waits for the next start.
+    pub(crate) waiting: Vec<&'static str>,
+}
+
+impl fmt::Display for NotReloaded {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(refused) => write!(formatter, "{refused}"),
+            Self::Failed(cause) => formatter.write_str(cause),
+        }
+    }
+}
+
+impl fmt::Display for Reloaded {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("reloaded")?;
+        if !self.waiting.is_empty() {
+            write!(formatter, "; changed, but kept until the next start: {}", self.waiting.join(", "))?;
+        }
+        Ok(())
+    }
+}
+
+/// Where a reload is asked for, from any thread.
+#[derive(Clone, Debug)]
+pub(crate) struct Requests(mpsc::Sender<oneshot::Sender<Outcome>>);
+
+impl Requests {
+    /// Asks for a reload and waits for what it comes to.
+    ///
+    /// # Errors
+    /// The configuration is refused, or the process has no time for it.
+    pub(crate) async fn reload(&self) -> Outcome {
+        let (reply, outcome) = oneshot::channel();
+        let busy = || NotReloaded::Failed("too many reloads are waiting already".to_owned());
+        self.0.try_send(reply).map_err(|_| busy())?;
+        outcome.await.unwrap_or_else(|_| Err(NotReloaded::Failed("the process is ending".to_owned())))
+    }
+}
+
+/// Where the configuration comes from, and the file as it was before it was read at the start.
+pub(crate) type Source = (Box<Run>, Option<Stamp>);
+
+/// What reloads need: where the configuration comes from and who serves it.
+#[derive(Debug)]
+pub(crate) struct Reloader {
+    run: Box<Run>,
+    /// The file before it was read at the start.
+    read_at_start: Option<Stamp>,
+    server: RefCell<Server>,
+    lifecycle: Arc<Lifecycle>,
+    counters: Arc<HousekeepingCounters>,
+    notify: Notify,
+    requests: Requests,
+    requested: RefCell<Option<mpsc::Receiver<oneshot::Sender<Outcome>>>>,
+}
+
+impl Reloader {
+    pub(crate) fn new(
+        (run, read_at_start): Source,
+        server: Server,
+        lifecycle: Arc<Lifecycle>,
+        counters: Arc<HousekeepingCounters>,
+        notify: Notify,
+    ) -> Self {
+        let (sender, receiver) = mpsc::channel(RELOADS_WAITING_MAX);
+        counters.config_loaded_seconds.set(seconds_since_1970());
+        counters.config_current.set(1);
+        let (server, requested) = (RefCell::new(server), RefCell::new(Some(receiver)));
+        Self {
+            run,
+            read_at_start,
+            server,
+            lifecycle,
+            counters,
+            notify,
+            requests: Requests(sender),
+            requested,
+        }
+    }
+
+    pub(crate) fn requests(&self) -> Requests {
+        self.requests.clone()
+    }
+
+    /// Tells workers and the service manager that the process will end.
+    pub(crate) fn drain(&self, deadline: Instant) {
+        self.notify.stopping();
+        self.server().drain(deadline);
+    }
+
+    pub(crate) fn server(&self) -> std::cell::Ref<'_, Server> {
+        self.server.borrow()
+    }
+
+    /// Reloads whenever it is asked for: by SIGHUP, by [`Requests`], by a change of a watched file. Never ends,
+    /// and is run once.
+    pub(crate) async fn attend(&self, mut hangups: Hangups) {
+        let Some(mut requested) = self.requested.take() else { return };
+        let mut watch = Watch::new(self.run.file(), self.read_at_start);
+        loop {
+            let (cause, reply) = tokio::select! {
+                () = hangups.next() => ("SIGHUP", None),
+                Some(reply) = requested.recv() => ("request", Some(reply)),
+                () = watch.changed(|| self.server().config().reload.watch) => ("changed file", None),
+            };
+            watch.see();
+            let outcome = self.reload(cause).await;
+            if let Some(reply) = reply {
+                // Whoever asked may have gone.
+                let _ = reply.send(outcome);
+            }
+        }
+    }
+
+    /// Serves by what the file says now, and tells everybody how that went.
+    async fn reload(&self, cause: &'static str) -> Outcome {
+        self.notify.reloading();
+        let outcome = self.try_reload().await;
+        match &outcome {
+            Ok(reloaded) => {
+                self.counters.config_reloads.of(Reload::Ok).add(1);
+                self.counters.config_loaded_seconds.set(seconds_since_1970());
+                for key in &reloaded.waiting {
+                    tracing::warn!(key, "changed in the file, but kept until the next start");
+                }
+                let server = self.server();
+                let addresses: Vec<_> = server.addresses().iter().map(ToString::to_string).collect();
+                tracing::info!(cause, listeners = %addresses.join(","), "reloaded");
+            }
+            Err(error) => {
+                let label = match error {
+                    NotReloaded::Refused(_) => Reload::Refused,
+                    NotReloaded::Failed(_) => Reload::Failed,
+                };
+                self.counters.config_reloads.of(label).add(1);
+                tracing::error!(cause, "not reloaded, the old configuration serves on: {error}");
+            }
+        }
+        self.counters.config_current.set(outcome.is_ok().into());
+        self.notify.ready(&match &outcome {
+            Ok(reloaded) => reloaded.to_string(),
+            Err(error) => format!("not reloaded, the old configuration serves on: {}", first_line(error)),
+        });
+        outcome
+    }
+
+    async fn try_reload(&self) -> Outcome {
+        let failed = |cause: &dyn fmt::Display| NotReloaded::Failed(cause.to_string());
+        if self.lifecycle.phase() == Phase::Draining {
+            return Err(failed(&"the process is draining"));
+        }
+        if self.run.file().is_none() {
+            return Err(failed(&"the process runs without a configuration file"));
+        }
+        let mut config = self.run.config().map_err(NotReloaded::Refused)?;
+        let (waiting, adopted) = {
+            let mut server = self.server.borrow_mut();
+            let waiting = keep_fixed(server.config(), &mut config);
+            (waiting, server.adopt(Arc::new(config)).map_err(|error| failed(&error))?)
+        };
+        if tokio::time::timeout(ADOPT_TIMEOUT, adopted).await.is_err() {
+            return Err(failed(&"workers have not taken the new configuration in time"));
+        }
+        Ok(Reloaded { waiting })
+    }
+}
+
+/// Puts the values back that hold until the process ends, and names the keys that differed.
+fn keep_fixed(served: &Config, config: &mut Config) -> Vec<&'static str> {
+    fn keep<T: Clone + PartialEq>(
+        name: &'static str,
+        served: &T,
+        new: &mut T,
+        differing: &mut Vec<&'static str>,
+    ) {
+        if served != new {
+            new.clone_from(served);
+            differing.push(name);
+        }
+    }
+    let mut differing = Vec::new();
+    let changed = &mut differing;
+    keep("workers.count", &served.workers.count, &mut config.workers.count, changed);
+    keep("workers.engine", &served.workers.engine, &mut config.workers.engine, changed);
+    keep("workers.pin", &served.workers.pin, &mut config.workers.pin, changed);
+    keep("admin.address", &served.admin, &mut config.admin, changed);
+    keep("admin.socket", &served.admin_socket, &mut config.admin_socket, changed);
+    keep("limits.sids", &served.limits.sids, &mut config.limits.sids, changed);
+    keep("limits.clients", &served.limits.clients, &mut config.limits.clients, changed);
+    keep("log.format", &served.log.format, &mut config.log.format, changed);
+    keep("log.level", &served.log.level, &mut config.log.level, changed);
+    differing
+}
+
+/// The first line of a message: a status has but one.
+fn first_line(error: &NotReloaded) -> String {
+    error.to_string().lines().next().unwrap_or_default().to_owned()
+}
+
+fn seconds_since_1970() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// What tells one state of a file from another: one that is put in place of another has another inode.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Stamp {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+}
+
+impl Stamp {
+    /// `None`: there is no such file now.
+    pub(crate) fn of(file: &Path) -> Option<Self> {
+        let metadata = fs::metadata(file).ok()?;
+        let modified = (metadata.mtime(), metadata.mtime_nsec());
+        Some(Self { device: metadata.dev(), inode: metadata.ino(), size: metadata.size(), modified })
+    }
+}
+
+/// Looks at a file from time to time.
+struct Watch<'a> {
+    file: Option<&'a Path>,
+    /// When the configuration was last read.
+    seen: Option<Stamp>,
+    /// At the last look.
+    last: Option<Stamp>,
+}
+
+impl<'a> Watch<'a> {
+    /// `seen`: before the configuration was read at the start.
+    fn new(file: Option<&'a Path>, seen: Option<Stamp>) -> Self {
+        Self { file, seen, last: seen }
+    }
+
+    /// The file is about to be read.
+    fn see(&mut self) {
+        self.seen = self.file.and_then(Stamp::of);
+        self.last = self.seen;
+    }
+
+    /// Resolves when the file has changed and rests, while `enabled` says so.
+    async fn changed(&mut self, enabled: impl Fn() -> bool) {
+        loop {
+            tokio::time::sleep(WATCH_INTERVAL).await;
+            let Some(now) = self.file.filter(|_| enabled()).and_then(Stamp::of) else { continue };
+            let rests = self.last.replace(now) == Some(now);
+            if rests && self.seen != Some(now) {
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! TCP mode: a connection's tunnel to a backend of its upstream, begun with no request to go by.
+//!
+//! The client's address is all there is to choose by: with every affinity but `none` it decides, with a bound
+//! on load unless it is `client-ip`. A tunnel counts as a session does, so it is placed as one.
+
+use ringbolt_core::http::Answer;
+
+use crate::affinity;
+use crate::client::Client;
+use crate::connect;
+use crate::error::Error;
+use crate::load::Counted;
+use crate::metrics::label::RefusedConnection;
+use crate::proxy_header;
+use crate::route::Route;
+use crate::stream::Stream;
+use crate::worker::Worker;
+
+/// Connects to a backend of the upstream of `target`. `None`: there is none, and the client is reset.
+pub(crate) async fn connect(worker: &Worker, client: &Client, target: usize) -> Option<(Stream, Counted)> {
+    if worker.tunnels.is_full() {
+        worker.counters().connections_refused.of(RefusedConnection::Limit).add(1);
+        return None;
+    }
+    match open(worker, client, target).await {
+        Ok(opened) => Some(opened),
+        Err(error) => {
+            let words = if let Error::Answer(answer) = &error { answer.reason } else { "backend failed" };
+            tracing::debug!(from = %client.address, reason = words, "connection refused");
+            worker.counters().connections_refused.of(RefusedConnection::NoBackend).add(1);
+            // Closed in order it would look like the whole answer of a server that had nothing to say.
+            client.stream.socket.set_linger_zero();
+            None
+        }
+    }
+}
+
+async fn open(worker: &Worker, client: &Client, target: usize) -> Result<(Stream, Counted), Error> {
+    let route = Route::of_connection(worker, client, target).ok_or(Answer::DRAINING)?;
+    let mut choice = affinity::choose_for_connection(worker, &route)?;
+    let connection = connect::open(worker, &route, &mut choice).await?;
+    if let Some(version) = route.upstream().proxy_protocol {
+        let mut header = Vec::new();
+        proxy_header::write(client, route.source(), version, &mut header);
+        // The first bytes of a new connection: its send buffer takes them whole.
+        connection.stream.socket.send_all(&header).await?;
+    }
+    Ok((connection.stream, worker.shared.loads.count(connection.backend.id)))
+}
