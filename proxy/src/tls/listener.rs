@@ -16,6 +16,7 @@ use rustls::{RootCertStore, ServerConfig};
 use super::certificate::{Certificate, chain, unix_now};
 use super::names::Names;
 use super::policy::{provider, versions};
+use super::setup::{Look, look};
 use super::tickets::SharedTickets;
 use crate::config::bounds::CERTIFICATES_MAX;
 use crate::config::{CertificateFiles, ClientAuth, ListenerTls};
@@ -25,6 +26,8 @@ use crate::config::{CertificateFiles, ClientAuth, ListenerTls};
 pub(crate) struct Terminator {
     tls: ListenerTls,
     loaded: RwLock<Loaded>,
+    /// The files before they were loaded.
+    seen: Look,
 }
 
 /// What stands in its files.
@@ -44,10 +47,12 @@ impl Terminator {
     /// # Errors
     /// Every file that is wrong.
     pub(super) fn load(tls: &ListenerTls) -> Result<Self, Vec<String>> {
+        let seen = look(files(tls));
         let mut problems = Vec::new();
-        let loaded = Loaded::new(tls, None, &mut problems);
-        match loaded {
-            Some(loaded) if problems.is_empty() => Ok(Self { tls: tls.clone(), loaded: RwLock::new(loaded) }),
+        match Loaded::new(tls, None, &mut problems) {
+            Some(loaded) if problems.is_empty() => {
+                Ok(Self { tls: tls.clone(), loaded: RwLock::new(loaded), seen })
+            }
             _ => Err(problems),
         }
     }
@@ -79,16 +84,11 @@ impl Terminator {
 
     /// Files that are looked after.
     pub(super) fn files(&self) -> BTreeSet<PathBuf> {
-        let mut files: BTreeSet<PathBuf> = [&self.tls.client_ca, &self.tls.ticket_keys, &self.tls.folder]
-            .into_iter()
-            .flatten()
-            .cloned()
-            .collect();
-        for certificate in sources(&self.tls).unwrap_or_default() {
-            files.extend([certificate.certificate, certificate.key]);
-            files.extend(certificate.ocsp);
-        }
-        files
+        files(&self.tls)
+    }
+
+    pub(super) fn seen(&self) -> &Look {
+        &self.seen
     }
 
     /// Shows every certificate in use.
@@ -167,6 +167,16 @@ fn newer(
         }
         _ => Ok(certificate),
     }
+}
+
+fn files(tls: &ListenerTls) -> BTreeSet<PathBuf> {
+    let single = [&tls.client_ca, &tls.ticket_keys, &tls.folder];
+    let mut files: BTreeSet<PathBuf> = single.into_iter().flatten().cloned().collect();
+    for certificate in sources(tls).unwrap_or_default() {
+        files.extend([certificate.certificate, certificate.key]);
+        files.extend(certificate.ocsp);
+    }
+    files
 }
 
 /// The files of every certificate: those that are named, then those of the folder in order of names.

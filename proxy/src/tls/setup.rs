@@ -4,9 +4,7 @@
 //! a link that was turned elsewhere. A change is taken once the files have stood still from one look to the
 //! next, so that a certificate and its key are not read half-way between the old pair and the new.
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::os::unix::fs::MetadataExt as _;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -18,6 +16,7 @@ use super::listener::Terminator;
 use super::upstream::Originator;
 use crate::config::Config;
 use crate::limits::TLS_LOOK_INTERVAL;
+use crate::reload::Stamp;
 
 /// TLS of one configuration. See the file's head.
 #[derive(Debug, Default)]
@@ -64,7 +63,7 @@ impl Current {
 
     /// Loads the files again whenever they have changed. Never ends.
     pub(crate) async fn look_after(&self) {
-        let mut in_use = self.get().look();
+        let mut in_use = self.get().seen();
         let mut last = in_use.clone();
         loop {
             tokio::time::sleep(TLS_LOOK_INTERVAL).await;
@@ -93,8 +92,13 @@ pub(crate) struct Notice {
     pub(crate) text: String,
 }
 
-/// What is known of the files from the last look at them: time of change, size and number of each.
-type Look = BTreeMap<PathBuf, Option<(i64, i64, u64, u64)>>;
+/// What a look at files has found; `None` for one that is not there.
+pub(super) type Look = BTreeMap<PathBuf, Option<Stamp>>;
+
+/// Looks at these files.
+pub(super) fn look(files: BTreeSet<PathBuf>) -> Look {
+    files.into_iter().map(|file| (file.clone(), Stamp::of(&file))).collect()
+}
 
 impl Setup {
     /// Loads what `config` names.
@@ -156,13 +160,16 @@ impl Setup {
     }
 
     fn look(&self) -> Look {
-        let listeners = self.listeners.iter().flatten().flat_map(|terminator| terminator.files());
-        let upstreams = self.upstreams.iter().flatten().flat_map(|originator| originator.files());
-        let stamp = |file: &PathBuf| {
-            let seen = fs::metadata(file).ok()?;
-            Some((seen.mtime(), seen.mtime_nsec(), seen.size(), seen.ino()))
-        };
-        listeners.chain(upstreams).map(|file| (file.clone(), stamp(&file))).collect()
+        let listeners = self.listeners.iter().flatten().map(|terminator| terminator.files());
+        let upstreams = self.upstreams.iter().flatten().map(|originator| originator.files());
+        look(listeners.chain(upstreams).flatten().collect())
+    }
+
+    /// What a look found before the files were loaded for the first time.
+    fn seen(&self) -> Look {
+        let listeners = self.listeners.iter().flatten().map(|terminator| terminator.seen());
+        let upstreams = self.upstreams.iter().flatten().map(|originator| originator.seen());
+        listeners.chain(upstreams).flat_map(Clone::clone).collect()
     }
 
     /// Every certificate in use, by its first name or its file's, and when it is valid.

@@ -16,6 +16,7 @@ use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 use super::certificate::Certificate;
 use super::listener::roots;
 use super::policy::{provider, versions};
+use super::setup::{Look, look};
 use crate::config::{TlsPolicy, UpstreamTls};
 
 /// Where distributions keep the issuers they believe.
@@ -28,6 +29,8 @@ pub(crate) struct Originator {
     tls: UpstreamTls,
     name: Option<ServerName<'static>>,
     config: RwLock<Arc<ClientConfig>>,
+    /// The files before they were loaded.
+    seen: Look,
 }
 
 impl Originator {
@@ -40,8 +43,8 @@ impl Originator {
             ServerName::try_from(name.to_owned())
                 .map_err(|_| format!(r#"server_name "{name}" is no host name"#))
         });
-        let name = name.transpose()?;
-        Ok(Self { tls: tls.clone(), name, config: RwLock::new(Arc::new(config(tls)?)) })
+        let (name, seen) = (name.transpose()?, look(files(tls)));
+        Ok(Self { tls: tls.clone(), name, config: RwLock::new(Arc::new(config(tls)?)), seen })
     }
 
     /// It was loaded from the files `tls` names.
@@ -67,12 +70,17 @@ impl Originator {
 
     /// Files that are looked after.
     pub(super) fn files(&self) -> BTreeSet<PathBuf> {
-        let mut files: BTreeSet<PathBuf> = self.tls.ca.iter().cloned().collect();
-        if let Some(client) = &self.tls.client {
-            files.extend([client.certificate.clone(), client.key.clone()]);
-        }
-        files
+        files(&self.tls)
     }
+
+    pub(super) fn seen(&self) -> &Look {
+        &self.seen
+    }
+}
+
+fn files(tls: &UpstreamTls) -> BTreeSet<PathBuf> {
+    let own = tls.client.iter().flat_map(|client| [&client.certificate, &client.key]);
+    tls.ca.iter().chain(own).cloned().collect()
 }
 
 fn config(tls: &UpstreamTls) -> Result<ClientConfig, String> {
