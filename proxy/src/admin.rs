@@ -153,7 +153,7 @@ mod tests {
         let lifecycle = Arc::new(Lifecycle::default());
         let backends = ["127.0.0.1:1".parse().unwrap()];
         let config = Config::without_file(&[address], &backends, Affinity::default()).unwrap();
-        let page = Page::new(Counters::new(1), 10);
+        let page = Page::new(Counters::new(1), 10, Arc::default());
         let served = Arc::new(Served::of(&config));
         let view = Arc::new(View { page, lifecycle: Arc::clone(&lifecycle), served });
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();

@@ -1,6 +1,7 @@
 //! The life of one client connection, in the order it happens. Start reading here.
 //!
-//! listener -> PROXY header -> detect -> request -> route -> affinity -> connect -> forward -> upgrade -> tunnel
+//! listener -> PROXY header -> detect -> TLS -> request -> route -> affinity -> connect -> forward -> upgrade
+//! -> tunnel
 //!
 //! A connection in TCP mode has no request: detect -> affinity -> connect -> tunnel.
 //!
@@ -21,7 +22,7 @@ use crate::metrics::label::TunnelKind;
 use crate::request::Begun;
 use crate::stream::Stream;
 use crate::worker::Worker;
-use crate::{admission, affinity, answer, connect, forward, proxy_header, request, route, tcp, tunnel};
+use crate::{admission, affinity, answer, connect, forward, proxy_header, request, route, tcp, tls, tunnel};
 
 /// Serves one client until it closes, times out, is refused or becomes a tunnel.
 ///
@@ -48,13 +49,14 @@ pub(crate) fn serve(admitted: Admitted, mut client: Client) -> impl Future<Outpu
         while let Some(begun) = request::begun(worker, &mut client).await {
             match Box::pin(serve_request(worker, &mut client, begun)).await {
                 After::Request => {}
-                After::Close => return,
+                After::Close => break,
                 After::Tunnel(upstream, counted) => {
                     worker.counters().tunnels_by_kind.of(TunnelKind::WebSocket).add(1);
                     return tunnel::open(worker, client.stream, client.entered, upstream, counted);
                 }
             }
         }
+        client.stream.close();
     }
 }
 
@@ -78,6 +80,10 @@ async fn begin(
     match detect::outcome(worker, client, protocols, first).await {
         Outcome::Http => After::Request,
         Outcome::End => After::Close,
+        Outcome::Tls(terminator) => match tls::accept(worker, client, &terminator).await {
+            true => After::Request,
+            false => After::Close,
+        },
         Outcome::Tunnel(kind, route) => match tcp::connect(worker, client, &route).await {
             Some((upstream, counted)) => {
                 worker.counters().tunnels_by_kind.of(kind).add(1);

@@ -6,6 +6,7 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use ringbolt_core::detect::{Protocol, Protocols, Verdict};
@@ -18,6 +19,7 @@ use crate::metrics::label::{Detected, RefusedConnection, TunnelKind};
 use crate::route::Route;
 use crate::sni::{self, Fault};
 use crate::stream::Consumed;
+use crate::tls::Terminator;
 use crate::worker::Worker;
 
 /// What becomes of a connection.
@@ -25,6 +27,8 @@ use crate::worker::Worker;
 pub(crate) enum Outcome {
     /// Requests follow.
     Http,
+    /// TLS is opened, requests follow inside.
+    Tls(Arc<Terminator>),
     /// It becomes a tunnel of this route.
     Tunnel(TunnelKind, Route),
     /// It has ended, or got its answer and is to be closed.
@@ -145,6 +149,11 @@ async fn rest(worker: &Worker, client: &mut Client, protocols: Protocols) -> Ver
     }
 }
 
+/// Who opens TLS of the client's listener.
+fn terminator(worker: &Worker, client: &Client) -> Option<Arc<Terminator>> {
+    worker.snapshot().listener(client.listener)?.tls.clone()
+}
+
 fn tcp(worker: &Worker, client: &Client) -> Outcome {
     let snapshot = worker.snapshot();
     let target = snapshot.listener(client.listener).and_then(|listener| listener.tcp);
@@ -157,7 +166,7 @@ fn tcp(worker: &Worker, client: &Client) -> Outcome {
 async fn tls(worker: &Worker, client: &mut Client, protocols: Protocols) -> Outcome {
     let (reason, alert, words) = match sni::route(worker, client).await {
         Ok(Some(route)) => return Outcome::Tunnel(TunnelKind::TlsPassthrough, route),
-        // A listener with certificates hands the connection to `tls` here.
+        Ok(None) if let Some(terminator) = terminator(worker, client) => return Outcome::Tls(terminator),
         Ok(None) if protocols.has(Protocol::Tcp) => return tcp(worker, client),
         Ok(None) => (RefusedConnection::ServerName, TlsAlert::SERVER_NAME, TlsAlert::SERVER_NAME.reason),
         Err(Fault::Malformed(bad)) => (RefusedConnection::ClientHello, TlsAlert::CLIENT_HELLO, bad.reason),

@@ -42,7 +42,7 @@ impl Served {
         let loads = Arc::new(Loads::new());
         let backends = crate::identity::Registry::new(Arc::clone(&loads)).identify(config).unwrap();
         let config = Arc::new(config.clone());
-        Self::new(Arc::new(Revision { config, backends, listeners: Vec::new(), admission: None }), loads)
+        Self::new(Arc::new(Revision { config, backends, listeners: Vec::new(), admission: None, tls: Arc::default() }), loads)
     }
 
     pub(crate) fn revision(&self) -> Arc<Revision> {

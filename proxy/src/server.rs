@@ -29,6 +29,7 @@ use crate::served::Served;
 use crate::sids::SidTable;
 use crate::snapshot::{ListenerId, Revision, Snapshot};
 use crate::start::StartError;
+use crate::tls;
 use crate::worker::{Adoption, Command, Shared, Worker};
 
 /// The running workers and what the process has bound to its configuration.
@@ -42,6 +43,7 @@ pub(crate) struct Server {
     backends: Registry,
     listeners: Listeners,
     served: Arc<Served>,
+    tls: Arc<tls::Current>,
 }
 
 /// What a worker thread reports once it serves.
@@ -68,6 +70,7 @@ struct Setup {
 /// The address that cannot be bound, or what a worker lacked. The process is to end then.
 pub(crate) fn start(
     config: &Arc<Config>,
+    tls: &Arc<tls::Current>,
     connections_max: u32,
     counters: &Counters,
     ended: oneshot::Sender<()>,
@@ -81,6 +84,7 @@ pub(crate) fn start(
         config: Arc::clone(config),
         backends: backends.identify(config).map_err(|error| StartError::new(error.to_string()))?,
         admission: Admission::of(config, &listeners.ids(), count, random_key()?, None),
+        tls: tls.get(),
         listeners: listeners.ids(),
     });
     let shared = Arc::new(Shared {
@@ -118,7 +122,7 @@ pub(crate) fn start(
         refusal = refusal.or(refused);
     }
     let served = Arc::new(Served::new(revision, Arc::clone(&shared.loads)));
-    Ok(Server { engine, refusal, commands, shared, backends, listeners, served })
+    Ok(Server { engine, refusal, commands, shared, backends, listeners, served, tls: Arc::clone(tls) })
 }
 
 impl Server {
@@ -153,6 +157,8 @@ impl Server {
             let reserve = descriptors::reserve(count, config.listeners.len());
             descriptors::prepare(config.limits.connections, reserve)? as usize
         };
+        let followed = self.tls.get().followed_by(&config);
+        let tls = Arc::new(followed.map_err(|problems| StartError::new(problems.join("; ")))?);
         let (listeners, bound) = self.listeners.changed(&config, count)?;
         let served = self.served.revision();
         let former = served.admission.as_deref();
@@ -160,6 +166,7 @@ impl Server {
             backends: self.backends.identify(&config).map_err(|error| StartError::new(error.to_string()))?,
             admission: Admission::of(&config, &listeners.ids(), count, random_key()?, former),
             listeners: listeners.ids(),
+            tls: Arc::clone(&tls),
             config,
         });
         Snapshot::new(&revision).map_err(|error| StartError::new(error.to_string()))?;
@@ -174,6 +181,8 @@ impl Server {
         }
         self.listeners = listeners;
         self.served.replace(revision);
+        self.tls.set(tls);
+        self.tls.reload();
         Ok(all_done)
     }
 

@@ -5,7 +5,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ringbolt_core::limits::RATE_MAX;
 use ringbolt_core::network::NetworkError;
@@ -19,7 +19,7 @@ use super::problem::{Problems, Refused};
 use super::section::{Field, Section, boolean, integer, or_off, suggest, text, wrong_type};
 use super::{
     Admin, Affinity, Backend, BackendState, Balance, Config, Limits, Listener, Log, Process, ProxyVersion,
-    Reload, Timeouts, Upstream, Workers, value,
+    Reload, Timeouts, Upstream, Workers, tls, value,
 };
 
 const BACKEND_STATES: &[(&str, BackendState)] =
@@ -49,7 +49,8 @@ pub(super) fn document(file: &str, source: &str) -> Result<Config, Refused> {
         return Err(problems.into_refused(file, source));
     }
     let mut document = Section::document(&problems, table.get_ref(), source.len());
-    let traffic = traffic(&problems, &mut document);
+    let base = Path::new(file).parent().unwrap_or(Path::new(""));
+    let traffic = traffic(&problems, &mut document, base);
     let (admin, admin_socket) = admin(document.section("admin"), &traffic.listeners);
     let config = Config {
         process: process(document.section("process")),
@@ -120,10 +121,10 @@ impl Config {
 }
 
 /// Listeners, routes and upstreams: the sections that refer to each other.
-fn traffic(problems: &Problems, document: &mut Section<'_>) -> Config {
+fn traffic(problems: &Problems, document: &mut Section<'_>, base: &Path) -> Config {
     let section = document.section("upstream");
     let names: Vec<&str> = section.fields().into_iter().map(|(name, _)| name).collect();
-    let upstreams = upstreams(problems, &section);
+    let upstreams = upstreams(problems, &section, base);
     if names.is_empty() {
         document.problem("upstream", "there is none; write `[upstream.NAME]` with a list of `backends`");
     }
@@ -138,7 +139,7 @@ fn traffic(problems: &Problems, document: &mut Section<'_>) -> Config {
     let unrouted = if routes.is_empty() { Unrouted::of(&names) } else { Unrouted::Refused };
     let flash_policy = super::detect::flash_policy(document);
     let has_flash_policy = document.field("flash_policy").is_some();
-    let listeners = listeners(problems, document.list("listener"), &names, unrouted, has_flash_policy);
+    let listeners = listeners(problems, document.list("listener"), &names, unrouted, has_flash_policy, base);
     Config { listeners, routes, upstreams, flash_policy, ..Config::empty() }
 }
 
@@ -218,6 +219,7 @@ fn listeners(
     upstreams: &[&str],
     unrouted: Unrouted<'_>,
     has_flash_policy: bool,
+    base: &Path,
 ) -> Vec<Listener> {
     let mut listeners: Vec<Listener> = Vec::new();
     let taken = RefCell::new(BTreeSet::new());
@@ -233,10 +235,14 @@ fn listeners(
                 Ok(address)
             }),
         );
-        let detect = super::detect::detect(problems, &mut section, upstreams, has_flash_policy);
+        let tls = tls::listener(problems, &mut section, base);
+        let has_tls = tls.is_some();
+        let detect = super::detect::detect(problems, &mut section, upstreams, has_flash_policy, has_tls);
+        let serves_http = detect.serves_http() || has_tls;
+        let https_redirect = section.read("https_redirect", boolean).unwrap_or(false);
         let upstream = match section.field("upstream") {
             Some(_) => section.read("upstream", reference(upstreams)),
-            None if !detect.serves_http() => None,
+            None if !serves_http => None,
             None => match unrouted {
                 Unrouted::Only(name) => Some(name.to_owned()),
                 Unrouted::Refused => None,
@@ -271,6 +277,8 @@ fn listeners(
                 proxy_protocol,
                 connections,
                 detect,
+                https_redirect,
+                tls,
                 ..Listener::new(address, upstream)
             });
         }
@@ -290,7 +298,7 @@ pub(super) fn reference(upstreams: &[&str]) -> impl Fn(&DeValue<'_>) -> Result<S
     })
 }
 
-fn upstreams(problems: &Problems, section: &Section<'_>) -> BTreeMap<String, Upstream> {
+fn upstreams(problems: &Problems, section: &Section<'_>, base: &Path) -> BTreeMap<String, Upstream> {
     let mut upstreams = BTreeMap::new();
     let mut backends_left = BACKENDS_MAX;
     for (name, field) in section.fields() {
@@ -304,7 +312,14 @@ fn upstreams(problems: &Problems, section: &Section<'_>) -> BTreeMap<String, Ups
             section.read("proxy_protocol", text("a string", |text| value::choice(text, PROXY_VERSIONS)));
         let verify_accept = section.read("verify_accept", boolean).unwrap_or(true);
         let abort_on_close = section.read("abort_on_close", boolean).unwrap_or(true);
-        let backends = backends(problems, &mut section);
+        let tls = tls::upstream(&mut section, base);
+        let mut backends = backends(problems, &mut section);
+        if tls.is_some() {
+            backends.iter_mut().for_each(|backend| backend.tls = true);
+        }
+        if proxy_protocol.is_some() && backends.iter().any(|backend| backend.tls) {
+            section.problem("proxy_protocol", "is not supported towards backends with TLS yet");
+        }
         if backends.len() > backends_left {
             section
                 .problem("backends", format!("more than {BACKENDS_MAX} backends in all upstreams together"));
@@ -322,6 +337,7 @@ fn upstreams(problems: &Problems, section: &Section<'_>) -> BTreeMap<String, Ups
             proxy_protocol,
             verify_accept,
             abort_on_close,
+            tls: tls.unwrap_or_default(),
             balance,
             slow_start,
             queue,
@@ -365,11 +381,11 @@ fn backends(problems: &Problems, section: &mut Section<'_>) -> Vec<Backend> {
 
 /// One entry of `backends`: an address alone or a table.
 fn backend(problems: &Problems, entry: Field<'_>) -> Option<Backend> {
-    let address = text(r#"an address such as "10.0.0.1:3000""#, value::backend_address);
+    let address = text(r#"an address such as "10.0.0.1:3000""#, value::backend_url);
     if entry.value.is_str() {
-        let address =
+        let (tls, address) =
             address(entry.value).map_err(|problem| problems.add(entry.at, entry.key, problem)).ok()?;
-        return Some(Backend::new(address.to_string(), address));
+        return Some(Backend { tls, ..Backend::new(address.to_string(), address) });
     }
     let expected =
         r#"an address such as "10.0.0.1:3000" or a table such as { address = "10.0.0.1:3000", weight = 2 }"#;
@@ -381,8 +397,9 @@ fn backend(problems: &Problems, entry: Field<'_>) -> Option<Backend> {
     let backup = section.read("backup", boolean).unwrap_or(false);
     let maxconn = section.read("maxconn", or_off(integer(TABLE_ENTRIES))).flatten();
     section.finish();
-    let address = address?;
+    let (tls, address) = address?;
     Some(Backend {
+        tls,
         weight: weight.unwrap_or(1),
         state: state.unwrap_or(BackendState::Up),
         backup,
@@ -404,6 +421,7 @@ fn timeouts(mut section: Section<'_>) -> Timeouts {
     let or_zero = text(r#"a duration such as "10s""#, value::duration_or_zero);
     let mut read = |name, default| section.read(name, duration()).unwrap_or(default);
     let timeouts = Timeouts {
+        tls_handshake: read("tls_handshake", default.tls_handshake),
         request_head: read("request_head", default.request_head),
         request_body_idle: read("request_body_idle", default.request_body_idle),
         keep_alive: read("keep_alive", default.keep_alive),

@@ -4,14 +4,20 @@
 //! fixed order, so that two pages can be compared line by line.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use metrics::{Key, Label, Level, Metadata, Recorder as _};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
+use super::cell::Label as _;
+use super::label::TlsReload;
 use super::names::{self, Kind, Metric};
 use super::process::Process;
 use super::{Counters, WorkerCounters};
+use crate::limits::TLS_CERTIFICATES_SHOWN_MAX;
 use crate::served::{STATES, Standing};
+use crate::tls;
 
 /// Content type of the page (Prometheus text format 0.0.4).
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -25,6 +31,7 @@ pub(crate) struct Page {
     recorder: PrometheusRecorder,
     handle: PrometheusHandle,
     counters: Counters,
+    tls: Arc<tls::Current>,
 }
 
 impl std::fmt::Debug for Page {
@@ -35,9 +42,9 @@ impl std::fmt::Debug for Page {
 
 impl Page {
     /// A page over the workers' counters. `sids_max` is the configured size of the sid table.
-    pub(crate) fn new(counters: Counters, sids_max: u32) -> Self {
+    pub(crate) fn new(counters: Counters, sids_max: u32, tls: Arc<tls::Current>) -> Self {
         let recorder = PrometheusBuilder::new().build_recorder();
-        let page = Self { handle: recorder.handle(), recorder, counters };
+        let page = Self { handle: recorder.handle(), recorder, counters, tls };
         for metric in names::ALL {
             match metric.kind {
                 Kind::Counter => {
@@ -80,7 +87,14 @@ impl Page {
                 self.gauge(metric, &[], value);
             }
         }
+        let reloads = &self.tls.reloads;
+        for (label, count) in [(TlsReload::Taken, &reloads.taken), (TlsReload::Refused, &reloads.refused)] {
+            let labels = [TlsReload::VALUES[label.index()]];
+            let counter = self.recorder.register_counter(&key(&names::TLS_RELOADS, &labels), &METADATA);
+            counter.absolute(count.load(Relaxed));
+        }
         let mut rendered = self.handle.render();
+        write_expiries(&mut rendered, &self.tls.get());
         if let Some(seconds) = process.cpu_seconds {
             write_fraction(&mut rendered, &names::PROCESS_CPU, seconds);
         }
@@ -140,6 +154,18 @@ fn write_backends(page: &mut String, backends: &[Standing]) {
     let _ = writeln!(page, "\n# HELP {name} {help}\n# TYPE {name} gauge");
     for Standing { upstream, backend, load, .. } in backends {
         let _ = writeln!(page, "{name}{{upstream=\"{upstream}\",backend=\"{backend}\"}} {load}");
+    }
+    page.push('\n');
+}
+
+/// Writes when each certificate ends: which there are changes while the process runs.
+fn write_expiries(page: &mut String, tls: &tls::Setup) {
+    let Metric { name, help, .. } = names::TLS_EXPIRY;
+    // Writing to a String does not fail.
+    let _ = write!(page, "# HELP {name} {help}\n# TYPE {name} gauge\n");
+    for (certificate, validity) in tls.certificates().iter().take(TLS_CERTIFICATES_SHOWN_MAX) {
+        let label = certificate.replace(['\\', '"', '\n'], "_");
+        let _ = writeln!(page, "{name}{{certificate=\"{label}\"}} {}", validity.not_after);
     }
     page.push('\n');
 }

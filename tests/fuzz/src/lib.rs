@@ -46,12 +46,22 @@ mod daemon {
     pub(crate) mod pipes;
     #[expect(dead_code, reason = "a tunnel reads by itself")]
     pub(crate) mod stream;
+    #[expect(dead_code, reason = "a tunnel needs a part of it")]
+    pub(crate) mod transport;
     #[expect(dead_code, reason = "nothing drains or reloads here")]
     pub(crate) mod tunnel;
 }
 
 /// The paths by which these refer to each other.
-use daemon::{config, hot_buffer, limits, load, pipes, stream, tunnel};
+use daemon::{config, hot_buffer, limits, load, pipes, stream, transport, tunnel};
+
+/// The one part of TLS that a tunnel knows.
+#[expect(dead_code, reason = "no session is begun here")]
+#[path = "../../../proxy/src/tls/session.rs"]
+mod session;
+mod tls {
+    pub(crate) use crate::session::Session;
+}
 
 /// What a connection of the daemon counts towards; here nothing is bounded.
 mod admission {
