@@ -26,7 +26,7 @@ use std::time::Duration;
 pub(crate) use self::bounds::BACKENDS_MAX;
 pub(crate) use self::health::{Check, Health};
 pub(crate) use self::problem::Refused;
-pub(crate) use self::value::{backend_address, listen_address};
+pub(crate) use self::value::{backend_address, duration, listen_address};
 pub(crate) use ringbolt_core::affinity::{Affinity, Balance, State as BackendState};
 pub(crate) use ringbolt_core::detect::{Protocol, Protocols};
 pub(crate) use ringbolt_core::flash_policy::FlashPolicy;
