@@ -14,6 +14,7 @@ mod connection;
 mod date;
 mod descriptors;
 mod detect;
+mod doctor;
 mod error;
 mod forward;
 #[cfg(test)]
@@ -90,6 +91,10 @@ fn main() -> ExitCode {
         Command::Check { config } => check(&config),
         Command::Plan(asked) => plan(&asked),
         Command::Order(order) => give(&order),
+        Command::Doctor(asked) => doctor::run(&asked, io::stdout()).unwrap_or_else(|error| {
+            tell(io::stderr(), &error);
+            ExitCode::FAILURE
+        }),
         Command::Run(run) => {
             // First, so that no change of the file goes unnoticed.
             let stamp = run.file().and_then(Stamp::of);

@@ -195,8 +195,8 @@ impl Snapshot {
                 proxy_protocol: listener.proxy_protocol,
             })
         };
-        let listeners =
-            config.listeners.iter().zip(&revision.listeners).map(listener).collect::<Result<_, _>>()?;
+        let listeners = config.listeners.iter().zip(&revision.listeners).map(listener);
+        let listeners = listeners.collect::<Result<_, _>>()?;
         Ok(Self {
             routes: Routes::new(&rules)?,
             upstreams: upstreams(revision),

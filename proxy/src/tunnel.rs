@@ -245,8 +245,15 @@ pub(crate) fn close_all(worker: &Worker) {
     }
 }
 
-/// Closes the worker's tunnels to a backend, spread evenly over `over`, as long as `goes_on`.
-pub(crate) async fn shed(worker: &Worker, backend: BackendId, over: Duration, goes_on: impl Fn() -> bool) {
+/// Closes the worker's tunnels to a backend, spread evenly over `over` with the help of random numbers, as long as
+/// `goes_on`.
+pub(crate) async fn shed(
+    worker: &Worker,
+    backend: BackendId,
+    over: Duration,
+    random: impl Fn() -> u64,
+    goes_on: impl Fn() -> bool,
+) {
     let keys: Vec<_> = {
         let slots = worker.tunnels.slots.borrow();
         let is_there = |key: &Key| slots.get(*key).is_some_and(|tunnel| tunnel.counted.backend() == backend);
@@ -256,7 +263,7 @@ pub(crate) async fn shed(worker: &Worker, backend: BackendId, over: Duration, go
     let began = worker.reactor.now();
     for (number, key) in (0..count).zip(keys) {
         // Each at a moment of its own within its share of the time.
-        let (_, percent) = worker.random().carrying_mul(100, 0);
+        let (_, percent) = random().carrying_mul(100, 0);
         let share = over / count;
         let wait = share * number + share / 100 * u32::try_from(percent).unwrap_or(0);
         worker.reactor.sleep_until(began + wait).await;

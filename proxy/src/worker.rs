@@ -250,7 +250,8 @@ impl Worker {
                 Some(Command::Shed(Shedding { identity, order, over })) => {
                     let worker = Rc::clone(self);
                     self.reactor.spawn(async move {
-                        tunnel::shed(&worker, identity.id, over, || identity.is_last_order(order)).await;
+                        let goes_on = || identity.is_last_order(order);
+                        tunnel::shed(&worker, identity.id, over, || worker.random(), goes_on).await;
                     });
                 }
                 Some(Command::Drain { deadline }) => break deadline,
