@@ -11,12 +11,15 @@ Commands:
           (options after the word go to the demo: `cargo xtask demo --listen 127.0.0.1:0`)
   bench   build for release and measure (bench/README.md):
           `bench peers [--quick]`     the proxy beside nginx and HAProxy; `bench plots` draws it again
+          `bench tls [--quick]`       TLS beside nginx, HAProxy and hitch
           `bench with PROGRAM`        lends the proxies to another load tool
           `bench runtimes [--quick]`  the same relay on our reactor, monoio and tokio-uring
           `bench budgets`             instructions and bytes, held against bench/budgets.toml
           `bench micro [FILTER]`      time of the same units of work, by criterion
           `bench scale`               one proxy process with more and more tunnels, in a guest up to a million
   vm      run a program on another kernel, under qemu: `cargo xtask vm --kernel 6.1 -- PROGRAM` (see --help there)
+  ktls    what the proxy relies on of kTLS, checked under qemu on Linux 6.1 and 6.12;
+          `ktls compare` counts instructions of TLS records in user space and in the kernel
   check   all that CI runs: fmt, tidy, clippy, tools, build, budgets, test
   test    the part of it that runs tests: tools, build, test
   tidy    rules of the source tree that no compiler checks
@@ -31,7 +34,8 @@ Options:
 ";
 
 /// Every command by its word, in the order of the help text.
-const WORDS: [&str; 9] = ["demo", "bench", "vm", "check", "test", "tidy", "tools", "fuzz-smoke", "soak"];
+const WORDS: [&str; 10] =
+    ["demo", "bench", "vm", "ktls", "check", "test", "tidy", "tools", "fuzz-smoke", "soak"];
 
 /// How long a soak takes on each engine, settling aside.
 const SOAK_MINUTES: u32 = 15;
@@ -50,6 +54,8 @@ pub(crate) enum Command {
     Bench(Vec<String>),
     /// With the guest's options and the program.
     Vm(Vec<String>),
+    /// With nothing, or `compare`.
+    Ktls(Vec<String>),
     /// With its options and targets.
     FuzzSmoke(Vec<String>),
     /// For this many minutes.
@@ -66,6 +72,7 @@ pub(crate) fn parse(words: &[String]) -> Result<Command, String> {
         "demo" => return Ok(Command::Demo(rest.to_vec())),
         "bench" => return Ok(Command::Bench(rest.to_vec())),
         "vm" => return Ok(Command::Vm(rest.to_vec())),
+        "ktls" => return Ok(Command::Ktls(rest.to_vec())),
         "fuzz-smoke" => return Ok(Command::FuzzSmoke(rest.to_vec())),
         "soak" => return soak(rest),
         "check" => Command::Check,
