@@ -4,10 +4,13 @@
 //! Preparing is apart from working, so that neither clock nor counter sees it.
 #![forbid(unsafe_code)]
 
+mod clients;
 mod http;
 mod placement;
 mod sids;
 mod timers;
+
+pub use clients::connect_contended;
 
 /// A unit of work.
 #[derive(Clone, Copy, Debug)]
@@ -39,7 +42,7 @@ const fn subject(name: &'static str, prepare: fn(u64) -> Work) -> Subject {
 }
 
 /// All of them.
-pub const SUBJECTS: [Subject; 13] = [
+pub const SUBJECTS: [Subject; 14] = [
     subject("request-head-parse", http::parse_request),
     subject("request-head-write", http::write_request),
     subject("response-head-parse", http::parse_response),
@@ -48,6 +51,7 @@ pub const SUBJECTS: [Subject; 13] = [
     subject("engine-io-query", sids::read_query),
     subject("sid-lookup", sids::look_up),
     subject("sid-insert", sids::insert),
+    subject("client-connection", clients::connect),
     subject("rendezvous-3", placement::among_3),
     subject("rendezvous-16", placement::among_16),
     subject("timer-set", timers::set),
