@@ -7,7 +7,7 @@
 use std::fs::{self, Permissions};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::Arc;
@@ -17,12 +17,12 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
-use axum::routing::{get, post};
+use axum::routing::get;
 
 use crate::identity::uptime_ms;
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::metrics::{CONTENT_TYPE, Page};
-use crate::reload::{NotReloaded, Requests};
+use crate::orders::{self, Orders};
 use crate::served::Served;
 use crate::start::StartError;
 
@@ -61,10 +61,13 @@ pub(crate) fn bind_socket(path: &Path) -> Result<UnixListener, StartError> {
     if UnixStream::connect(path).is_ok() {
         return Err(refused(&"another process answers there"));
     }
-    if let Err(error) = fs::remove_file(path)
-        && error.kind() != io::ErrorKind::NotFound
-    {
-        return Err(refused(&error));
+    match fs::symlink_metadata(path) {
+        Ok(found) if !found.file_type().is_socket() => {
+            return Err(refused(&"there is a file that is no socket"));
+        }
+        Ok(_) => fs::remove_file(path).map_err(|error| refused(&error))?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(refused(&error)),
     }
     UnixListener::bind(path)
         .and_then(|listener| fs::set_permissions(path, Permissions::from_mode(0o600)).map(|()| listener))
@@ -80,18 +83,10 @@ pub(crate) fn bind_socket(path: &Path) -> Result<UnixListener, StartError> {
 pub(crate) async fn serve_socket(
     listener: UnixListener,
     view: Arc<View>,
-    requests: Requests,
+    orders: Arc<Orders>,
 ) -> io::Result<()> {
-    let orders = Router::new().route("/reload", post(reload)).with_state(requests);
-    axum::serve(tokio::net::UnixListener::from_std(listener)?, orders.merge(router(view))).await
-}
-
-async fn reload(State(requests): State<Requests>) -> impl IntoResponse {
-    match requests.reload().await {
-        Ok(reloaded) => (StatusCode::OK, format!("{reloaded}\n")),
-        Err(error @ NotReloaded::Refused(_)) => (StatusCode::UNPROCESSABLE_ENTITY, format!("{error}\n")),
-        Err(error @ NotReloaded::Failed(_)) => (StatusCode::CONFLICT, format!("{error}\n")),
-    }
+    let all = orders::router(orders).merge(router(view));
+    axum::serve(tokio::net::UnixListener::from_std(listener)?, all).await
 }
 
 /// Answers requests until the runtime ends.

@@ -176,14 +176,19 @@ fn with_candidates<T>(
     let in_flight = |backend: &Backend| if opens { 0 } else { worker.in_flight.get(backend.id) };
     // Whole rounds that all have had, so that the rest is a small number.
     let rounds = match upstream.balance {
-        Some(Balance::RoundRobin) => {
-            upstream.backends.iter().map(|one| one.identity.turns() / u64::from(one.weight)).min()
-        }
+        Some(Balance::RoundRobin) => upstream
+            .backends
+            .iter()
+            .map(|one| one.identity.turns() / u64::from(one.identity.weight(one.weight)))
+            .min(),
         _ => None,
     };
     let load = |backend: &Backend| match rounds {
         Some(rounds) => {
-            let turns = backend.identity.turns().saturating_sub(rounds * u64::from(backend.weight));
+            let turns = backend
+                .identity
+                .turns()
+                .saturating_sub(rounds * u64::from(backend.identity.weight(backend.weight)));
             u32::try_from(turns).unwrap_or(u32::MAX)
         }
         None => worker.shared.loads.get(backend.id).saturating_add(in_flight(backend)),
@@ -202,7 +207,7 @@ fn with_candidates<T>(
     candidates.extend(upstream.backends.iter().zip(&*members).map(|(backend, member)| Candidate {
         id: backend.id,
         seed: backend.seed,
-        weight: backend.weight,
+        weight: backend.identity.weight(backend.weight),
         accepts_new: tier.takes(member),
         serves: member.serves(),
         load: load(backend),
@@ -219,7 +224,7 @@ fn member(worker: &Worker, route: &Route, backend: &Backend, has_failed: bool) -
     // These would move a client's requests to and fro.
     let by_value = matches!(route.affinity(), Affinity::ClientIp | Affinity::Header(_));
     Member {
-        state: if has_failed { State::Drain } else { backend.state },
+        state: if has_failed { State::Drain } else { backend.identity.state(backend.state) },
         health: backend.identity.health(uptime_ms(worker.reactor.now())),
         backup: backend.backup,
         reluctant: !by_value && (is_full() || starts()),

@@ -1,7 +1,9 @@
-//! The command line: `run`, `check`, `reload`, `plan`, `doctor`, `version`, and `-t` as in nginx.
+//! The command line: `run`, `check`, `plan`, `doctor`, `version`, the orders to a running process, and `-t` as in nginx.
 //!
 //! Decides what was asked for and turns flags into a [`Config`]; does none of it. Values are read by
 //! the same rules as in the file.
+
+mod orders;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -10,6 +12,8 @@ use std::sync::LazyLock;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{self, Admin, Affinity, Config, Engine, LogFormat, LogLevel, Refused};
+
+pub(crate) use self::orders::{Ask, Order, Print};
 
 /// Exit code for a configuration that is refused: EX_CONFIG of sysexits.h.
 ///
@@ -49,14 +53,6 @@ Signals:
 Examples:
   ringbolt run -c /etc/ringbolt.toml
   ringbolt run --listen 0.0.0.0:8080 --backend 10.0.0.1:3000 --backend 10.0.0.2:3000";
-
-/// Where a packaged daemon has its `admin.socket`.
-const DEFAULT_SOCKET: &str = "/run/ringbolt/admin.sock";
-
-const RELOAD_NOTES: &str = "\
-Whatever is wrong with the file, the old configuration serves on. Exit codes: 0 served, 78 the file is refused,
-1 it could not be put into effect or the process does not answer. Without admin.socket in the configuration:
-kill -HUP, and the log tells how it went.";
 
 const PLAN_NOTES: &str = "\
 Reads /proc and changes nothing. What one tunnel costs was measured; kernel-tuning/README.md says how.
@@ -115,9 +111,8 @@ pub(crate) enum Command {
         #[arg(short, long, value_name = "FILE")]
         config: PathBuf,
     },
-    /// Make the running process serve by its configuration file as it is now
-    #[command(after_help = RELOAD_NOTES)]
-    Reload(Order),
+    #[command(flatten)]
+    Order(Order),
     /// Print what a number of tunnels takes, and whether this machine gives it
     #[command(after_help = PLAN_NOTES)]
     Plan(Plan),
@@ -126,14 +121,6 @@ pub(crate) enum Command {
     Doctor(Doctor),
     /// Print version, architecture and engines
     Version,
-}
-
-/// Where the running process takes orders.
-#[derive(Args, Debug)]
-pub(crate) struct Order {
-    /// The process' admin.socket
-    #[arg(long, value_name = "PATH", default_value = DEFAULT_SOCKET)]
-    pub(crate) socket: PathBuf,
 }
 
 /// Flags of `ringbolt plan`.

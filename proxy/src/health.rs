@@ -137,7 +137,7 @@ impl Checking {
                     );
                 }
                 Some(Change::Up) => {
-                    self.join();
+                    self.served.revision().join(&self.identity);
                     tracing::info!(
                         upstream = self.target.upstream,
                         backend = self.target.name,
@@ -166,17 +166,5 @@ impl Checking {
         };
         self.counters.checks.of(label).add(1);
         result
-    }
-
-    /// The backend comes back to those that serve.
-    fn join(&self) {
-        let revision = self.served.revision();
-        for backends in revision.by_upstream() {
-            let all: Vec<_> = backends.collect();
-            if let Some((backend, _)) = all.iter().find(|(_, identity)| identity.id == self.identity.id) {
-                let others = all.iter().map(|(other, identity)| (&***identity, other.weight));
-                self.identity.join(backend.weight, others);
-            }
-        }
     }
 }

@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 
 use crate::admin::{self, View};
 use crate::lifecycle::{Lifecycle, Phase};
+use crate::orders::Orders;
 use crate::reload::Reloader;
 use crate::signals::{Hangups, Signals, Stop};
 use crate::tls;
@@ -37,6 +38,7 @@ pub(crate) struct Duties {
     /// The admin socket, bound; `None` when there is none.
     pub(crate) socket: Option<UnixListener>,
     pub(crate) view: Arc<View>,
+    pub(crate) orders: Arc<Orders>,
     pub(crate) reloader: Reloader,
     /// Its files are looked after.
     pub(crate) tls: Arc<tls::Current>,
@@ -89,7 +91,7 @@ impl Housekeeping {
     /// The admin address or socket fails as a whole.
     pub(crate) fn run(self, duties: Duties, workers_ended: oneshot::Receiver<()>) -> io::Result<End> {
         let Self { runtime, mut signals, hangups } = self;
-        let Duties { admin, socket, view, reloader, tls } = duties;
+        let Duties { admin, socket, view, orders, reloader, tls } = duties;
         runtime.block_on(async {
             let next_stop = async || signals.next().await;
             let drain_timeout = || reloader.server().config().timeouts.drain;
@@ -103,9 +105,7 @@ impl Housekeeping {
             };
             let serve_socket = async {
                 match socket {
-                    Some(listener) => {
-                        admin::serve_socket(listener, Arc::clone(&view), reloader.requests()).await
-                    }
+                    Some(listener) => admin::serve_socket(listener, Arc::clone(&view), orders).await,
                     None => std::future::pending().await,
                 }
             };

@@ -9,10 +9,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::LazyLock;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use ringbolt_core::affinity::{BackendId, Health};
+use ringbolt_core::affinity::{BackendId, Health, State};
 
 use crate::config::Config;
 use crate::limits::BACKEND_IDS_MAX;
@@ -26,6 +26,9 @@ pub(crate) fn uptime_ms(now: Instant) -> u64 {
     u64::try_from(now.saturating_duration_since(*BEGAN).as_millis()).unwrap_or(u64::MAX)
 }
 
+/// States that can be ordered.
+const STATES: [State; 3] = [State::Up, State::Drain, State::Maintenance];
+
 /// A backend over all configurations that name it. Whoever holds it may still begin something there.
 ///
 /// Here is what all workers know of it. Most of it changes rarely or is touched only where it is configured.
@@ -38,6 +41,12 @@ pub(crate) struct Identity {
     turns: AtomicU64,
     /// Sessions and tunnels it was given since it came, for `slow_start`.
     given: AtomicU32,
+    /// What an operator has ordered in place of the file's state: its number in [`STATES`], and one.
+    ordered_state: AtomicU8,
+    /// In place of the file's weight; 0: nothing.
+    ordered_weight: AtomicU32,
+    /// Orders there have been: who carries out one stops when there is another.
+    orders: AtomicU32,
     /// Checks say that it is down.
     down: AtomicBool,
     /// Checks have said anything.
@@ -56,6 +65,9 @@ impl Identity {
             gate: Gate::default(),
             turns: AtomicU64::new(0),
             given: AtomicU32::new(given),
+            ordered_state: AtomicU8::new(0),
+            ordered_weight: AtomicU32::new(0),
+            orders: AtomicU32::new(0),
             down: AtomicBool::new(false),
             checked: AtomicBool::new(false),
             failures: AtomicU32::new(0),
@@ -80,6 +92,50 @@ impl Identity {
         if self.given() < slow_start {
             self.given.fetch_add(1, Relaxed);
         }
+    }
+
+    /// Its state, where the file says `configured`.
+    pub(crate) fn state(&self, configured: State) -> State {
+        match self.ordered_state.load(Relaxed) {
+            0 => configured,
+            ordered => STATES.get(usize::from(ordered) - 1).copied().unwrap_or(configured),
+        }
+    }
+
+    /// Its weight, where the file says `configured`.
+    pub(crate) fn weight(&self, configured: u32) -> u32 {
+        match self.ordered_weight.load(Relaxed) {
+            0 => configured,
+            ordered => ordered,
+        }
+    }
+
+    /// Something about it was ordered that the file does not say.
+    pub(crate) fn is_ordered(&self) -> bool {
+        self.ordered_state.load(Relaxed) != 0 || self.ordered_weight.load(Relaxed) != 0
+    }
+
+    /// Orders a state; returns the number of the order.
+    pub(crate) fn order_state(&self, state: State) -> u32 {
+        let number = STATES.iter().position(|known| *known == state).map_or(0, |index| index + 1);
+        self.ordered_state.store(u8::try_from(number).unwrap_or(0), Relaxed);
+        self.orders.fetch_add(1, Relaxed) + 1
+    }
+
+    pub(crate) fn order_weight(&self, weight: u32) {
+        self.ordered_weight.store(weight, Relaxed);
+    }
+
+    /// What the file says holds again.
+    pub(crate) fn forget_orders(&self) {
+        self.ordered_state.store(0, Relaxed);
+        self.ordered_weight.store(0, Relaxed);
+        self.orders.fetch_add(1, Relaxed);
+    }
+
+    /// No other order has followed this one.
+    pub(crate) fn is_last_order(&self, order: u32) -> bool {
+        self.orders.load(Relaxed) == order
     }
 
     /// What is known of it at this [`uptime_ms`].

@@ -54,6 +54,12 @@ pub(crate) struct Counted {
     _pass: Option<Pass>,
 }
 
+impl Counted {
+    pub(crate) fn backend(&self) -> BackendId {
+        self.backend
+    }
+}
+
 /// A session that is being placed: it weighs on its backend, for all workers to see, until it is counted
 /// itself or has failed. Without it a backend that is slow to answer handshakes would draw all the others.
 #[derive(Debug)]

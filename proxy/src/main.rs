@@ -32,6 +32,7 @@ mod memory;
 mod metrics;
 mod notify;
 mod order;
+mod orders;
 mod pipes;
 mod plan;
 mod pool;
@@ -91,11 +92,11 @@ fn main() -> ExitCode {
         }
         Command::Check { config } => check(&config),
         Command::Plan(asked) => plan(&asked),
+        Command::Order(order) => give(&order),
         Command::Doctor(asked) => doctor::run(&asked, io::stdout()).unwrap_or_else(|error| {
             tell(io::stderr(), &error);
             ExitCode::FAILURE
         }),
-        Command::Reload(order) => reload(&order.socket),
         Command::Run(run) => {
             // First, so that no change of the file goes unnoticed.
             let stamp = run.file().and_then(Stamp::of);
@@ -158,18 +159,20 @@ fn plan(asked: &cli::Plan) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn reload(socket: &Path) -> ExitCode {
-    match order::post(socket, "/reload") {
+fn give(order: &cli::Order) -> ExitCode {
+    let ask = order.ask();
+    match order::give(&ask) {
         Ok(answer) if answer.status == 200 => {
-            tell(io::stdout(), answer.text.trim_end());
+            tell(io::stdout(), answer.shown(ask.print).trim_end());
             ExitCode::SUCCESS
         }
         Ok(answer) => {
             tell(io::stderr(), answer.text.trim_end());
-            if answer.status == 422 { ExitCode::from(EXIT_CONFIG) } else { ExitCode::FAILURE }
+            let is_refused = answer.status == 422 && matches!(order, cli::Order::Reload(_));
+            if is_refused { ExitCode::from(EXIT_CONFIG) } else { ExitCode::FAILURE }
         }
         Err(error) => {
-            tell(io::stderr(), &format!("{}: {error}; is admin.socket configured?", socket.display()));
+            tell(io::stderr(), &format!("{}: {error}; is admin.socket configured?", ask.socket.display()));
             ExitCode::FAILURE
         }
     }
@@ -233,7 +236,8 @@ fn run(source: Source, config: &Arc<Config>) -> Result<End, StartError> {
     notify.ready("serving");
     let view = Arc::new(View { page, lifecycle: Arc::clone(&lifecycle), served: server.served() });
     let reloader = Reloader::new(source, server, lifecycle, Arc::clone(counters.housekeeping()), notify);
-    let ended = housekeeping.run(Duties { admin, socket, view, reloader, tls }, workers_ended);
+    let orders = Arc::new(reloader.orders(counters));
+    let ended = housekeeping.run(Duties { admin, socket, view, orders, reloader, tls }, workers_ended);
     if let Some(path) = &config.admin_socket {
         // Gone already, if somebody tidied up.
         let _ = std::fs::remove_file(path);

@@ -167,6 +167,11 @@ impl Counters {
         &self.workers[index]
     }
 
+    /// A gauge of all workers.
+    pub(crate) fn sum(&self, gauge: impl Fn(&WorkerCounters) -> &Gauge) -> u64 {
+        self.workers.iter().fold(0, |sum: u64, worker| sum.wrapping_add(gauge(worker).get()))
+    }
+
     /// The counters of the housekeeping thread.
     pub(crate) fn housekeeping(&self) -> &Arc<HousekeepingCounters> {
         &self.housekeeping

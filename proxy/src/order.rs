@@ -2,8 +2,11 @@
 
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
 use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::cli::{Ask, Print};
 
 /// A process that takes longer to answer is stuck: a reload takes it milliseconds, and is given up after 10 s.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
@@ -18,17 +21,66 @@ pub(crate) struct Answer {
     pub(crate) text: String,
 }
 
-/// Sends `POST path` to the process at `socket`. In HTTP/1.0, where the end of the connection is that of the answer.
+/// Sends an order to the process. In HTTP/1.0, where the end of the connection is that of the answer.
 ///
 /// # Errors
 /// Nobody answers there, or not in HTTP.
-pub(crate) fn post(socket: &Path, path: &str) -> io::Result<Answer> {
+pub(crate) fn give(ask: &Ask<'_>) -> io::Result<Answer> {
+    let Ask { socket, method, path, body, .. } = ask;
     let mut stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
-    write!(stream, "POST {path} HTTP/1.0\r\nHost: ringbolt\r\nContent-Length: 0\r\n\r\n")?;
+    // A body that nobody reads would be answered with a reset.
+    let body = body.as_ref().filter(|body| !body.is_null()).map(ToString::to_string).unwrap_or_default();
+    let length = body.len();
+    let fields = format!("Host: ringbolt\r\nContent-Type: application/json\r\nContent-Length: {length}");
+    write!(stream, "{method} {path} HTTP/1.0\r\n{fields}\r\n\r\n{body}")?;
     let mut answer = String::new();
     stream.take(ANSWER_BYTES_MAX).read_to_string(&mut answer)?;
     parse(&answer).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "what answers is no ringbolt"))
+}
+
+impl Answer {
+    /// The answer in the form that was asked for.
+    pub(crate) fn shown(&self, print: Print) -> String {
+        let value = serde_json::from_str(&self.text).ok().filter(|_| print == Print::Table);
+        match value {
+            Some(Value::Array(rows)) => table(&rows),
+            Some(Value::Object(fields)) => {
+                let width = fields.keys().map(String::len).max().unwrap_or(0);
+                fields.iter().map(|(name, value)| format!("{name:width$}  {}\n", cell(value))).collect()
+            }
+            _ => self.text.clone(),
+        }
+    }
+}
+
+/// What a backend is, then how it stands: in the order people read them.
+const COLUMNS: [&str; 8] = ["upstream", "name", "address", "state", "weight", "load", "backup", "ordered"];
+
+/// Objects with the same names, a line each, below the names.
+fn table(rows: &[Value]) -> String {
+    let Some(first) = rows.first().and_then(Value::as_object) else { return String::new() };
+    let mut names: Vec<&String> = first.keys().collect();
+    names.sort_by_key(|name| COLUMNS.iter().position(|column| column == name));
+    let mut lines = vec![names.iter().map(|name| name.to_uppercase()).collect::<Vec<_>>()];
+    lines.extend(rows.iter().map(|row| names.iter().map(|name| cell(&row[name.as_str()])).collect()));
+    let width = |column: usize| lines.iter().map(|line: &Vec<String>| line[column].len()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..names.len()).map(width).collect();
+    let line = |cells: &Vec<String>| {
+        let padded: String =
+            cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}  ")).collect();
+        padded.trim_end().to_owned() + "\n"
+    };
+    lines.iter().map(line).collect()
+}
+
+fn cell(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Bool(true) => "yes".to_owned(),
+        Value::Bool(false) => "-".to_owned(),
+        other => other.to_string(),
+    }
 }
 
 fn parse(answer: &str) -> Option<Answer> {
@@ -47,5 +99,16 @@ mod tests {
         assert_eq!(answer, Some(Answer { status: 422, text: "a.toml:1: no\n".to_owned() }));
         assert_eq!(parse("SSH-2.0"), None);
         assert_eq!(parse(""), None);
+    }
+
+    #[test]
+    fn answers_are_tables_for_people_and_text_for_programs() {
+        let text = r#"[{"name":"a","up":true},{"name":"long","up":false}]"#.to_owned();
+        let answer = Answer { status: 200, text };
+        assert_eq!(answer.shown(Print::Table), "UP   NAME\nyes  a\n-    long\n");
+        assert_eq!(answer.shown(Print::Text), answer.text);
+        let answer = Answer { status: 200, text: r#"{"pid":5,"phase":"ready"}"#.to_owned() };
+        assert_eq!(answer.shown(Print::Table), "phase  ready\npid    5\n");
+        assert_eq!(Answer { status: 200, text: "done\n".to_owned() }.shown(Print::Table), "done\n");
     }
 }

@@ -18,9 +18,10 @@ use crate::config::{Config, Refused};
 use crate::health::Checks;
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::limits::{ADOPT_TIMEOUT, RELOADS_WAITING_MAX, WATCH_INTERVAL};
-use crate::metrics::HousekeepingCounters;
 use crate::metrics::label::Reload;
+use crate::metrics::{Counters, HousekeepingCounters};
 use crate::notify::Notify;
+use crate::orders::Orders;
 use crate::server::Server;
 use crate::signals::Hangups;
 
@@ -126,8 +127,10 @@ impl Reloader {
         }
     }
 
-    pub(crate) fn requests(&self) -> Requests {
-        self.requests.clone()
+    /// What orders over the admin socket need.
+    pub(crate) fn orders(&self, counters: Counters) -> Orders {
+        let (requests, lifecycle) = (self.requests.clone(), Arc::clone(&self.lifecycle));
+        self.server().orders(counters, lifecycle, requests)
     }
 
     /// Tells workers and the service manager that the process will end.

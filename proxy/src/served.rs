@@ -1,5 +1,6 @@
 //! The configuration that is served, and how its backends stand, for the threads beside the workers.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -24,6 +25,11 @@ pub(crate) struct Standing {
     pub(crate) backend: String,
     /// Index in [`STATES`].
     pub(crate) state: usize,
+    pub(crate) address: SocketAddr,
+    pub(crate) weight: u32,
+    pub(crate) backup: bool,
+    /// An operator has ordered what the file does not say.
+    pub(crate) ordered: bool,
     /// Sessions and tunnels.
     pub(crate) load: u32,
 }
@@ -42,11 +48,24 @@ impl Served {
         let loads = Arc::new(Loads::new());
         let backends = crate::identity::Registry::new(Arc::clone(&loads)).identify(config).unwrap();
         let config = Arc::new(config.clone());
-        Self::new(Arc::new(Revision { config, backends, listeners: Vec::new(), admission: None, tls: Arc::default() }), loads)
+        Self::new(
+            Arc::new(Revision {
+                config,
+                backends,
+                listeners: Vec::new(),
+                admission: None,
+                tls: Arc::default(),
+            }),
+            loads,
+        )
     }
 
     pub(crate) fn revision(&self) -> Arc<Revision> {
         Arc::clone(&self.revision.lock())
+    }
+
+    pub(crate) fn load(&self, identity: &Identity) -> u32 {
+        self.loads.get(identity.id)
     }
 
     pub(crate) fn replace(&self, revision: Arc<Revision>) {
@@ -64,7 +83,11 @@ impl Served {
                 upstream: upstream.clone(),
                 backend: backend.name.clone(),
                 state: state(backend, identity, uptime_ms),
-                load: self.loads.get(identity.id),
+                address: backend.address,
+                weight: identity.weight(backend.weight),
+                backup: backend.backup,
+                ordered: identity.is_ordered(),
+                load: self.load(identity),
             }));
         }
         standings
@@ -72,7 +95,7 @@ impl Served {
 }
 
 fn state(backend: &config::Backend, identity: &Identity, uptime_ms: u64) -> usize {
-    match (backend.state, identity.health(uptime_ms)) {
+    match (identity.state(backend.state), identity.health(uptime_ms)) {
         (State::Maintenance, _) => 4,
         (_, Health::Down) => 2,
         (State::Drain, _) => 3,

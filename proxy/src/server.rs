@@ -19,12 +19,15 @@ use crate::admission::Admission;
 use crate::config::{self, BackendState, Config};
 use crate::descriptors;
 use crate::identity::Registry;
+use crate::lifecycle::Lifecycle;
 use crate::limits::COMMANDS_MAX;
 use crate::listeners::Listeners;
 use crate::load::Loads;
 use crate::metrics::Counters;
 use crate::metrics::label::EngineInUse;
+use crate::orders::Orders;
 use crate::privileges;
+use crate::reload::Requests;
 use crate::served::Served;
 use crate::sids::SidTable;
 use crate::snapshot::{ListenerId, Revision, Snapshot};
@@ -141,6 +144,19 @@ impl Server {
         Arc::clone(&self.served)
     }
 
+    /// What orders need.
+    pub(crate) fn orders(&self, counters: Counters, lifecycle: Arc<Lifecycle>, requests: Requests) -> Orders {
+        Orders {
+            served: self.served(),
+            shared: Arc::clone(&self.shared),
+            commands: self.commands.clone(),
+            counters,
+            lifecycle,
+            engine: self.engine,
+            requests,
+        }
+    }
+
     /// Makes every worker serve by `config`, in which nothing differs that holds until the process ends.
     ///
     /// New addresses are bound before anything else changes. Returns what resolves when all workers serve by it.
@@ -197,19 +213,13 @@ impl Server {
 
 /// Backends that may be given sessions by `new` and could not by `former` come to the others.
 fn join(former: &Revision, new: &Revision) {
-    let serving = |revision: &Revision, id| {
-        revision
-            .by_upstream()
-            .flatten()
-            .any(|(backend, identity)| identity.id == id && backend.state == BackendState::Up)
+    let serves = |revision: &Revision, id| {
+        let mut all = revision.by_upstream().flatten();
+        all.any(|(backend, identity)| identity.id == id && identity.state(backend.state) == BackendState::Up)
     };
-    for upstream in new.by_upstream() {
-        let all: Vec<_> = upstream.collect();
-        for (backend, identity) in &all {
-            if backend.state == BackendState::Up && !serving(former, identity.id) {
-                identity
-                    .join(backend.weight, all.iter().map(|(other, identity)| (&***identity, other.weight)));
-            }
+    for identity in &new.backends {
+        if serves(new, identity.id) && !serves(former, identity.id) {
+            new.join(identity);
         }
     }
 }

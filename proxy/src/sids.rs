@@ -74,6 +74,13 @@ impl SidTable {
         Some((backend, Session { worker, key }))
     }
 
+    /// The backend of a session of the upstream of this seed, for operators.
+    pub(crate) fn owner(&self, upstream: u64, sid: &Sid) -> Option<BackendId> {
+        let key = self.key(upstream, sid);
+        let now = Tick::from_duration(self.started.elapsed());
+        self.shard(key).lock().owner(key, now)
+    }
+
     /// Removes expired entries of the worker's own shard: a sixteenth of it at a time, in portions short
     /// enough for the lock.
     pub(crate) fn sweep(&self, worker: &Worker) {

@@ -50,6 +50,17 @@ impl Revision {
             upstream.backends.iter().zip(identities)
         })
     }
+
+    /// A backend comes, or comes back, to those that serve.
+    pub(crate) fn join(&self, identity: &Identity) {
+        for upstream in self.by_upstream() {
+            let all: Vec<_> = upstream.collect();
+            if let Some((backend, _)) = all.iter().find(|(_, other)| other.id == identity.id) {
+                let others = all.iter().map(|(backend, other)| (&***other, other.weight(backend.weight)));
+                identity.join(identity.weight(backend.weight), others);
+            }
+        }
+    }
 }
 
 /// One address requests may be sent to.

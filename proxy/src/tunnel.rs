@@ -11,7 +11,8 @@ use std::cell::{Cell, RefCell};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use ringbolt_reactor::{Ready, SinkToken, Slab, TimerId, send, shutdown_write};
+use ringbolt_core::affinity::BackendId;
+use ringbolt_reactor::{Key, Ready, SinkToken, Slab, TimerId, send, shutdown_write};
 
 use crate::admission::Entered;
 use crate::config::Timeouts;
@@ -276,6 +277,37 @@ pub(crate) fn close_all(worker: &Worker) {
     let open = worker.tunnels.slots.borrow().keys();
     for key in open {
         close(worker, key.index, TunnelEnd::Drained);
+    }
+}
+
+/// Closes the worker's tunnels to a backend, spread evenly over `over` with the help of random numbers, as long as
+/// `goes_on`.
+pub(crate) async fn shed(
+    worker: &Worker,
+    backend: BackendId,
+    over: Duration,
+    random: impl Fn() -> u64,
+    goes_on: impl Fn() -> bool,
+) {
+    let keys: Vec<_> = {
+        let slots = worker.tunnels.slots.borrow();
+        let is_there = |key: &Key| slots.get(*key).is_some_and(|tunnel| tunnel.counted.backend() == backend);
+        slots.keys().into_iter().filter(is_there).collect()
+    };
+    let count = u32::try_from(keys.len()).unwrap_or(u32::MAX).max(1);
+    let began = worker.reactor.now();
+    for (number, key) in (0..count).zip(keys) {
+        // Each at a moment of its own within its share of the time.
+        let (_, percent) = random().carrying_mul(100, 0);
+        let share = over / count;
+        let wait = share * number + share / 100 * u32::try_from(percent).unwrap_or(0);
+        worker.reactor.sleep_until(began + wait).await;
+        if !goes_on() {
+            return;
+        }
+        if worker.tunnels.slots.borrow().get(key).is_some() {
+            close(worker, key.index, TunnelEnd::Drained);
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::task::{Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ringbolt_core::affinity::{Candidate, Member, key_of_bytes};
 use ringbolt_core::http::{RequestHead, ResponseHead};
@@ -21,6 +21,7 @@ use tokio::sync::oneshot;
 use crate::accept;
 use crate::date::{DATE_BYTES, DateCache};
 use crate::hot_buffer::HotBuffer;
+use crate::identity::Identity;
 use crate::limits::{CLOSING_TURN, SWEEP_INTERVAL};
 use crate::load::{InFlight, Loads};
 use crate::memory::{self, Memory};
@@ -39,6 +40,8 @@ use crate::tunnel::{self, TunnelTable};
 pub(crate) enum Command {
     /// Serve by this configuration from now on.
     Adopt(Box<Adoption>),
+    /// Close the tunnels to a backend over some time.
+    Shed(Shedding),
     /// Accept no more, finish what is in flight, close what is left at the deadline, end.
     Drain { deadline: Instant },
 }
@@ -51,6 +54,15 @@ pub(crate) struct Adoption {
     pub(crate) bound: Vec<(ListenerId, BoundListener)>,
     /// Dropped when this is done: the last worker's tells that all are.
     pub(crate) done: Arc<oneshot::Sender<()>>,
+}
+
+/// An order to close the tunnels to a backend.
+#[derive(Clone, Debug)]
+pub(crate) struct Shedding {
+    pub(crate) identity: Arc<Identity>,
+    /// The number of the order: another one ends it.
+    pub(crate) order: u32,
+    pub(crate) over: Duration,
 }
 
 /// What all workers of the process share.
@@ -239,6 +251,13 @@ impl Worker {
         let deadline = loop {
             match commands.recv().await {
                 Some(Command::Adopt(adoption)) => self.adopt(*adoption),
+                Some(Command::Shed(Shedding { identity, order, over })) => {
+                    let worker = Rc::clone(self);
+                    self.reactor.spawn(async move {
+                        let goes_on = || identity.is_last_order(order);
+                        tunnel::shed(&worker, identity.id, over, || worker.random(), goes_on).await;
+                    });
+                }
                 Some(Command::Drain { deadline }) => break deadline,
                 // Without a sender there is nobody left to serve for either.
                 None => return,

@@ -116,6 +116,14 @@ impl Shard {
         Some(entry.backend)
     }
 
+    /// The session's backend, without counting anything. `None`: unknown or expired.
+    #[must_use]
+    pub fn owner(&self, key: SidKey, now: Tick) -> Option<BackendId> {
+        let segment = &self.segments[key.segment(self.segments.len())];
+        let entry = &segment.entries()[segment.position(key)?];
+        entry.is_live(now).then_some(entry.backend)
+    }
+
     /// A request that [`Shard::begin`] counted has ended; after the last one the time to live begins anew.
     ///
     /// The entry may have been removed and inserted again meanwhile. A count that is then too low does no

@@ -36,7 +36,9 @@ fn swept(shard: &mut Shard, now: Tick) -> Vec<BackendId> {
 fn a_silent_session_is_forgotten_after_its_time_to_live() {
     let mut shard = shard_with_one();
     assert_eq!(shard.begin(key(2), at(0)), None);
+    assert_eq!(shard.owner(key(1), at(50)), Some(BackendId(7)));
     assert_eq!(shard.begin(key(1), at(50)), Some(BackendId(7)));
+    assert_eq!(shard.owner(key(2), at(50)), None);
     shard.end(key(1), at(60));
     assert_eq!(swept(&mut shard, at(110)), []);
     assert_eq!(shard.begin(key(1), at(111)), None, "expired, though no sweep has come");

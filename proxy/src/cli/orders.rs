@@ -1,0 +1,146 @@
+//! The commands to the running process, and what they send it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use crate::config;
+
+/// Where a packaged daemon has its `admin.socket`.
+const DEFAULT_SOCKET: &str = "/run/ringbolt/admin.sock";
+
+const RELOAD_NOTES: &str = "\
+Whatever is wrong with the file, the old configuration serves on. Exit codes: 0 served, 78 the file is refused,
+1 it could not be put into effect or the process does not answer. Without admin.socket in the configuration:
+kill -HUP, and the log tells how it went.";
+
+/// How the running process is reached.
+#[derive(Args, Debug)]
+pub(crate) struct Reach {
+    /// The process' admin.socket
+    #[arg(long, value_name = "PATH", default_value = DEFAULT_SOCKET)]
+    pub(crate) socket: PathBuf,
+}
+
+/// How an answer is printed.
+#[derive(Args, Debug)]
+pub(crate) struct Form {
+    #[command(flatten)]
+    reach: Reach,
+    /// Print JSON for programs
+    #[arg(long)]
+    json: bool,
+}
+
+/// A backend of the running process.
+#[derive(Args, Debug)]
+pub(crate) struct Named {
+    /// Its name, or UPSTREAM/NAME
+    backend: String,
+    #[command(flatten)]
+    reach: Reach,
+}
+
+/// A command to the running process.
+#[derive(Subcommand, Debug)]
+pub(crate) enum Order {
+    /// Make the running process serve by its configuration file as it is now
+    #[command(after_help = RELOAD_NOTES)]
+    Reload(Reach),
+    /// Print what the running process is doing
+    Status(Form),
+    /// Print the backends of the running process and how they stand
+    Backends(Form),
+    /// Print which backend has a session
+    Session {
+        /// The session's sid
+        sid: String,
+        #[command(flatten)]
+        form: Form,
+    },
+    /// Give a backend no new sessions; it keeps its own
+    Drain {
+        #[command(flatten)]
+        named: Named,
+        /// Close its tunnels evenly over this time, such as 10m
+        #[arg(long, value_name = "DURATION", value_parser = config::duration, conflicts_with = "rate")]
+        over: Option<Duration>,
+        /// Close at most this many of its tunnels a second
+        #[arg(long, value_name = "COUNT")]
+        rate: Option<u32>,
+    },
+    /// Give a backend nothing at all; open tunnels go on
+    Maintenance(Named),
+    /// Give a backend new sessions again
+    Enable(Named),
+    /// Change a backend's weight
+    Weight {
+        #[command(flatten)]
+        named: Named,
+        /// From 1 to 1000
+        weight: u32,
+    },
+    /// Forget what was ordered about a backend: what the file says holds again
+    Reset(Named),
+}
+
+/// How the answer to an order is printed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Print {
+    /// As it is.
+    Text,
+    /// An object or a list of them, for people.
+    Table,
+}
+
+/// A request to the running process.
+#[derive(Debug)]
+pub(crate) struct Ask<'a> {
+    pub(crate) socket: &'a PathBuf,
+    pub(crate) method: &'static str,
+    pub(crate) path: &'static str,
+    pub(crate) body: Option<Value>,
+    pub(crate) print: Print,
+}
+
+impl Order {
+    /// What is sent for it.
+    pub(crate) fn ask(&self) -> Ask<'_> {
+        let get = |form: &'_ Form, path| {
+            let print = if form.json { Print::Text } else { Print::Table };
+            (path, None, print)
+        };
+        let post = |path, body| (path, Some(body), Print::Text);
+        let state = |named: &Named, state| {
+            post("/backends/state", json!({ "backend": named.backend, "state": state }))
+        };
+        let (socket, (path, body, print)) = match self {
+            Self::Reload(reach) => (&reach.socket, post("/reload", Value::Null)),
+            Self::Status(form) => (&form.reach.socket, get(form, "/status")),
+            Self::Backends(form) => (&form.reach.socket, get(form, "/backends")),
+            Self::Session { sid, form } => {
+                let print = if form.json { Print::Text } else { Print::Table };
+                (&form.reach.socket, ("/session", Some(json!({ "sid": sid })), print))
+            }
+            Self::Drain { named, over, rate } => {
+                let over = over.map(|over| over.as_secs());
+                let order =
+                    json!({ "backend": named.backend, "state": "drain", "over_seconds": over, "rate": rate });
+                (&named.reach.socket, post("/backends/state", order))
+            }
+            Self::Maintenance(named) => (&named.reach.socket, state(named, "maintenance")),
+            Self::Enable(named) => (&named.reach.socket, state(named, "up")),
+            Self::Weight { named, weight } => {
+                let order = json!({ "backend": named.backend, "weight": weight });
+                (&named.reach.socket, post("/backends/weight", order))
+            }
+            Self::Reset(named) => {
+                (&named.reach.socket, post("/backends/reset", json!({ "backend": named.backend })))
+            }
+        };
+        let method = if body.is_some() { "POST" } else { "GET" };
+        Ask { socket, method, path, body, print }
+    }
+}

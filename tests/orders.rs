@@ -1,0 +1,184 @@
+//! What an operator orders holds at once, over reloads, and until it is taken back; and it is seen.
+//!
+//! Fails with a backend that gets sessions while it is being taken out, with tunnels cut all at once where a time
+//! was given, or with an order that is forgotten when the file is read again.
+#![forbid(unsafe_code)]
+
+use std::time::{Duration, Instant};
+
+use ringbolt_harness::raw::{Backend, Wire};
+use ringbolt_harness::{Options, Ringbolt};
+use serde_json::Value;
+
+const LIMIT: Duration = Duration::from_secs(20);
+const UPGRADE: &str = "GET / HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+/// Upgrades what wants it, issues its name as sid, and answers its name else.
+fn named(name: &str) -> Backend {
+    let name = name.to_owned();
+    Backend::start(move |request, wire| {
+        if request.head().value("Upgrade").is_some() {
+            // The wire is left open until the other end closes.
+            wire.send(format!(
+                "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                 Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nX-Name: {name}\r\n\r\n"
+            ));
+            return;
+        }
+        let target = request.head().target();
+        let sid =
+            format!("0{{\"sid\":\"{name}\",\"upgrades\":[],\"pingInterval\":25000,\"pingTimeout\":20000}}");
+        let body = if target.contains("EIO=") && !target.contains("sid=") { &sid } else { &name };
+        wire.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()));
+    })
+}
+
+/// A daemon with the backends `a` and `b`.
+fn start(backends: &[Backend; 2]) -> Ringbolt {
+    let config = format!(
+        "[admin]\nsocket = \"FOLDER/admin.sock\"\n[[listener]]\naddress = \"127.0.0.1:0\"\n\
+         [upstream.u]\nbalance = \"least-tunnels\"\nbackends = [{{ name = \"a\", address = \"{}\" }}, \
+         {{ name = \"b\", address = \"{}\" }}]\n",
+        backends[0].address(),
+        backends[1].address()
+    );
+    Ringbolt::start(&Options { config: Some(config), ..Options::new(env!("CARGO_BIN_EXE_ringbolt"), &[]) })
+}
+
+/// Gives an order that is carried out; returns what was said.
+fn order(ringbolt: &Ringbolt, arguments: &[&str]) -> String {
+    let (code, said) = ringbolt.order(arguments);
+    assert_eq!(code, Some(0), "{arguments:?}: {said}");
+    said
+}
+
+/// What is told of a backend.
+fn backend(ringbolt: &Ringbolt, name: &str) -> Value {
+    let all: Value = serde_json::from_str(&order(ringbolt, &["backends", "--json"])).expect("JSON");
+    let found = all.as_array().expect("a list").iter().find(|backend| backend["name"] == name);
+    found.expect("the backend").clone()
+}
+
+fn get(ringbolt: &Ringbolt, target: &str) -> String {
+    let request = format!("GET {target} HTTP/1.1\r\nHost: a.example\r\n\r\n");
+    Wire::connect(ringbolt.address()).exchange(request).text()
+}
+
+/// Who gets the next six sessions.
+fn sessions(ringbolt: &Ringbolt) -> Vec<bool> {
+    let of_a = |_| get(ringbolt, "/?EIO=4&transport=polling").contains("\"sid\":\"a\"");
+    (0..6).map(of_a).collect()
+}
+
+/// Opens this many tunnels, half of them to each backend.
+fn tunnels(ringbolt: &Ringbolt, count: usize) -> [Vec<Wire>; 2] {
+    let mut wires = [Vec::new(), Vec::new()];
+    for _ in 0..count {
+        let mut wire = Wire::connect(ringbolt.address());
+        let answer = wire.exchange(UPGRADE);
+        wires[usize::from(answer.head.value("X-Name") == Some("b"))].push(wire);
+    }
+    assert_eq!([wires[0].len(), wires[1].len()], [count / 2; 2]);
+    wires
+}
+
+#[test]
+fn a_drained_backend_keeps_its_sessions_over_reloads_until_it_is_enabled() {
+    let backends = ["a", "b"].map(named);
+    let ringbolt = start(&backends);
+    assert!(sessions(&ringbolt).contains(&true));
+    assert_eq!(order(&ringbolt, &["drain", "u/a"]), "u/a: drain\n");
+    assert_eq!(sessions(&ringbolt), [false; 6]);
+    assert_eq!(get(&ringbolt, "/?EIO=4&transport=polling&sid=a"), "a");
+    let told = backend(&ringbolt, "a");
+    assert_eq!((&told["state"], &told["ordered"]), (&"drain".into(), &true.into()));
+    order(&ringbolt, &["reload"]);
+    assert_eq!(sessions(&ringbolt), [false; 6], "the file does not take an order back");
+    order(&ringbolt, &["maintenance", "a"]);
+    assert_eq!(get(&ringbolt, "/?EIO=4&transport=polling&sid=a"), "b");
+    order(&ringbolt, &["enable", "a"]);
+    assert!(sessions(&ringbolt).contains(&true));
+    order(&ringbolt, &["weight", "a", "5"]);
+    let told = backend(&ringbolt, "a");
+    assert_eq!((&told["state"], &told["weight"], &told["ordered"]), (&"up".into(), &5.into(), &true.into()));
+    order(&ringbolt, &["reset", "a"]);
+    let told = backend(&ringbolt, "a");
+    assert_eq!((&told["weight"], &told["ordered"]), (&1.into(), &false.into()));
+}
+
+#[test]
+fn tunnels_of_a_drained_backend_close_evenly_over_the_given_time_and_no_others() {
+    let backends = ["a", "b"].map(named);
+    let ringbolt = start(&backends);
+    let [mut of_a, of_b] = tunnels(&ringbolt, 80);
+    let began = Instant::now();
+    let said = order(&ringbolt, &["drain", "a", "--over", "4s"]);
+    assert_eq!(said, "u/a: drain, its tunnels are closed over 4 s\n");
+    let closed = || ringbolt.metrics()["ringbolt_tunnels_closed_total{reason=\"drained\"}"];
+    let mut halfway = None;
+    while closed() < 40.0 {
+        let elapsed = began.elapsed();
+        assert!(elapsed < LIMIT, "{} closed", closed());
+        if (Duration::from_millis(1500)..Duration::from_millis(2500)).contains(&elapsed) {
+            halfway = Some(closed());
+        }
+    }
+    let took = began.elapsed();
+    assert!((Duration::from_secs(3)..Duration::from_secs(8)).contains(&took), "{took:?}");
+    // A machine that did not get to look in a whole second proves nothing here.
+    assert!(halfway.is_none_or(|closed| (8.0..33.0).contains(&closed)), "{halfway:?} of 40 halfway");
+    for wire in &mut of_a {
+        let _ = wire.expect_end();
+    }
+    assert_eq!(ringbolt.metrics()["ringbolt_tunnels_active"], of_b.len() as f64);
+}
+
+#[test]
+fn enabling_a_backend_stops_the_closing_of_its_tunnels() {
+    let backends = ["a", "b"].map(named);
+    let ringbolt = start(&backends);
+    let _open = tunnels(&ringbolt, 20);
+    order(&ringbolt, &["drain", "a", "--rate", "1"]);
+    let closed = || ringbolt.metrics()["ringbolt_tunnels_closed_total{reason=\"drained\"}"];
+    let began = Instant::now();
+    while closed() == 0.0 {
+        assert!(began.elapsed() < LIMIT, "nothing is closed");
+    }
+    order(&ringbolt, &["enable", "a"]);
+    let before = closed();
+    // As long as several more would have taken.
+    std::thread::sleep(Duration::from_secs(4));
+    assert!(closed() <= before + 1.0, "{} after {before}", closed());
+}
+
+#[test]
+fn the_process_tells_what_it_does_and_refuses_what_means_nothing() {
+    let backends = ["a", "b"].map(named);
+    let ringbolt = start(&backends);
+    let _open = tunnels(&ringbolt, 4);
+    get(&ringbolt, "/?EIO=4&transport=polling");
+    let status: Value = serde_json::from_str(&order(&ringbolt, &["status", "--json"])).expect("JSON");
+    assert_eq!((&status["pid"], &status["phase"]), (&ringbolt.pid().into(), &"ready".into()));
+    assert_eq!((&status["tunnels"], &status["sids"], &status["workers"]), (&4.into(), &1.into(), &2.into()));
+    assert_eq!(status["engine"], ringbolt.engine());
+    let table = order(&ringbolt, &["backends"]);
+    let lines: Vec<&str> = table.lines().collect();
+    assert!(lines[0].starts_with("UPSTREAM  NAME  ADDRESS"), "{table}");
+    assert!(lines[1].starts_with("u         a     127.0.0.1:"), "{table}");
+    let told = ["a", "b"].map(|sid| ringbolt.order(&["session", sid, "--json"]).1);
+    assert!(
+        told.iter()
+            .any(|told| ["a", "b"].iter().any(|name| told.contains(&format!("\"backend\":\"{name}\"")))),
+        "{told:?}"
+    );
+    for (arguments, why) in [
+        (&["drain", "nobody"][..], "there is no backend"),
+        (&["weight", "a", "0"], "from 1 to 1000"),
+        (&["session", "unknown"], "no backend is known"),
+    ] {
+        let (code, said) = ringbolt.order(arguments);
+        assert_eq!(code, Some(1), "{arguments:?}: {said}");
+        assert!(said.contains(why), "{arguments:?}: {said}");
+    }
+}
