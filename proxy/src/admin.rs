@@ -18,9 +18,10 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
 
+use crate::handover;
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::metrics::{CONTENT_TYPE, Page};
-use crate::reload::{NotReloaded, Requests};
+use crate::reload::{self, NotReloaded};
 use crate::start::StartError;
 
 const PATHS: &str = "/metrics   metrics, Prometheus text format\n\
@@ -32,6 +33,13 @@ const PATHS: &str = "/metrics   metrics, Prometheus text format\n\
 pub(crate) struct View {
     pub(crate) page: Page,
     pub(crate) lifecycle: Arc<Lifecycle>,
+}
+
+/// Where orders of the admin socket go.
+#[derive(Debug)]
+pub(crate) struct Orders {
+    pub(crate) reloads: reload::Requests,
+    pub(crate) upgrades: handover::Requests,
 }
 
 /// Binds the admin address, before any thread starts.
@@ -73,16 +81,22 @@ pub(crate) fn bind_socket(path: &Path) -> Result<UnixListener, StartError> {
 /// # Errors
 ///
 /// As [`serve`].
-pub(crate) async fn serve_socket(
-    listener: UnixListener,
-    view: Arc<View>,
-    requests: Requests,
-) -> io::Result<()> {
-    let orders = Router::new().route("/reload", post(reload)).with_state(requests);
+pub(crate) async fn serve_socket(listener: UnixListener, view: Arc<View>, orders: Orders) -> io::Result<()> {
+    let orders = Router::new()
+        .route("/reload", post(reload))
+        .with_state(orders.reloads)
+        .merge(Router::new().route("/upgrade", post(upgrade)).with_state(orders.upgrades));
     axum::serve(tokio::net::UnixListener::from_std(listener)?, orders.merge(router(view))).await
 }
 
-async fn reload(State(requests): State<Requests>) -> impl IntoResponse {
+async fn upgrade(State(requests): State<handover::Requests>) -> impl IntoResponse {
+    match requests.upgrade().await {
+        Ok(given) => (StatusCode::OK, format!("{given}\n")),
+        Err(cause) => (StatusCode::CONFLICT, format!("not upgraded, the process serves on: {cause}\n")),
+    }
+}
+
+async fn reload(State(requests): State<reload::Requests>) -> impl IntoResponse {
     match requests.reload().await {
         Ok(reloaded) => (StatusCode::OK, format!("{reloaded}\n")),
         Err(error @ NotReloaded::Refused(_)) => (StatusCode::UNPROCESSABLE_ENTITY, format!("{error}\n")),

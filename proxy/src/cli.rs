@@ -1,4 +1,4 @@
-//! The command line: `run`, `check`, `reload`, `plan`, `version`, and `-t` as in nginx.
+//! The command line: `run`, `check`, `reload`, `upgrade`, `plan`, `version`, and `-t` as in nginx.
 //!
 //! Decides what was asked for and turns flags into a [`Config`]; does none of it. Values are read by
 //! the same rules as in the file.
@@ -43,6 +43,7 @@ const OVER_FILE: &str = "Instead of what the file says";
 const RUN_EXAMPLES: &str = "\
 Signals:
   SIGHUP           read the configuration file again and serve by it
+  SIGUSR2          start the program at the path of this one and hand everything over to it
   SIGTERM, SIGINT  drain: no new connections, finish what is under way until timeouts.drain, then exit
   a second one     exit at once
 
@@ -57,6 +58,12 @@ const RELOAD_NOTES: &str = "\
 Whatever is wrong with the file, the old configuration serves on. Exit codes: 0 served, 78 the file is refused,
 1 it could not be put into effect or the process does not answer. Without admin.socket in the configuration:
 kill -HUP, and the log tells how it went.";
+
+const UPGRADE_NOTES: &str = "\
+The new process gets the listening sockets, the sessions and the open tunnels; no tunnel is closed. The old one
+finishes the requests it has begun and ends. Whatever is wrong with the new one, the old one serves on with all it
+has. Exit codes: 0 upgraded, 1 not upgraded or the process does not answer. Without admin.socket in the
+configuration: kill -USR2, and the log tells how it went.";
 
 const PLAN_NOTES: &str = "\
 Reads /proc and changes nothing. What one tunnel costs was measured; kernel-tuning/README.md says how.
@@ -109,6 +116,9 @@ pub(crate) enum Command {
     /// Make the running process serve by its configuration file as it is now
     #[command(after_help = RELOAD_NOTES)]
     Reload(Order),
+    /// Make the running process start the program that is now at its path and hand everything over to it
+    #[command(after_help = UPGRADE_NOTES)]
+    Upgrade(Order),
     /// Print what a number of tunnels takes, and whether this machine gives it
     #[command(after_help = PLAN_NOTES)]
     Plan(Plan),

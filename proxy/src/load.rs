@@ -49,6 +49,12 @@ impl Loads {
 #[derive(Debug)]
 pub(crate) struct Counted(BackendId);
 
+impl Counted {
+    pub(crate) fn backend(&self) -> BackendId {
+        self.0
+    }
+}
+
 /// A session that is being placed: it weighs on its backend, for all workers to see, until it is counted
 /// itself or has failed. Without it a backend that is slow to answer handshakes would draw all the others.
 #[derive(Debug)]

@@ -17,6 +17,7 @@ mod error;
 mod forward;
 #[cfg(test)]
 mod golden;
+mod handover;
 mod hot_buffer;
 mod housekeeping;
 mod identity;
@@ -60,6 +61,7 @@ use tokio::sync::oneshot;
 use crate::admin::View;
 use crate::cli::{Cli, Command, EXIT_CONFIG, VERSION};
 use crate::config::Config;
+use crate::handover::{AdminSockets, Estate, Program, Successor, Upgrader};
 use crate::housekeeping::{Duties, End, Housekeeping};
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::log::Started;
@@ -80,7 +82,8 @@ fn main() -> ExitCode {
         }
         Command::Check { config } => check(&config),
         Command::Plan(asked) => plan(&asked),
-        Command::Reload(order) => reload(&order.socket),
+        Command::Reload(order) => give_order(&order.socket, "/reload"),
+        Command::Upgrade(order) => give_order(&order.socket, "/upgrade"),
         Command::Run(run) => {
             // First, so that no change of the file goes unnoticed.
             let stamp = run.file().and_then(Stamp::of);
@@ -123,8 +126,8 @@ fn plan(asked: &cli::Plan) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn reload(socket: &Path) -> ExitCode {
-    match order::post(socket, "/reload") {
+fn give_order(socket: &Path, path: &str) -> ExitCode {
+    match order::post(socket, path) {
         Ok(answer) if answer.status == 200 => {
             tell(io::stdout(), answer.text.trim_end());
             ExitCode::SUCCESS
@@ -169,12 +172,22 @@ fn cores() -> usize {
 /// Starts everything, in the order in which it may fail, and stays until the end.
 fn run(source: Source, config: &Arc<Config>) -> Result<End, StartError> {
     let failed = |error| StartError::new(format!("the housekeeping thread failed: {error}"));
+    let program = Program::of_this_process().map_err(failed)?;
+    let (successor, mut estate) = Successor::greet()?.unzip();
     let workers = config.workers.count.unwrap_or_else(cores);
     let reserve = descriptors::reserve(workers, config.listeners.len());
     let connections = descriptors::prepare(config.limits.connections, reserve)?;
-    let admin = config.admin.map(|admin| admin::bind(admin.address)).transpose()?;
+    let admin = config.admin.map(|admin| {
+        let inherited = estate.as_mut().and_then(|estate| estate.admin(admin.address));
+        inherited.map_or_else(|| admin::bind(admin.address), Ok)
+    });
+    let admin = admin.transpose()?;
     let admin_address = admin.as_ref().and_then(|listener| listener.local_addr().ok());
-    let socket = config.admin_socket.as_deref().map(admin::bind_socket).transpose()?;
+    let socket = config.admin_socket.as_deref().map(|path| {
+        let inherited = estate.as_mut().and_then(|estate| estate.socket(path));
+        inherited.map_or_else(|| admin::bind_socket(path), Ok).map(|socket| (socket, path.to_owned()))
+    });
+    let socket = socket.transpose()?;
     let housekeeping = Housekeeping::new().map_err(failed)?;
 
     let counters = Counters::new(workers);
@@ -183,20 +196,24 @@ fn run(source: Source, config: &Arc<Config>) -> Result<End, StartError> {
     let view = Arc::new(View { page, lifecycle: Arc::clone(&lifecycle) });
 
     let (end, workers_ended) = oneshot::channel();
-    let server = server::start(config, connections, &counters, end)?;
+    let inheritance = estate.as_mut().map(Estate::inheritance);
+    let mut server = server::start(config, connections, &counters, end, inheritance)?;
     if let Some(refusal) = &server.refusal {
         tracing::warn!("io_uring is refused, epoll serves instead: {refusal}");
+    }
+    let housekeeping_counters = Arc::clone(counters.housekeeping());
+    if let Some(successor) = successor {
+        successor.take_over(&mut server)?.show(&housekeeping_counters);
     }
     lifecycle.enter(Phase::Ready);
     let (listen, engine) = (&server.addresses(), server.engine);
     log::ready(config, Started { listen, admin: admin_address, workers, engine });
     let notify = Notify::from_environment();
     notify.ready("serving");
-    let reloader = Reloader::new(source, server, lifecycle, Arc::clone(counters.housekeeping()), notify);
-    let ended = housekeeping.run(Duties { admin, socket, view, reloader }, workers_ended);
-    if let Some(path) = &config.admin_socket {
-        // Gone already, if somebody tidied up.
-        let _ = std::fs::remove_file(path);
-    }
-    ended.map_err(failed)
+    let configured = config.admin.map(|admin| admin.address);
+    let admin_sockets = AdminSockets::of(configured.zip(admin.as_ref()), socket.as_ref()).map_err(failed)?;
+    let upgrader =
+        Upgrader::new(program, admin_sockets, Arc::clone(&lifecycle), Arc::clone(&housekeeping_counters));
+    let reloader = Reloader::new(source, server, lifecycle, housekeeping_counters, notify);
+    housekeeping.run(Duties { admin, socket, view, reloader, upgrader }, workers_ended).map_err(failed)
 }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use self::cell::{Cell, Counter, Gauge, PerLabel, See};
 use self::label::{
-    AnswerStatus, Connect, Detected, Direction, EngineInUse, EngineIo, Evidence, Limit, Method,
+    AnswerStatus, Connect, Detected, Direction, EngineInUse, EngineIo, Evidence, Handover, Limit, Method,
     RefusedConnection, Reload, StatusClass, TunnelEnd, Upgrade,
 };
 
@@ -111,6 +111,12 @@ counters! {
     config_current: Gauge => CONFIG_CURRENT,
     /// When the configuration that is served was read.
     config_loaded_seconds: Gauge => CONFIG_LOADED,
+    /// Upgrades of the binary, by what became of them.
+    handovers: PerLabel<Handover> => HANDOVERS,
+    /// Tunnels taken over.
+    handover_tunnels: Counter => HANDOVER_TUNNELS,
+    /// How long that took.
+    handover_ms: Gauge => HANDOVER_TIME,
     }
 }
 

@@ -9,6 +9,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Instant;
 
+use ringbolt_core::affinity::BackendId;
 use ringbolt_reactor::{
     BoundListener, Engine, EngineChoice, Reactor, RingRefusal, available_cores, mailbox, pin_to_core,
 };
@@ -18,16 +19,17 @@ use crate::accept;
 use crate::admission::Admission;
 use crate::config::{self, Config};
 use crate::descriptors;
-use crate::identity::Registry;
+use crate::handover::Crew;
+use crate::identity::{Identity, Registry};
 use crate::limits::COMMANDS_MAX;
-use crate::listeners::Listeners;
+use crate::listeners::{Inherited, Listeners, Listening};
 use crate::load::Loads;
 use crate::metrics::Counters;
 use crate::metrics::label::EngineInUse;
 use crate::sids::SidTable;
 use crate::snapshot::{ListenerId, Revision, Snapshot};
 use crate::start::StartError;
-use crate::worker::{Adoption, Command, Shared, Worker};
+use crate::worker::{Adoption, Command, Move, Shared, Worker};
 
 /// The running workers and what the process has bound to its configuration.
 #[derive(Debug)]
@@ -39,6 +41,8 @@ pub(crate) struct Server {
     shared: Arc<Shared>,
     backends: Registry,
     listeners: Listeners,
+    /// Sockets that no worker has yet: another process still accepts on them.
+    waiting: Vec<Vec<(ListenerId, BoundListener)>>,
     revision: Arc<Revision>,
 }
 
@@ -60,7 +64,7 @@ struct Setup {
 
 /// Binds every listener once a worker and starts one worker for each of `counters`.
 ///
-/// `ended` is dropped when the last worker has ended.
+/// `ended` is dropped when the last worker has ended. With `inheritance` workers do not accept before [`Server::accept`].
 ///
 /// # Errors
 /// The address that cannot be bound, or what a worker lacked. The process is to end then.
@@ -69,12 +73,19 @@ pub(crate) fn start(
     connections_max: u32,
     counters: &Counters,
     ended: oneshot::Sender<()>,
+    inheritance: Option<Inheritance>,
 ) -> Result<Server, StartError> {
     let count = counters.workers();
     let loads = Arc::new(Loads::new());
-    let hash_key = random_key()?;
+    let takes_over = inheritance.is_some();
+    let (mut inherited, hash_key) = match inheritance {
+        Some(Inheritance { listeners, hash_key }) => (listeners, hash_key),
+        None => (Inherited::new(), random_key()?),
+    };
     let mut backends = Registry::new(Arc::clone(&loads));
-    let (listeners, mut bound) = Listeners::default().changed(config, count)?;
+    let (listeners, bound) = Listeners::default().changed(config, count, &mut inherited)?;
+    // What is not served any more is closed with the other process' descriptors.
+    drop(inherited);
     let revision = Arc::new(Revision {
         config: Arc::clone(config),
         backends: backends.identify(config).map_err(|error| StartError::new(error.to_string()))?,
@@ -91,7 +102,9 @@ pub(crate) fn start(
     let (report, reports) = mpsc::channel();
     let ended = Arc::new(ended);
     let mut commands = Vec::new();
-    for (id, bound) in bound.drain(..).enumerate() {
+    let none = || (0..count).map(|_| Vec::new()).collect();
+    let (waiting, bound) = if takes_over { (bound, none()) } else { (none(), bound) };
+    for (id, bound) in bound.into_iter().enumerate() {
         let (sender, receiver) = mailbox::new(COMMANDS_MAX);
         commands.push(sender);
         let setup = Setup {
@@ -114,7 +127,15 @@ pub(crate) fn start(
         engine = of_worker;
         refusal = refusal.or(refused);
     }
-    Ok(Server { engine, refusal, commands, shared, backends, listeners, revision })
+    Ok(Server { engine, refusal, commands, shared, backends, listeners, waiting, revision })
+}
+
+/// What a process begins with that takes over from another.
+#[derive(Debug)]
+pub(crate) struct Inheritance {
+    pub(crate) listeners: Inherited,
+    /// Of the sid table.
+    pub(crate) hash_key: [u8; 16],
 }
 
 impl Server {
@@ -144,7 +165,7 @@ impl Server {
             let reserve = descriptors::reserve(count, config.listeners.len());
             descriptors::prepare(config.limits.connections, reserve)? as usize
         };
-        let (listeners, bound) = self.listeners.changed(&config, count)?;
+        let (listeners, bound) = self.listeners.changed(&config, count, &mut Inherited::new())?;
         let former = self.revision.admission.as_deref();
         let revision = Arc::new(Revision {
             backends: self.backends.identify(&config).map_err(|error| StartError::new(error.to_string()))?,
@@ -166,8 +187,39 @@ impl Server {
         Ok(all_done)
     }
 
+    /// Makes the workers accept that have waited for another process.
+    pub(crate) fn accept(&mut self) {
+        for (commands, bound) in self.commands.iter().zip(self.waiting.drain(..)) {
+            // The mailbox is empty at the start.
+            let _ = commands.try_send(Command::Move(Move::Listen(bound)));
+        }
+    }
+
+    /// What the workers of a process need that hands over, or takes over.
+    pub(crate) fn crew(&self) -> Crew {
+        Crew { commands: self.commands.clone(), shared: Arc::clone(&self.shared) }
+    }
+
+    pub(crate) fn listeners(&self) -> impl Iterator<Item = &Listening> {
+        self.listeners.iter()
+    }
+
+    /// Every backend that a session or tunnel may refer to: number, upstream and name.
+    pub(crate) fn backends(&self) -> impl Iterator<Item = (BackendId, &str, &str)> {
+        self.backends.names()
+    }
+
+    /// The backend of these names, which another process' sessions and tunnels refer to.
+    ///
+    /// # Errors
+    /// There are too many.
+    pub(crate) fn identify(&mut self, upstream: String, name: String) -> Result<Arc<Identity>, StartError> {
+        self.backends.identify_one(upstream, name).map_err(|error| StartError::new(error.to_string()))
+    }
+
     /// Tells every worker to accept no more, and to end when empty or at `deadline`.
-    pub(crate) fn drain(&self, deadline: Instant) {
+    pub(crate) fn drain(&mut self, deadline: Instant) {
+        self.listeners.let_go();
         for commands in &self.commands {
             // A full mailbox holds this very command already; a closed one belongs to an ended worker.
             let _ = commands.try_send(Command::Drain { deadline });

@@ -6,6 +6,7 @@
 
 mod chat;
 mod end;
+pub(crate) mod moving;
 
 use std::cell::{Cell, RefCell};
 use std::os::fd::AsFd;
@@ -24,6 +25,7 @@ use crate::worker::Worker;
 use self::chat::Chat;
 pub(crate) use self::chat::{quieten, received, sent};
 use self::end::{End, Flow};
+use self::moving::Moves;
 
 /// The end a byte comes from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -65,11 +67,13 @@ struct Tunnel {
     upstream: End,
     counted: Counted,
     /// What the client's connection counts towards until the end.
-    _entered: Option<Box<Entered>>,
+    entered: Option<Box<Entered>>,
     first_closed: Option<Side>,
     timer: Option<TimerId>,
-    /// The worker's uptime in seconds when bytes last moved.
+    /// The worker's uptime in seconds when bytes last moved; wrapped around where that was in another process.
     active_at: u32,
+    /// On its way to another process: nothing is read or written.
+    moving: bool,
 }
 
 /// What a million idle tunnels cost is this, a slot's bookkeeping, and two sources of the reactor.
@@ -81,6 +85,7 @@ pub(crate) struct TunnelTable {
     slots: RefCell<Slab<Tunnel>>,
     /// Directions that chat, or did until lately.
     chats: RefCell<Vec<Chat>>,
+    moves: RefCell<Moves>,
     half_closed: Cell<Duration>,
     idle: Cell<Option<Duration>>,
 }
@@ -90,6 +95,7 @@ impl TunnelTable {
         Self {
             slots: RefCell::new(Slab::new(u32::MAX)),
             chats: RefCell::default(),
+            moves: RefCell::default(),
             half_closed: Cell::new(timeouts.tunnel_half_closed),
             idle: Cell::new(timeouts.tunnel_idle),
         }
@@ -116,6 +122,11 @@ impl Tunnel {
             Side::Client => &mut self.client,
             Side::Upstream => &mut self.upstream,
         }
+    }
+
+    /// How long nothing has moved, at an uptime of the worker.
+    fn silent_for(&self, uptime_seconds: u32) -> Duration {
+        Duration::from_secs(u64::from(uptime_seconds.wrapping_sub(self.active_at)))
     }
 
     /// The end `from` reads and the end it writes to.
@@ -164,31 +175,43 @@ pub(crate) fn open(
     upstream: Stream,
     counted: Counted,
 ) {
-    let table = &worker.tunnels;
-    let (client, upstream) = (End::new(client), End::new(upstream));
-    let sources = [client.source, upstream.source];
-    let unread = [client.is_blocked(), upstream.is_blocked()];
     let tunnel = Tunnel {
-        client,
-        upstream,
+        client: End::new(client),
+        upstream: End::new(upstream),
         counted,
-        _entered: entered,
+        entered,
         first_closed: None,
         timer: None,
         active_at: worker.uptime_seconds(),
+        moving: false,
     };
-    let index = table.slots.borrow_mut().insert(tunnel).index;
-    worker.connection_began();
     worker.counters().tunnels.add(1);
-    worker.counters().tunnels_active.add(1);
-    for (side, source) in Side::BOTH.into_iter().zip(sources) {
-        worker.reactor.assign(source, token(index, side));
-    }
-    if let Some(idle) = table.idle.get() {
+    let index = insert(worker, tunnel);
+    if let Some(idle) = worker.tunnels.idle.get() {
         arm(worker, index, idle);
     }
+    begin(worker, index);
+}
+
+/// Gives a tunnel its slot.
+fn insert(worker: &Worker, tunnel: Tunnel) -> u32 {
+    worker.connection_began();
+    worker.counters().tunnels_active.add(1);
+    worker.tunnels.slots.borrow_mut().insert(tunnel).index
+}
+
+/// From now on its events are served.
+fn begin(worker: &Worker, index: u32) {
+    let ends = {
+        let mut slots = worker.tunnels.slots.borrow_mut();
+        let Some(tunnel) = slots.at(index) else { return };
+        [&tunnel.client, &tunnel.upstream].map(|end| (end.source, end.is_blocked()))
+    };
+    for (side, (source, _)) in Side::BOTH.into_iter().zip(ends) {
+        worker.reactor.assign(source, token(index, side));
+    }
     // No event announces bytes that have been read already; all others are told by the sources' first event.
-    for (side, unread) in Side::BOTH.into_iter().zip(unread) {
+    for (side, (_, unread)) in Side::BOTH.into_iter().zip(ends) {
         if unread {
             drive(worker, index, &[side]);
         }
@@ -222,10 +245,13 @@ pub(crate) fn expired(worker: &Worker, token: SinkToken) {
         let mut slots = worker.tunnels.slots.borrow_mut();
         let Some(tunnel) = slots.at(index) else { return };
         tunnel.timer = None;
+        if tunnel.moving {
+            return;
+        }
         match worker.tunnels.idle.get() {
             _ if tunnel.first_closed.is_some() => Err(TunnelEnd::HalfClosedTimeout),
             Some(idle) => {
-                let silent = Duration::from_secs(u64::from(now - tunnel.active_at));
+                let silent = tunnel.silent_for(now);
                 if silent >= idle { Err(TunnelEnd::IdleTimeout) } else { Ok(idle.saturating_sub(silent)) }
             }
             None => return,
@@ -250,7 +276,7 @@ fn drive(worker: &Worker, index: u32, from: &[Side]) {
     let mut ended = None;
     {
         let mut slots = worker.tunnels.slots.borrow_mut();
-        let Some(tunnel) = slots.at(index) else { return };
+        let Some(tunnel) = slots.at(index).filter(|tunnel| !tunnel.moving) else { return };
         let was_half_closed = tunnel.first_closed.is_some();
         tunnel.active_at = worker.uptime_seconds();
         for &side in from {

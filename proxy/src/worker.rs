@@ -10,12 +10,15 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::mpsc::SyncSender;
 use std::task::{Poll, Waker};
 use std::time::Instant;
 
-use ringbolt_core::affinity::Candidate;
+use ringbolt_core::affinity::{Candidate, SidRecord};
 use ringbolt_core::http::{RequestHead, ResponseHead};
-use ringbolt_reactor::{BoundListener, Chunk, Reactor, Ready, Received, Sink, SinkToken, mailbox};
+use ringbolt_reactor::{
+    BoundListener, Chunk, Either, Reactor, Ready, Received, Sink, SinkToken, mailbox, select,
+};
 use tokio::sync::oneshot;
 
 use crate::accept;
@@ -29,6 +32,7 @@ use crate::request_ids::RequestIds;
 use crate::sids::SidTable;
 use crate::snapshot::{ListenerId, Revision, Snapshot};
 use crate::spare::Spares;
+use crate::tunnel::moving::{self, Arriving, Choose, Leaving};
 use crate::tunnel::{self, TunnelTable};
 
 /// What the housekeeping thread may ask of a worker.
@@ -38,6 +42,30 @@ pub(crate) enum Command {
     Adopt(Box<Adoption>),
     /// Accept no more, finish what is in flight, close what is left at the deadline, end.
     Drain { deadline: Instant },
+    /// Take part in a hand-over.
+    Move(Move),
+}
+
+/// A step of a hand-over to another process, or from one.
+#[derive(Debug)]
+pub(crate) enum Move {
+    /// Choose the tunnels that the next ones give.
+    Choose(Choose),
+    /// Halt and describe some of them; none: there are no more.
+    Give(SyncSender<Vec<Leaving>>),
+    /// Serve on what was given.
+    Keep,
+    /// Let go of what was given.
+    LetGo,
+    /// Accept on these listeners.
+    Listen(Vec<(ListenerId, BoundListener)>),
+    Restore(Vec<SidRecord>, SyncSender<io::Result<()>>),
+    /// Take tunnels in, and do not touch them.
+    Park(Vec<Arriving>, SyncSender<io::Result<()>>),
+    /// Serve the parked tunnels.
+    Adopt,
+    /// Let go of the parked tunnels.
+    Discard,
 }
 
 /// A configuration for one worker.
@@ -211,6 +239,7 @@ impl Worker {
         let deadline = loop {
             match commands.recv().await {
                 Some(Command::Adopt(adoption)) => self.adopt(*adoption),
+                Some(Command::Move(step)) => self.take_part(step).await,
                 Some(Command::Drain { deadline }) => break deadline,
                 // Without a sender there is nobody left to serve for either.
                 None => return,
@@ -227,13 +256,52 @@ impl Worker {
             *self.emptied.borrow_mut() = Some(context.waker().clone());
             Poll::Pending
         });
-        if self.reactor.timeout_at(Some(deadline), emptied).await.is_err() {
+        // What ends as a tunnel may still move.
+        let moving = async {
+            while let Some(command) = commands.recv().await {
+                if let Command::Move(step) = command {
+                    self.take_part(step).await;
+                }
+            }
+            std::future::pending::<()>().await;
+        };
+        let emptied = self.reactor.timeout_at(Some(deadline), emptied);
+        if let Either::Left(Err(_)) = select(emptied, moving).await {
             tracing::info!(
                 worker = self.id,
                 connections = self.connections.get(),
                 "drain deadline passed, closing the rest"
             );
             tunnel::close_all(self);
+        }
+    }
+
+    async fn take_part(self: &Rc<Self>, step: Move) {
+        // Whoever asked may have given up.
+        match step {
+            Move::Choose(choose) => moving::choose(self, choose),
+            Move::Give(reply) => {
+                if let Err(error) = reply.try_send(moving::give(self).await) {
+                    drop(error);
+                    moving::keep(self);
+                }
+            }
+            Move::Keep => moving::keep(self),
+            Move::LetGo => moving::let_go(self),
+            Move::Listen(bound) => self.listen(bound),
+            Move::Restore(records, reply) => {
+                self.shared.sids.restore(self, &records);
+                let _ = reply.try_send(Ok(()));
+            }
+            Move::Park(arriving, reply) => drop(reply.try_send(moving::park(self, arriving))),
+            Move::Adopt => moving::adopt(self),
+            Move::Discard => moving::discard(self),
+        }
+    }
+
+    fn listen(self: &Rc<Self>, bound: Vec<(ListenerId, BoundListener)>) {
+        if let Err(error) = accept::listen(self, bound) {
+            tracing::error!(worker = self.id, %error, "a new listener cannot be watched, other workers serve it");
         }
     }
 
@@ -258,9 +326,7 @@ impl Worker {
             // It was built once before it was sent.
             Err(error) => tracing::error!(worker = self.id, %error, "the new configuration cannot be served"),
         }
-        if let Err(error) = accept::listen(self, bound) {
-            tracing::error!(worker = self.id, %error, "a new listener cannot be watched, other workers serve it");
-        }
+        self.listen(bound);
         drop(done);
     }
 

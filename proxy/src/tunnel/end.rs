@@ -81,6 +81,11 @@ impl End {
         let Stream { socket, unread } = stream;
         let closing = socket.is_read_closed();
         let (fd, source) = socket.into_parts();
+        Self { closing, ..Self::of(fd, source, unread) }
+    }
+
+    /// Makes an end of a watched descriptor and the bytes already read from it.
+    pub(super) fn of(fd: OwnedFd, source: SourceId, unread: Vec<u8>) -> Self {
         let held = (!unread.is_empty()).then(|| Box::new(Held::Spill { bytes: unread, sent: 0 }));
         Self {
             fd,
@@ -90,7 +95,7 @@ impl End {
             chatter: Chatter::default(),
             reading: Reading::Watched,
             sending: false,
-            closing,
+            closing: false,
             finished: false,
         }
     }

@@ -17,8 +17,8 @@ mod scenario;
 pub use backends::{Backends, Kind};
 pub use install::install;
 pub use lanes::run_everywhere;
-pub use process::Process;
-pub use ringbolt::{Engine, Metrics, Options, Ringbolt};
+pub use process::{Grandchild, Process};
+pub use ringbolt::{Engine, Metrics, Options, Ringbolt, Upgraded};
 pub use scenario::{Client, Lane, Scenario};
 
 use std::path::PathBuf;
