@@ -328,5 +328,8 @@ fn a_close_packet_forgets_the_sid() {
     let (four, three) = ("EIO=4&transport=polling", "EIO=3&transport=polling");
     assert_eq!(entries_after(&format!("/?{four}"), eio4, &post(four, "1")), (1.0, 0.0));
     assert_eq!(entries_after(&format!("/?{three}"), eio3, &post(three, "1:1")), (1.0, 0.0));
+    let (jsonp_four, jsonp_three) = (format!("{four}&j=0"), format!("{three}&j=0"));
+    assert_eq!(entries_after(&format!("/?{four}"), eio4, &post(&jsonp_four, "d=1")), (1.0, 0.0));
+    assert_eq!(entries_after(&format!("/?{three}"), eio3, &post(&jsonp_three, "d=1%3A1")), (1.0, 0.0));
     assert_eq!(entries_after(&format!("/?{four}"), eio4, &post(four, "42[\"1\"]")), (1.0, 1.0));
 }

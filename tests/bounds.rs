@@ -175,3 +175,93 @@ fn a_dry_run_refuses_nothing_and_counts_everything() {
     assert!(limited(&ringbolt, "client_session_rate") >= 1.0);
     drop(open);
 }
+
+const UPGRADE: &str = "GET / HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+const ACCEPTED: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+const SID: &str = "Zk3qGnV7xJw2aYb1AAAA";
+
+/// Opens sessions and tunnels; everything else is answered `ok`.
+fn chat_backend() -> Backend {
+    Backend::start(|request, wire| {
+        let target = request.head().target().to_owned();
+        if request.head().0.to_ascii_lowercase().windows(8).any(|bytes| bytes == b"upgrade:") {
+            wire.send(ACCEPTED);
+            while let Ok(bytes) = wire.read("bytes to send back") {
+                wire.send(bytes);
+            }
+            wire.close();
+        } else if target.contains("EIO=4") && !target.contains("sid=") {
+            let packet = format!(r#"0{{"sid":"{SID}","pingInterval":25000,"pingTimeout":20000}}"#);
+            wire.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{packet}", packet.len()));
+        } else {
+            wire.send(OK);
+        }
+    })
+}
+
+/// One worker with 64 MiB, and clients that may make it hold a whole MiB each.
+fn small_memory(backend: &Backend, dry_run: bool) -> Ringbolt {
+    let config = format!(
+        "[[listener]]\naddress = \"127.0.0.1:0\"\n[upstream.a]\nbackends = [\"{}\"]\n\
+         [timeouts]\nrequest_head = \"5m\"\n\
+         [limits]\nmemory = \"64MiB\"\nrequest_head_bytes = \"1MiB\"\ndry_run = {dry_run}\n",
+        backend.address()
+    );
+    let options = Options::new(env!("CARGO_BIN_EXE_ringbolt"), &[]);
+    Ringbolt::start(&Options { workers: 1, config: Some(config), ..options })
+}
+
+/// Heads of nearly a MiB that never end, until the memory is used up: `count` of them are more than it takes.
+fn hoard(ringbolt: &Ringbolt, count: usize) -> Vec<Wire> {
+    let part = format!("GET / HTTP/1.1\r\nHost: a.example\r\nX: {}", "x".repeat(1_000_000));
+    let wires: Vec<Wire> = (0..count).map(|_| Wire::connect(ringbolt.address())).collect();
+    for wire in &wires {
+        // One that is refused already is closed meanwhile.
+        let _ = wire.try_send(&part);
+    }
+    wires
+}
+
+#[test]
+fn out_of_memory_what_is_new_is_refused_and_what_lives_goes_on() {
+    let backend = chat_backend();
+    let ringbolt = small_memory(&backend, false);
+    let mut idle = served(&ringbolt, A).expect("served at first");
+    let mut session = Wire::connect(ringbolt.address());
+    assert_eq!(session.exchange(OPEN).status(), 200);
+    let mut tunnel = Wire::connect(ringbolt.address());
+    assert_eq!(tunnel.exchange(UPGRADE).status(), 101);
+
+    let mut hoarders = Vec::new();
+    eventually("the memory to be used up", || {
+        hoarders.extend(hoard(&ringbolt, 20));
+        limited(&ringbolt, "memory") > 0.0
+    });
+    assert!(served(&ringbolt, B).is_none(), "a new connection is closed");
+    let answer = idle.exchange(GET);
+    assert_eq!(answer.status(), 503);
+    assert!(answer.head.fields().any(|field| field == ("Retry-After", "1")));
+    let poll =
+        format!("GET /socket.io/?EIO=4&transport=polling&sid={SID} HTTP/1.1\r\nHost: a.example\r\n\r\n");
+    assert_eq!(session.exchange(poll).status(), 200, "a living session is served");
+    tunnel.send("still here");
+    assert_eq!(tunnel.read_exactly(10, "what was sent"), b"still here");
+
+    drop(hoarders);
+    eventually("memory to be there again", || served(&ringbolt, A).is_some());
+    assert!(ringbolt.metrics()["ringbolt_memory_bytes"] < 64.0 * 1024.0 * 1024.0);
+}
+
+#[test]
+fn out_of_memory_nothing_is_refused_in_a_dry_run() {
+    let backend = chat_backend();
+    let ringbolt = small_memory(&backend, true);
+    let mut hoarders = Vec::new();
+    eventually("the memory to be used up", || {
+        hoarders.extend(hoard(&ringbolt, 20));
+        limited(&ringbolt, "memory") > 0.0
+    });
+    assert!(served(&ringbolt, B).is_some());
+}

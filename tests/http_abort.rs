@@ -5,9 +5,10 @@
 #![forbid(unsafe_code)]
 
 use std::sync::mpsc;
+use std::thread;
 use std::time::{Duration, Instant};
 
-use ringbolt_harness::raw::{Backend, Gate, Wire};
+use ringbolt_harness::raw::{Backend, End, Gate, Wire};
 use ringbolt_harness::{Engine, Options, Ringbolt};
 
 const BOTH_ENGINES: [Engine; 2] = [Engine::Uring, Engine::Epoll];
@@ -62,6 +63,49 @@ fn a_client_that_resets_ends_its_held_poll() {
 #[test]
 fn a_client_that_closes_its_half_ends_its_held_poll() {
     assert_heard_at_once(POLL, |client| client.finish());
+}
+
+/// A proxy whose clients may close their half while they wait.
+fn patient_proxy(backend: &Backend) -> Ringbolt {
+    let config = format!(
+        "[[listener]]\naddress = \"127.0.0.1:0\"\n[upstream.a]\nabort_on_close = false\nbackends = [\"{}\"]\n",
+        backend.address()
+    );
+    let options = Options::new(env!("CARGO_BIN_EXE_ringbolt"), &[]);
+    Ringbolt::start(&Options { config: Some(config), ..options })
+}
+
+#[test]
+fn without_abort_on_close_a_client_that_closes_its_half_is_answered() {
+    let finished = Gate::default();
+    let wait = finished.clone();
+    let backend = Backend::start(move |_, wire| {
+        wait.wait("until the client has closed its half");
+        wire.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    });
+    let ringbolt = patient_proxy(&backend);
+    let mut client = Wire::connect(ringbolt.address());
+    client.send(POLL);
+    backend.wait_for_requests(1);
+    client.finish();
+    // Time for an end that must not come: there is no event to wait for.
+    thread::sleep(AT_ONCE);
+    finished.open();
+    assert_eq!(client.read_response().text(), "ok");
+    assert_eq!(client.expect_end(), End::Fin);
+}
+
+#[test]
+fn without_abort_on_close_a_reset_ends_the_held_poll_all_the_same() {
+    let backend = Backend::start(|_, wire| {
+        let _ = wire.expect_end();
+    });
+    let ringbolt = patient_proxy(&backend);
+    let mut client = Wire::connect(ringbolt.address());
+    client.send(POLL);
+    backend.wait_for_requests(1);
+    client.reset();
+    let _ = backend.wait_for_ends(1);
 }
 
 #[test]

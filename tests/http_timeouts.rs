@@ -6,6 +6,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -105,6 +106,59 @@ fn half_a_body_is_answered_408_and_ends_at_the_backend() {
     assert_after_timeout(began);
     let _ = backend.wait_for_ends(1);
     assert!(backend.requests().is_empty(), "half a body looked complete to the backend");
+}
+
+#[test]
+fn a_body_that_drips_is_answered_408_all_the_same() {
+    let backend = Backend::named("a");
+    let ringbolt = proxy(&backend, "request_body_idle", Engine::Auto);
+    let mut client = TcpStream::connect(ringbolt.address()).unwrap();
+    let mut drip = client.try_clone().unwrap();
+    let began = Instant::now();
+    // Each byte comes within the timeout, and they are 20 a second, of which 240 are wanted.
+    let dripping = thread::spawn(move || {
+        drip.write_all(b"POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 1000\r\n\r\n").unwrap();
+        while drip.write_all(b"x").is_ok() && began.elapsed() < Duration::from_secs(5) {
+            thread::sleep(Duration::from_millis(50));
+        }
+    });
+    let mut answer = [0; 12];
+    client.read_exact(&mut answer).expect("an answer");
+    assert_eq!(answer, *b"HTTP/1.1 408");
+    assert_after_timeout(began);
+    client.shutdown(Shutdown::Both).unwrap();
+    dripping.join().unwrap();
+    assert!(backend.requests().is_empty(), "a part of a body looked complete to the backend");
+}
+
+#[test]
+fn a_client_that_takes_its_answer_too_slowly_lets_go_of_its_backend() {
+    let (sender, ended) = mpsc::channel();
+    let backend = Backend::start(move |_, wire| {
+        wire.send("HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n");
+        while wire.try_send([b'x'; 65_536]).is_ok() {}
+        let _ = sender.send(());
+    });
+    let config = format!(
+        "[[listener]]\naddress = \"127.0.0.1:0\"\n[upstream.a]\nbackends = [\"{}\"]\n\
+         [timeouts]\nresponse = \"7s\"\n[limits]\nresponse_min_rate = 1000000\n",
+        backend.address()
+    );
+    let options = Options::new(env!("CARGO_BIN_EXE_ringbolt"), &[]);
+    let ringbolt = Ringbolt::start(&Options { config: Some(config), ..options });
+    let mut client = TcpStream::connect(ringbolt.address()).unwrap();
+    client.write_all(GET.as_bytes()).unwrap();
+    // 320 KB a second: the send buffer has room again before 7 s are over, and still it is too slow.
+    let mut buffer = [0; 16_384];
+    let began = Instant::now();
+    while ended.try_recv().is_err() {
+        assert!(
+            began.elapsed() < Duration::from_secs(25),
+            "the backend is held by a client that hardly reads"
+        );
+        let _ = client.read(&mut buffer);
+        thread::sleep(Duration::from_millis(50));
+    }
 }
 
 #[test]

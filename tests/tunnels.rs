@@ -1,6 +1,7 @@
 //! Every byte of every tunnel arrives once, in order, in both directions, whatever the sizes of the
 //! pieces, whoever closes first, and whether or not bytes came along with the Upgrade or the 101; in bulk
 //! they are spliced, while they chat the kernel receives by itself, and no change between these loses anything.
+//! The same holds in TCP mode, where no Upgrade begins a tunnel.
 //!
 //! Fails with a wrong or missing byte if early bytes are dropped when the connection becomes a tunnel,
 //! if a full socket or pipe loses the rest of a write, or if one FIN closes both directions.
@@ -56,6 +57,15 @@ impl Stream {
         self.left -= length;
         (0..length).map(|_| self.next().to_be_bytes()[0]).collect()
     }
+}
+
+/// How tunnels begin.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    /// By an Upgrade and a 101.
+    WebSocket,
+    /// By their first bytes, which are no HTTP.
+    Tcp,
 }
 
 /// What one tunnel does, from its seed alone, so that both ends agree.
@@ -141,7 +151,7 @@ const ACCEPTED: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r
                         Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 
 /// Serves the far ends; sends a unit for each tunnel that was exact.
-async fn backend(listener: TcpListener, exact: mpsc::UnboundedSender<()>) {
+async fn backend(listener: TcpListener, mode: Mode, exact: mpsc::UnboundedSender<()>) {
     loop {
         let (socket, _) = listener.accept().await.expect("backend accepts");
         let exact = exact.clone();
@@ -151,7 +161,10 @@ async fn backend(listener: TcpListener, exact: mpsc::UnboundedSender<()>) {
             let seed = head.split("seed=").nth(1).and_then(|rest| rest.split(' ').next()).expect("seed");
             let plan = Plan::new(seed.parse().expect("seed is a number"));
             let mut down = plan.down();
-            let mut answer = ACCEPTED.as_bytes().to_vec();
+            let mut answer = match mode {
+                Mode::WebSocket => ACCEPTED.as_bytes().to_vec(),
+                Mode::Tcp => Vec::new(),
+            };
             answer.extend(down.take(plan.early_down));
             writer.write_all(&answer).await.expect("101 is sent");
             let checking = check(reader, plan.up(), already, "backend");
@@ -161,34 +174,52 @@ async fn backend(listener: TcpListener, exact: mpsc::UnboundedSender<()>) {
     }
 }
 
-async fn client(proxy: SocketAddr, plan: Plan) {
+async fn client(proxy: SocketAddr, mode: Mode, plan: Plan) {
     let (mut reader, mut writer) = TcpStream::connect(proxy).await.expect("proxy accepts").into_split();
     let mut up = plan.up();
-    let mut request = format!(
-        "GET /?seed={} HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-        plan.seed
-    )
+    let mut first = match mode {
+        Mode::WebSocket => format!(
+            "GET /?seed={} HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+            plan.seed
+        ),
+        Mode::Tcp => format!("seed={} \r\n\r\n", plan.seed),
+    }
     .into_bytes();
-    request.extend(up.take(plan.early_up));
-    writer.write_all(&request).await.expect("request is sent");
-    let (head, already) = read_head(&mut reader).await;
-    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    first.extend(up.take(plan.early_up));
+    writer.write_all(&first).await.expect("the first bytes are sent");
+    let already = match mode {
+        Mode::WebSocket => {
+            let (head, already) = read_head(&mut reader).await;
+            assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+            already
+        }
+        Mode::Tcp => Vec::new(),
+    };
     let checking = check(reader, plan.down(), already, "client");
     tokio::join!(send(writer, up, !plan.seed), checking);
 }
 
 /// Runs these tunnels through the proxy, checks that no slot is left behind, and gives its metrics.
-fn exact_through(engine: Engine, seeds: std::ops::Range<u64>) -> Metrics {
+fn exact_through(engine: Engine, mode: Mode, seeds: std::ops::Range<u64>) -> Metrics {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
     let count = seeds.end - seeds.start;
     runtime.block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("port");
         let address = listener.local_addr().expect("address");
         let (sender, mut exact) = mpsc::unbounded_channel();
-        let mut backend = tokio::spawn(backend(listener, sender));
-        let mut ringbolt =
-            Ringbolt::start(&Options { engine, ..Options::new(env!("CARGO_BIN_EXE_ringbolt"), &[address]) });
+        let mut backend = tokio::spawn(backend(listener, mode, sender));
+        let config = (mode == Mode::Tcp).then(|| {
+            format!(
+                "[[listener]]\naddress = \"127.0.0.1:0\"\ndetect = [\"http\", \"tcp\"]\n\
+                 [upstream.raw]\nbackends = [\"{address}\"]\n"
+            )
+        });
+        let mut ringbolt = Ringbolt::start(&Options {
+            engine,
+            config,
+            ..Options::new(env!("CARGO_BIN_EXE_ringbolt"), &[address])
+        });
         let proxy = ringbolt.address();
         let places = Arc::new(Semaphore::new(AT_ONCE));
         let mut clients = tokio::task::JoinSet::new();
@@ -196,7 +227,7 @@ fn exact_through(engine: Engine, seeds: std::ops::Range<u64>) -> Metrics {
             let places = Arc::clone(&places);
             clients.spawn(async move {
                 let _place = places.acquire().await.expect("open");
-                client(proxy, Plan::new(seed)).await;
+                client(proxy, mode, Plan::new(seed)).await;
             });
         }
         let all = async {
@@ -224,13 +255,13 @@ fn total(metrics: &Metrics, name: &str) -> f64 {
     directions.iter().map(|direction| metrics[&format!("{name}{{direction=\"{direction}\"}}")]).sum()
 }
 
-fn a_thousand_are_exact_through(engine: Engine) {
-    let metrics = exact_through(engine, 1..TUNNELS + 1);
+fn a_thousand_are_exact_through(engine: Engine, mode: Mode) {
+    let metrics = exact_through(engine, mode, 1..TUNNELS + 1);
     assert!(total(&metrics, "ringbolt_tunnel_bytes_total") > 0.0);
 }
 
-fn bulk_is_exact_through(engine: Engine) {
-    let metrics = exact_through(engine, BULK_SEED..BULK_SEED + 4);
+fn bulk_is_exact_through(engine: Engine, mode: Mode) {
+    let metrics = exact_through(engine, mode, BULK_SEED..BULK_SEED + 4);
     let (all, spliced) = (
         total(&metrics, "ringbolt_tunnel_bytes_total"),
         total(&metrics, "ringbolt_tunnel_spliced_bytes_total"),
@@ -239,39 +270,51 @@ fn bulk_is_exact_through(engine: Engine) {
     assert!(spliced > all / 2.0, "{spliced} of {all} bytes were spliced");
 }
 
-fn chat_is_exact_through(engine: Engine) -> Metrics {
-    let metrics = exact_through(engine, CHAT_SEED..CHAT_SEED + 40);
+fn chat_is_exact_through(engine: Engine, mode: Mode) -> Metrics {
+    let metrics = exact_through(engine, mode, CHAT_SEED..CHAT_SEED + 40);
     assert_eq!(metrics["ringbolt_tunnel_chats_active"], 0.0, "a chat outlived its tunnel");
     metrics
 }
 
 #[test]
 fn chat_is_received_by_the_kernel_and_exact_on_the_ring() {
-    let metrics = chat_is_exact_through(Engine::Uring);
+    let metrics = chat_is_exact_through(Engine::Uring, Mode::WebSocket);
     assert!(metrics["ringbolt_tunnel_chats_total"] >= 40.0, "{}", metrics["ringbolt_tunnel_chats_total"]);
 }
 
 #[test]
 fn chat_is_exact_on_epoll() {
-    assert_eq!(chat_is_exact_through(Engine::Epoll)["ringbolt_tunnel_chats_total"], 0.0);
+    assert_eq!(chat_is_exact_through(Engine::Epoll, Mode::WebSocket)["ringbolt_tunnel_chats_total"], 0.0);
 }
 
 #[test]
 fn a_thousand_tunnels_are_exact_on_the_ring() {
-    a_thousand_are_exact_through(Engine::Uring);
+    a_thousand_are_exact_through(Engine::Uring, Mode::WebSocket);
 }
 
 #[test]
 fn a_thousand_tunnels_are_exact_on_epoll() {
-    a_thousand_are_exact_through(Engine::Epoll);
+    a_thousand_are_exact_through(Engine::Epoll, Mode::WebSocket);
 }
 
 #[test]
 fn bulk_is_spliced_and_exact_on_the_ring() {
-    bulk_is_exact_through(Engine::Uring);
+    bulk_is_exact_through(Engine::Uring, Mode::WebSocket);
 }
 
 #[test]
 fn bulk_is_spliced_and_exact_on_epoll() {
-    bulk_is_exact_through(Engine::Epoll);
+    bulk_is_exact_through(Engine::Epoll, Mode::WebSocket);
+}
+
+#[test]
+fn a_thousand_tcp_tunnels_are_exact_on_the_ring() {
+    a_thousand_are_exact_through(Engine::Uring, Mode::Tcp);
+}
+
+#[test]
+fn tcp_tunnels_chat_on_the_ring_and_are_spliced_on_epoll() {
+    let metrics = chat_is_exact_through(Engine::Uring, Mode::Tcp);
+    assert!(metrics["ringbolt_tunnel_chats_total"] >= 40.0, "{}", metrics["ringbolt_tunnel_chats_total"]);
+    bulk_is_exact_through(Engine::Epoll, Mode::Tcp);
 }

@@ -14,6 +14,7 @@ use ringbolt_reactor::{BoundListener, Listener, Socket};
 use crate::client::Client;
 use crate::connection;
 use crate::limits::{ACCEPT_PAUSE, EXHAUSTED_LOG_INTERVAL};
+use crate::memory;
 use crate::metrics::label;
 use crate::snapshot::ListenerId;
 use crate::worker::Worker;
@@ -64,7 +65,7 @@ async fn run(worker: Rc<Worker>, listener: Listener, id: ListenerId) {
 
 /// Starts the connection's task, or drops it where there are too many.
 fn admit(worker: &Rc<Worker>, fd: OwnedFd, address: SocketAddr, listener: ListenerId) {
-    if !worker.admit() {
+    if memory::refuses(worker) || !worker.admit() {
         worker.counters().connections_refused.of(label::RefusedConnection::Limit).add(1);
         return;
     }

@@ -11,6 +11,7 @@ use crate::admission;
 use crate::answer::Asked;
 use crate::error::Error;
 use crate::load::Placing;
+use crate::memory;
 use crate::metrics::label;
 use crate::request::Request;
 use crate::route::Route;
@@ -45,7 +46,7 @@ pub(crate) struct Choice<'a> {
 /// Chooses the backend of `request`.
 ///
 /// # Errors
-/// 503 when no backend takes it.
+/// 503 when no backend takes it, or memory is short and it belongs to no known session.
 pub(crate) fn choose<'a>(
     worker: &'a Worker,
     route: &'a Route,
@@ -62,6 +63,10 @@ pub(crate) fn choose<'a>(
         Some(Role::Session(sid)) => worker.shared.sids.begin(worker, route.upstream().seed, sid),
         _ => None,
     };
+    // Who belongs to a living session is served all the same.
+    if known.is_none() && memory::refuses(worker) {
+        return Err(Answer::MEMORY_FULL.into());
+    }
     let value = match affinity {
         Affinity::Header(name) => request.head.field(name),
         Affinity::Cookie(name) => request.head.cookie(name),

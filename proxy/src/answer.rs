@@ -3,8 +3,8 @@
 use std::io;
 
 use ringbolt_core::http::{
-    Answer, Framing, Method, OwnReply, RequestHead, Upgrade, Version, WebSocketKey, write_answer,
-    write_engine_io_answer,
+    Answer, AnswerContext, Framing, Method, OwnReply, RequestHead, Upgrade, Version, WebSocketKey,
+    write_answer, write_engine_io_answer,
 };
 
 use crate::client::Client;
@@ -93,12 +93,13 @@ pub(crate) async fn refuse(worker: &Worker, client: &mut Client, asked: &Asked, 
     let close = !(asked.keep_alive && asked.is_whole) || worker.is_closing(client.listener);
     let mut bytes = Vec::new();
     let head_only = asked.method == Method::Head;
+    let context = AnswerContext { version: asked.version, head_only, close, date: &worker.date() };
     match (&reply, &asked.engine_io) {
-        (Reply::Own(reply), _) => reply.write(asked.version, head_only, close, &mut bytes),
+        (Reply::Own(reply), _) => reply.write(&context, &mut bytes),
         (Reply::Answer(answer), Some(EngineIo { origin })) => {
-            write_engine_io_answer(answer, asked.version, head_only, close, origin.as_deref(), &mut bytes);
+            write_engine_io_answer(answer, &context, origin.as_deref(), &mut bytes);
         }
-        (Reply::Answer(answer), None) => write_answer(answer, asked.version, head_only, close, &mut bytes),
+        (Reply::Answer(answer), None) => write_answer(answer, &context, &mut bytes),
     }
     if close {
         close_with(worker, client, &bytes).await;

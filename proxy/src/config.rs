@@ -36,6 +36,7 @@ pub(crate) use ringbolt_core::proxy_protocol::ProxyVersion;
 /// A complete configuration.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Config {
+    pub(crate) process: Process,
     pub(crate) workers: Workers,
     /// `None` when switched off.
     pub(crate) admin: Option<Admin>,
@@ -53,6 +54,15 @@ pub(crate) struct Config {
     pub(crate) timeouts: Timeouts,
     pub(crate) limits: Limits,
     pub(crate) log: Log,
+}
+
+/// `[process]`
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Process {
+    /// The user to become once every port is bound, by name or number; `None`: stay who we are.
+    pub(crate) user: Option<String>,
+    /// The group; `None`: that of `user`.
+    pub(crate) group: Option<String>,
 }
 
 /// `[workers]`
@@ -114,11 +124,14 @@ pub(crate) struct Detect {
     pub(crate) protocols: Protocols,
     /// Where TCP goes. Present if it is one of the protocols.
     pub(crate) tcp_upstream: Option<String>,
+    /// Server names (`None`: every other one, or none) and the upstreams that their TLS goes to unopened.
+    /// No two names are the same.
+    pub(crate) sni: Vec<(Option<String>, String)>,
 }
 
 impl Default for Detect {
     fn default() -> Self {
-        Self { protocols: Protocols::of(Protocol::Http), tcp_upstream: None }
+        Self { protocols: Protocols::of(Protocol::Http), tcp_upstream: None, sni: Vec::new() }
     }
 }
 
@@ -175,6 +188,8 @@ pub(crate) struct Upstream {
     pub(crate) proxy_protocol: Option<ProxyVersion>,
     /// A 101 must prove that its backend has understood the request.
     pub(crate) verify_accept: bool,
+    /// A client that closes its half of the connection while its answer is awaited ends its request.
+    pub(crate) abort_on_close: bool,
     /// At least one, at most [`BACKENDS_MAX`] in all upstreams together. No two have the same name.
     pub(crate) backends: Vec<Backend>,
 }
@@ -213,7 +228,7 @@ pub(crate) struct Timeouts {
     pub(crate) connect: Duration,
     /// From the last byte of a request to the response head, and between two pieces of its body.
     pub(crate) response: Duration,
-    /// Until the second end of a tunnel follows the first that closed.
+    /// Silence after which a tunnel is closed whose one end has closed already.
     pub(crate) tunnel_half_closed: Duration,
     /// Silence after which a tunnel is closed; `None`: never.
     pub(crate) tunnel_idle: Option<Duration>,
@@ -232,6 +247,13 @@ pub(crate) struct Limits {
     pub(crate) request_head_bytes: usize,
     /// Bytes of a request body; a longer one is answered 413. `None`: any length.
     pub(crate) request_body_bytes: Option<u64>,
+    /// Bytes a second of a request body, `timeouts.request_body_idle` aside. `None`: any rate.
+    pub(crate) request_body_min_rate: Option<u32>,
+    /// Bytes a second that a client takes of a response that waits for it, `timeouts.response` aside. `None`:
+    /// any rate.
+    pub(crate) response_min_rate: Option<u32>,
+    /// Bytes of memory of all workers together. `None`: any number.
+    pub(crate) memory: Option<u64>,
     /// Entries of the sid table, over all shards.
     pub(crate) sids: u32,
     /// Connections open at once of one client address.
@@ -323,6 +345,10 @@ impl Default for Limits {
             connections: 1_000_000,
             request_head_bytes: 32 * 1024,
             request_body_bytes: None,
+            // A tenth of the slowest mobile network's rate.
+            request_body_min_rate: Some(240),
+            response_min_rate: Some(240),
+            memory: None,
             sids: 1_000_000,
             connections_per_client: None,
             connection_rate_per_client: None,

@@ -14,6 +14,7 @@ use crate::detect::{self, Outcome};
 use crate::error::Error;
 use crate::forward::Next;
 use crate::load::Counted;
+use crate::metrics::label::TunnelKind;
 use crate::request::Begun;
 use crate::stream::Stream;
 use crate::worker::Worker;
@@ -30,10 +31,16 @@ pub(crate) fn serve(admitted: Admitted, mut client: Client) -> impl Future<Outpu
         if !proxy_header::receive(worker, &mut client).await || !admission::enter(worker, &mut client) {
             return;
         }
-        match detect::outcome(worker, &mut client).await {
+        // It may have been removed while the PROXY header was awaited.
+        let listener = client.listener;
+        let Some(protocols) = worker.snapshot().listener(listener).map(|listener| listener.protocols) else {
+            return;
+        };
+        match detect::outcome(worker, &mut client, protocols).await {
             Outcome::Http => {}
-            Outcome::Tcp => {
-                if let Some((upstream, counted)) = Box::pin(tcp::connect(worker, &client)).await {
+            Outcome::Tunnel(kind, target) => {
+                if let Some((upstream, counted)) = Box::pin(tcp::connect(worker, &client, target)).await {
+                    worker.counters().tunnels_by_kind.of(kind).add(1);
                     tunnel::open(worker, client.stream, client.entered, upstream, counted);
                 }
                 return;
@@ -45,6 +52,7 @@ pub(crate) fn serve(admitted: Admitted, mut client: Client) -> impl Future<Outpu
                 After::Request => {}
                 After::Close => return,
                 After::Tunnel(upstream, counted) => {
+                    worker.counters().tunnels_by_kind.of(TunnelKind::WebSocket).add(1);
                     return tunnel::open(worker, client.stream, client.entered, upstream, counted);
                 }
             }

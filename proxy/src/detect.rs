@@ -13,8 +13,9 @@ use ringbolt_core::http::{Answer, TlsAlert};
 
 use crate::answer::{self, Asked};
 use crate::client::Client;
-use crate::metrics::label::{Detected, RefusedConnection};
+use crate::metrics::label::{Detected, RefusedConnection, TunnelKind};
 use crate::snapshot::ListenerId;
+use crate::sni::{self, Fault};
 use crate::stream::{Consumed, Stream};
 use crate::worker::Worker;
 
@@ -23,40 +24,61 @@ use crate::worker::Worker;
 pub(crate) enum Outcome {
     /// Requests follow.
     Http,
-    /// It becomes a tunnel to the upstream of its listener.
-    Tcp,
+    /// It becomes a tunnel to the upstream of this target.
+    Tunnel(TunnelKind, usize),
     /// It has ended, or got its answer and is to be closed.
     End,
 }
 
-/// Waits for the first bytes of a new connection.
-pub(crate) async fn outcome(worker: &Worker, client: &mut Client) -> Outcome {
-    // It may have been removed while the PROXY header was awaited.
-    let Some(protocols) = worker.snapshot().listener(client.listener).map(|listener| listener.protocols)
-    else {
-        return Outcome::End;
-    };
+/// Waits for the first bytes of a new connection, which may speak these protocols.
+pub(crate) async fn outcome(worker: &Worker, client: &mut Client, protocols: Protocols) -> Outcome {
     if protocols.is_only(Protocol::Http) {
         return Outcome::Http;
     }
-    let verdict = verdict(worker, client, protocols).await;
-    let Some(Verdict::Serve(protocol)) = verdict else {
-        if let Some(verdict) = verdict {
-            Box::pin(refuse(worker, client, protocols, verdict)).await;
+    let protocol = match verdict(worker, client, protocols).await {
+        Some(Verdict::Serve(protocol)) => protocol,
+        Some(Verdict::Refuse(protocol)) => {
+            Box::pin(refuse(worker, client, protocols, Some(protocol))).await;
+            return Outcome::End;
         }
-        return Outcome::End;
+        Some(Verdict::Undecided) => {
+            Box::pin(refuse(worker, client, protocols, None)).await;
+            return Outcome::End;
+        }
+        None => return Outcome::End,
     };
     worker.counters().connections_detected.of(Detected::of(protocol)).add(1);
     match protocol {
         Protocol::Http => Outcome::Http,
-        Protocol::Tcp => Outcome::Tcp,
+        Protocol::Tcp => tcp(worker, client),
         Protocol::FlashPolicy => {
             Box::pin(tell_flash_policy(worker, client)).await;
             Outcome::End
         }
-        // A listener with certificates hands the connection to `tls` here.
-        Protocol::Tls => Outcome::End,
+        Protocol::Tls => Box::pin(tls(worker, client, protocols)).await,
     }
+}
+
+fn tcp(worker: &Worker, client: &Client) -> Outcome {
+    let target = worker.snapshot().listener(client.listener).and_then(|listener| listener.tcp);
+    target.map_or(Outcome::End, |target| Outcome::Tunnel(TunnelKind::Tcp, target))
+}
+
+/// Who takes TLS: whom its server name leads to, else the listener's certificates, else whoever takes TCP.
+async fn tls(worker: &Worker, client: &mut Client, protocols: Protocols) -> Outcome {
+    let (reason, alert, words) = match sni::target(worker, client).await {
+        Ok(Some(target)) => return Outcome::Tunnel(TunnelKind::TlsPassthrough, target),
+        // A listener with certificates hands the connection to `tls` here.
+        Ok(None) if protocols.has(Protocol::Tcp) => return tcp(worker, client),
+        Ok(None) => (RefusedConnection::ServerName, TlsAlert::SERVER_NAME, TlsAlert::SERVER_NAME.reason),
+        Err(Fault::Malformed(bad)) => (RefusedConnection::ClientHello, TlsAlert::CLIENT_HELLO, bad.reason),
+        Err(Fault::Incomplete) => {
+            (RefusedConnection::ClientHello, TlsAlert::CLIENT_HELLO, TlsAlert::CLIENT_HELLO.reason)
+        }
+    };
+    note_refused(worker, client, reason, words);
+    answer::close_with(worker, client, &alert.record()).await;
+    Outcome::End
 }
 
 /// Waits until it is clear what a connection speaks, and as long as that may take. `None`: it has ended, or
@@ -130,21 +152,19 @@ fn look(
     }
 }
 
-/// Tells a client that what it speaks is not served, in its own words as far as there are any.
-async fn refuse(worker: &Worker, client: &mut Client, protocols: Protocols, verdict: Verdict) {
-    let (reason, words) = match verdict {
-        Verdict::Refuse(Protocol::Tls) => (RefusedConnection::Tls, TlsAlert::NOT_SERVED.reason),
-        Verdict::Refuse(Protocol::Http) => (RefusedConnection::Http, Answer::HTTP_NOT_SERVED.reason),
-        Verdict::Refuse(Protocol::FlashPolicy) => {
-            (RefusedConnection::FlashPolicy, "no Flash policy is served here")
+/// Tells a client that what it speaks is not served, in its own words as far as there are any. `None`: nobody
+/// knows what that is.
+async fn refuse(worker: &Worker, client: &mut Client, protocols: Protocols, spoken: Option<Protocol>) {
+    let (reason, words) = match spoken {
+        Some(Protocol::Tls) => (RefusedConnection::Tls, TlsAlert::NOT_SERVED.reason),
+        Some(Protocol::Http) => (RefusedConnection::Http, Answer::HTTP_NOT_SERVED.reason),
+        Some(Protocol::FlashPolicy) => {
+            (RefusedConnection::FlashPolicy, "no Flash policy is served on this port")
         }
-        Verdict::Refuse(Protocol::Tcp) | Verdict::Serve(_) => {
-            (RefusedConnection::Unknown, "unknown protocol")
-        }
-        Verdict::Undecided => (RefusedConnection::Unknown, "what it speaks was not clear in time"),
+        Some(Protocol::Tcp) => (RefusedConnection::Unknown, "it speaks nothing that is known"),
+        None => (RefusedConnection::Unknown, "what it speaks was not clear in time"),
     };
-    tracing::debug!(from = %client.address, reason = words, "connection refused");
-    worker.counters().connections_refused.of(reason).add(1);
+    note_refused(worker, client, reason, words);
     match reason {
         RefusedConnection::Tls => answer::close_with(worker, client, &TlsAlert::NOT_SERVED.record()).await,
         RefusedConnection::Http => {
@@ -154,6 +174,11 @@ async fn refuse(worker: &Worker, client: &mut Client, protocols: Protocols, verd
         }
         _ => {}
     }
+}
+
+fn note_refused(worker: &Worker, client: &Client, reason: RefusedConnection, words: &str) {
+    tracing::debug!(from = %client.address, reason = words, "connection refused");
+    worker.counters().connections_refused.of(reason).add(1);
 }
 
 /// Sends the configured policy, behind which a Flash player expects the end of the connection.

@@ -2,11 +2,13 @@
 //!
 //! The two directions run at once, so an early answer is passed on while the request body is still
 //! coming. A client that closes or resets while the backend works ends the exchange at once: the
-//! backend must hear of an abandoned long poll before the client's next poll overlaps it.
+//! backend must hear of an abandoned long poll before the client's next poll overlaps it. Where clients close
+//! their half and still want their answer, `abort_on_close` leaves that to resets alone.
 
 use std::cell::Cell;
 use std::pin::pin;
 
+use ringbolt_core::allowance::Allowance;
 use ringbolt_core::http::{Answer, ForwardContext, write_request};
 use ringbolt_reactor::{Either, Socket, select};
 
@@ -18,10 +20,11 @@ use crate::connect::Connection;
 use crate::error::Error;
 use crate::load::Counted;
 use crate::proxy_header;
-use crate::relay::{Relay, RelayError};
+use crate::relay::{Patience, Relay, RelayError};
 use crate::request::Request;
 use crate::response::{self, Received};
 use crate::route::Route;
+use crate::snapshot::Snapshot;
 use crate::stream::{Reader, Stream};
 use crate::worker::Worker;
 
@@ -134,7 +137,12 @@ fn upload_of(
     if !sent.may_be_sent_again(choice) {
         *request = None;
     }
-    Relay::new(framing, framing, head, route.snapshot().body_bytes_max)
+    let Snapshot { timeouts, body_bytes_max, body_min_rate, .. } = route.snapshot();
+    let patience = Patience {
+        source: Allowance::new(timeouts.request_body_idle, *body_min_rate),
+        target: Allowance::new(timeouts.request_body_idle, None),
+    };
+    Relay::new(framing, framing, head, *body_bytes_max, patience)
 }
 
 /// What forwarding usually adds to a head; more costs one reallocation.
@@ -148,8 +156,7 @@ async fn send_request(
     client_socket: &Socket,
     exchange: &Exchange<'_>,
 ) -> Error {
-    let timeout = exchange.timeouts().request_body_idle;
-    match upload.run(exchange.worker, client, upstream, timeout).await {
+    match upload.run(exchange.worker, client, upstream).await {
         Ok(()) => {
             exchange.uploaded.set(true);
             exchange.choice.see_payload(upload.short_payload());
@@ -158,7 +165,11 @@ async fn send_request(
         Err(RelayError::Target) => {}
         Err(error) => return upload_error(error, exchange),
     }
-    client_socket.read_closed().await;
+    if exchange.route.upstream().abort_on_close {
+        client_socket.read_closed().await;
+    } else {
+        client_socket.closed().await;
+    }
     Error::ClientGone
 }
 

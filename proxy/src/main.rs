@@ -11,6 +11,7 @@ mod client;
 mod config;
 mod connect;
 mod connection;
+mod date;
 mod descriptors;
 mod detect;
 mod error;
@@ -26,12 +27,14 @@ mod limits;
 mod listeners;
 mod load;
 mod log;
+mod memory;
 mod metrics;
 mod notify;
 mod order;
 mod pipes;
 mod plan;
 mod pool;
+mod privileges;
 mod proxy_header;
 mod relay;
 mod reload;
@@ -43,6 +46,7 @@ mod server;
 mod sids;
 mod signals;
 mod snapshot;
+mod sni;
 mod spare;
 mod start;
 mod stream;
@@ -56,6 +60,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser as _;
+use ringbolt_reactor::Counted;
 use tokio::sync::oneshot;
 
 use crate::admin::View;
@@ -72,7 +77,7 @@ use crate::reload::{Reloader, Source, Stamp};
 use crate::start::StartError;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: Counted<mimalloc::MiMalloc> = Counted(mimalloc::MiMalloc);
 
 fn main() -> ExitCode {
     match Cli::parse().into_command() {

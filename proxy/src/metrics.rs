@@ -14,7 +14,7 @@ use std::sync::Arc;
 use self::cell::{Cell, Counter, Gauge, PerLabel, See};
 use self::label::{
     AnswerStatus, Connect, Detected, Direction, EngineInUse, EngineIo, Evidence, Handover, Limit, Method,
-    RefusedConnection, Reload, StatusClass, TunnelEnd, Upgrade,
+    RefusedConnection, Reload, StatusClass, TunnelEnd, TunnelKind, Upgrade,
 };
 
 pub(crate) use self::page::{CONTENT_TYPE, Page};
@@ -69,6 +69,8 @@ counters! {
     tunnels_active: Gauge => TUNNELS_ACTIVE,
     /// Tunnels opened.
     tunnels: Counter => TUNNELS,
+    /// Tunnels opened, by what they carry.
+    tunnels_by_kind: PerLabel<TunnelKind> => TUNNELS_BY_KIND,
     /// Tunnels that ended.
     tunnels_closed: PerLabel<TunnelEnd> => TUNNELS_CLOSED,
     /// Bytes carried through tunnels, counted when they were sent on.
@@ -95,6 +97,8 @@ counters! {
     upstream_connects: PerLabel<Connect> => UPSTREAM_CONNECTS,
     /// Requests sent over a pooled connection.
     upstream_reuses: Counter => UPSTREAM_REUSES,
+    /// Bytes this worker holds, as of its last look; negative where it frees what others allocate.
+    memory: Gauge => MEMORY,
     /// 1 for the engine this worker runs on; added once, at its start.
     engine_info: PerLabel<EngineInUse> => ENGINE_INFO,
     /// 1 if this worker wanted a ring and got epoll; added once, at its start.
@@ -139,6 +143,11 @@ impl Counters {
     /// How many workers they are for.
     pub(crate) fn workers(&self) -> usize {
         self.workers.len()
+    }
+
+    /// Bytes that all workers hold, as each last said.
+    pub(crate) fn memory_bytes(&self) -> i64 {
+        self.workers.iter().map(|worker| worker.memory.get().cast_signed()).sum()
     }
 
     /// The counters of one worker, numbered from 0.

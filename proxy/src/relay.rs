@@ -6,12 +6,12 @@
 //! and has no framing between its bytes on either side is spliced, as a tunnel's bytes are. Knows nothing
 //! of who the two ends are.
 
-use std::io::{self, IoSlice};
-use std::time::Duration;
-
+use ringbolt_core::allowance::Allowance;
 use ringbolt_core::http::{BadBody, BodyReader, BodyWriter, ChunkPrefix, Framing};
+use ringbolt_core::limits::CLOSE_BODY_BYTES_MAX;
 use ringbolt_core::pace::Pace;
-use ringbolt_reactor::{Elapsed, Socket, Timeout, yield_now};
+use ringbolt_reactor::{Elapsed, Socket, yield_now};
+use std::io::{self, IoSlice};
 
 use crate::limits::{BODY_BYTES_PER_TURN, GATHER_BYTES_MAX};
 use crate::stream::{Consumed, Reader};
@@ -28,7 +28,7 @@ pub(crate) enum RelayError {
     Malformed(BadBody),
     /// More payload than allowed.
     TooLarge,
-    /// No byte moved for too long.
+    /// An end was waited for too long.
     Timeout,
 }
 
@@ -44,6 +44,13 @@ impl From<Elapsed> for RelayError {
     }
 }
 
+/// How long each end may be waited for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    pub(crate) source: Allowance,
+    pub(crate) target: Allowance,
+}
+
 /// The state of one body in transit.
 #[derive(Debug)]
 pub(crate) struct Relay {
@@ -54,6 +61,7 @@ pub(crate) struct Relay {
     /// Payload kept back until [`Relay::release`].
     held: Vec<u8>,
     payload_bytes_left: u64,
+    patience: Patience,
     whole: Whole,
     pace: Pace,
 }
@@ -62,18 +70,20 @@ pub(crate) struct Relay {
 #[derive(Debug, Default)]
 struct Whole {
     bytes: [u8; Whole::BYTES_MAX],
-    length: usize,
+    length: u8,
 }
+
+const _: () = assert!(Whole::BYTES_MAX <= u8::MAX as usize);
 
 impl Whole {
     /// One more than the longest close packet, so that a longer payload is told from it.
-    const BYTES_MAX: usize = 8;
+    const BYTES_MAX: usize = CLOSE_BODY_BYTES_MAX + 1;
 
     fn add(&mut self, payload: &[u8]) {
-        let room = &mut self.bytes[self.length..];
+        let room = &mut self.bytes[usize::from(self.length)..];
         let taken = payload.len().min(room.len());
         room[..taken].copy_from_slice(&payload[..taken]);
-        self.length += taken;
+        self.length += u8::try_from(taken).unwrap_or(u8::MAX);
     }
 }
 
@@ -84,6 +94,7 @@ impl Relay {
         sent: Framing,
         head: Vec<u8>,
         payload_bytes_max: Option<u64>,
+        patience: Patience,
     ) -> Self {
         Self {
             reader: BodyReader::new(received),
@@ -91,6 +102,7 @@ impl Relay {
             pending: head,
             held: Vec::new(),
             payload_bytes_left: payload_bytes_max.unwrap_or(u64::MAX),
+            patience,
             whole: Whole::default(),
             pace: Pace::default(),
         }
@@ -103,7 +115,8 @@ impl Relay {
 
     /// The whole payload if it is at most a few bytes long.
     pub(crate) fn short_payload(&self) -> Option<&[u8]> {
-        (self.whole.length < Whole::BYTES_MAX).then(|| &self.whole.bytes[..self.whole.length])
+        let length = usize::from(self.whole.length);
+        (length < Whole::BYTES_MAX).then(|| &self.whole.bytes[..length])
     }
 
     /// Decodes `input` and sends its payload, and returns how many bytes of it belonged to the body.
@@ -171,23 +184,20 @@ impl Relay {
         if total > GATHER_BYTES_MAX {
             let sent = taken(target.try_send_vectored(&parts.map(IoSlice::new)))?;
             self.pending = rest(&parts, sent);
+            self.patience.target.moved(sent);
         } else if total > 0 {
             for part in [before, payload, after, &end] {
                 self.pending.extend_from_slice(part);
             }
             let sent = taken(target.try_send(&self.pending))?;
             self.pending.drain(..sent);
+            self.patience.target.moved(sent);
         }
         Ok(())
     }
 
     /// Waits until everything pending is sent.
-    pub(crate) async fn flush(
-        &mut self,
-        worker: &Worker,
-        target: &Socket,
-        timeout: Duration,
-    ) -> Result<(), RelayError> {
+    async fn flush(&mut self, worker: &Worker, target: &Socket) -> Result<(), RelayError> {
         if self.pending.is_empty() {
             return Ok(());
         }
@@ -195,36 +205,37 @@ impl Relay {
         let mut unsent = &pending[..];
         while !unsent.is_empty() {
             match taken(target.try_send(unsent))? {
-                0 => within(worker, timeout, target.writable()).await?,
-                sent => unsent = &unsent[sent..],
+                0 => wait(worker, &mut self.patience.target, target.writable()).await?,
+                sent => {
+                    self.patience.target.moved(sent);
+                    unsent = &unsent[sent..];
+                }
             }
         }
         Ok(())
     }
 
-    /// Relays until the body has ended and its last byte is sent. `timeout` bounds each wait for
-    /// either end.
+    /// Relays until the body has ended and its last byte is sent.
     pub(crate) async fn run(
         &mut self,
         worker: &Worker,
         source: &mut Reader<'_>,
         target: &Socket,
-        timeout: Duration,
     ) -> Result<(), RelayError> {
         // A head goes out together with the bytes behind it, if they are here already.
         if self.is_done() || !source.has_unread() {
-            self.flush(worker, target, timeout).await?;
+            self.flush(worker, target).await?;
         }
         let mut moved = 0;
         while !self.is_done() {
             let spliced = match self.plain_bytes_left(source) {
                 // In a box: few bodies are bulk, and no exchange should carry the room for it.
-                Some(left) => Box::pin(self.splice(worker, source, target, timeout, left)).await?,
+                Some(left) => Box::pin(self.splice(worker, source, target, left)).await?,
                 None => None,
             };
             moved += match spliced {
                 Some(length) => length,
-                None => self.copy(worker, source, target, timeout).await?,
+                None => self.copy(worker, source, target).await?,
             };
             if moved >= BODY_BYTES_PER_TURN {
                 moved = 0;
@@ -240,21 +251,26 @@ impl Relay {
         worker: &Worker,
         source: &mut Reader<'_>,
         target: &Socket,
-        timeout: Duration,
     ) -> Result<usize, RelayError> {
+        let mut waiting = self.patience.source;
         let read = source.read(&worker.hot, |input| -> Result<_, RelayError> {
             let length = self.step(input, target)?;
             self.pace.add(length, worker.uptime_ms());
             Ok(Consumed::Done(length, length))
         });
-        let moved = match within(worker, timeout, read).await?? {
-            Some(length) => length,
+        let read = wait(worker, &mut waiting, read).await?;
+        self.patience.source = waiting;
+        let moved = match read? {
+            Some(length) => {
+                self.patience.source.moved(length);
+                length
+            }
             None => {
                 self.end_of_stream(target)?;
                 0
             }
         };
-        self.flush(worker, target, timeout).await?;
+        self.flush(worker, target).await?;
         Ok(moved)
     }
 
@@ -272,10 +288,9 @@ impl Relay {
         worker: &Worker,
         source: &Reader<'_>,
         target: &Socket,
-        timeout: Duration,
         left: u64,
     ) -> Result<Option<usize>, RelayError> {
-        within(worker, timeout, source.socket().readable()).await?;
+        wait(worker, &mut self.patience.source, source.socket().readable()).await?;
         let Some(mut pipe) = worker.pipes.lend() else { return Ok(None) };
         let length = match pipe.fill(source.socket(), left) {
             Ok(0) => {
@@ -286,14 +301,16 @@ impl Relay {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Some(0)),
             Err(_) => return Err(RelayError::Source),
         };
+        self.patience.source.moved(length);
         self.count(length)?;
         self.reader.pass(length as u64);
         self.pace.add(length, worker.uptime_ms());
         while pipe.held() > 0 {
+            let held = pipe.held();
             match pipe.drain(target) {
-                Ok(()) => {}
+                Ok(()) => self.patience.target.moved(held - pipe.held()),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    within(worker, timeout, target.writable()).await?;
+                    wait(worker, &mut self.patience.target, target.writable()).await?;
                 }
                 Err(_) => return Err(RelayError::Target),
             }
@@ -303,9 +320,12 @@ impl Relay {
     }
 }
 
-/// Waits for either end, but no longer than `timeout`.
-fn within<F: Future>(worker: &Worker, timeout: Duration, waiting: F) -> Timeout<F> {
-    worker.reactor.timeout_at(Some(worker.reactor.now() + timeout), waiting)
+/// Waits for an end, no longer than that may take, and notes how long it took.
+async fn wait<F: Future>(worker: &Worker, end: &mut Allowance, waiting: F) -> Result<F::Output, Elapsed> {
+    let began = worker.reactor.now();
+    let result = worker.reactor.timeout_at(Some(began + end.left()), waiting).await;
+    end.waited(worker.reactor.now().saturating_duration_since(began));
+    result
 }
 
 /// How many bytes the receiver took.

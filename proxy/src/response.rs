@@ -3,6 +3,7 @@
 use std::io;
 
 use ringbolt_core::affinity::{HandshakeReading, read_handshake};
+use ringbolt_core::allowance::Allowance;
 use ringbolt_core::http::{self, Answer, ReplyContext, ResponseHead, ResponseKind, Version, write_response};
 use ringbolt_core::limits::HANDSHAKE_BODY_BYTES_MAX;
 use ringbolt_reactor::Socket;
@@ -10,7 +11,7 @@ use ringbolt_reactor::Socket;
 use crate::error::Error;
 use crate::forward::Exchange;
 use crate::metrics::label;
-use crate::relay::{Relay, RelayError};
+use crate::relay::{Patience, Relay, RelayError};
 use crate::spare::Spare;
 use crate::stream::{Consumed, Reader};
 
@@ -27,7 +28,8 @@ pub(crate) enum Received {
 enum Head<'a> {
     Informational(Spare<'a, ResponseHead>),
     Switching(Spare<'a, ResponseHead>),
-    Final(Final),
+    /// In a box, so that the exchange has no room for it while it waits.
+    Final(Box<Final>),
 }
 
 /// A final head, serialised for the client, and the body behind it.
@@ -80,10 +82,9 @@ pub(crate) async fn receive(
     if last.holds {
         learn(upstream, client, &mut last.relay, exchange).await?;
     }
-    let timeout = exchange.timeouts().response;
-    last.relay.run(exchange.worker, upstream, client, timeout).await.map_err(|error| body_error(&error))?;
+    last.relay.run(exchange.worker, upstream, client).await.map_err(|error| body_error(&error))?;
     exchange.choice.see_payload(last.relay.short_payload());
-    let Final { upstream_keep_alive, client_keep_alive, .. } = last;
+    let Final { upstream_keep_alive, client_keep_alive, .. } = *last;
     Ok(Received::Final { upstream_keep_alive, client_keep_alive })
 }
 
@@ -119,7 +120,7 @@ async fn read_head<'a>(
                     used += last.relay.step(&mut input[length..], client).map_err(HeadError::Body)?;
                     exchange.answered.set(true);
                 }
-                Ok(Consumed::Done(used, Head::Final(last)))
+                Ok(Consumed::Done(used, Head::Final(Box::new(last))))
             }
         }
     });
@@ -143,6 +144,7 @@ async fn pass_on(head: &ResponseHead, client: &Socket, exchange: &Exchange<'_>) 
         client_version: exchange.asked.version,
         close: false,
         set_cookie: None,
+        date: &exchange.worker.date(),
         rules: exchange.route.target().response.as_ref(),
     };
     let mut bytes = Vec::new();
@@ -166,12 +168,16 @@ fn begin(head: &ResponseHead, exchange: &Exchange<'_>) -> Final {
         client_version: exchange.asked.version,
         close: !keep_alive,
         set_cookie: cookie.as_deref(),
+        date: &exchange.worker.date(),
         rules: exchange.route.target().response.as_ref(),
     };
     let mut bytes = Vec::with_capacity(head.bytes_len() + ADDED_BYTES_USUAL);
     let framing = write_response(head, &context, &mut bytes);
+    let (timeout, min_rate) = (exchange.timeouts().response, exchange.route.snapshot().response_min_rate);
+    let patience =
+        Patience { source: Allowance::new(timeout, None), target: Allowance::new(timeout, min_rate) };
     Final {
-        relay: Relay::new(head.framing(), framing, bytes, None),
+        relay: Relay::new(head.framing(), framing, bytes, None, patience),
         holds: exchange.choice.learns() && head.status() == 200,
         upstream_keep_alive: head.keep_alive(),
         client_keep_alive: keep_alive && framing != http::Framing::UntilClose,

@@ -25,13 +25,12 @@ pub(crate) struct Route {
 }
 
 impl Route {
-    /// The route of a connection without requests: to the TCP upstream of its listener. `None`: it has none, or
-    /// was removed meanwhile.
-    pub(crate) fn of_connection(worker: &Worker, client: &Client) -> Option<Self> {
+    /// The route of a connection without requests: to the upstream of this target of the present snapshot.
+    /// `None`: its listener was removed meanwhile.
+    pub(crate) fn of_connection(worker: &Worker, client: &Client, target: usize) -> Option<Self> {
         let snapshot = worker.snapshot();
         let listener = client.listener;
         let listener_index = snapshot.position(listener)?;
-        let target = snapshot.listeners[listener_index].tcp?;
         let Goal::Upstream(upstream) = snapshot.targets[target].goal else { return None };
         let source = Source { client: client.address.ip().to_canonical(), trusted: false };
         Some(Self { snapshot, target, upstream, listener, listener_index, source })

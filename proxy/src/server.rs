@@ -26,6 +26,7 @@ use crate::listeners::{Inherited, Listeners, Listening};
 use crate::load::Loads;
 use crate::metrics::Counters;
 use crate::metrics::label::EngineInUse;
+use crate::privileges;
 use crate::sids::SidTable;
 use crate::snapshot::{ListenerId, Revision, Snapshot};
 use crate::start::StartError;
@@ -98,6 +99,7 @@ pub(crate) fn start(
         connections: AtomicUsize::new(0),
         connections_max: AtomicUsize::new(connections_max as usize),
     });
+    privileges::drop_all(config)?;
     let cores = available_cores().map_err(|error| no_worker(&error))?;
     let (report, reports) = mpsc::channel();
     let ended = Arc::new(ended);

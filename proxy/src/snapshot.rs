@@ -59,6 +59,8 @@ pub(crate) struct Upstream {
     pub(crate) proxy_protocol: Option<ProxyVersion>,
     /// A 101 must carry the right Sec-WebSocket-Accept.
     pub(crate) verify_accept: bool,
+    /// A client that closes its half of the connection ends its request.
+    pub(crate) abort_on_close: bool,
     pub(crate) backends: Vec<Backend>,
 }
 
@@ -101,6 +103,8 @@ pub(crate) struct Listener {
     pub(crate) protocols: Protocols,
     /// Index of the target of those that speak TCP.
     pub(crate) tcp: Option<usize>,
+    /// Server names whose TLS is passed through to a target; `None`: there are none.
+    pub(crate) sni: Option<Routes>,
 }
 
 /// What one worker serves.
@@ -115,6 +119,13 @@ pub(crate) struct Snapshot {
     pub(crate) flash_policy: Option<FlashPolicy>,
     pub(crate) head_limits: HeadLimits,
     pub(crate) body_bytes_max: Option<u64>,
+    /// Bytes a second that a client has to send of its body, and to take of its answer.
+    pub(crate) body_min_rate: Option<u32>,
+    pub(crate) response_min_rate: Option<u32>,
+    /// Of all workers together.
+    pub(crate) memory_bytes_max: Option<u64>,
+    /// Bounds are only counted.
+    pub(crate) dry_run: bool,
     pub(crate) timeouts: config::Timeouts,
 }
 
@@ -135,18 +146,21 @@ impl Snapshot {
             let Some(target) = Target::of_route(config, number, route).and_then(&mut add) else { continue };
             rules.push(Rule { host: route.host.clone(), path: route.path.clone(), target });
         }
-        let mut to =
-            |upstream: &Option<String>| Target::of_upstream(config, upstream.as_deref()?).and_then(&mut add);
-        let listener = |(listener, id): (&config::Listener, &ListenerId)| Listener {
-            id: *id,
-            default: to(&listener.upstream),
-            protocols: listener.detect.protocols,
-            tcp: to(&listener.detect.tcp_upstream).map(TargetId::index),
-            trusted_proxies: listener.trusted_proxies.clone(),
-            request_id: listener.request_id,
-            proxy_protocol: listener.proxy_protocol,
+        let mut to = |upstream: Option<&str>| Target::of_upstream(config, upstream?).and_then(&mut add);
+        let listener = |(listener, id): (&config::Listener, &ListenerId)| -> Result<_, RouteError> {
+            Ok(Listener {
+                id: *id,
+                default: to(listener.upstream.as_deref()),
+                protocols: listener.detect.protocols,
+                tcp: to(listener.detect.tcp_upstream.as_deref()).map(TargetId::index),
+                sni: names(&listener.detect.sni, &mut to)?,
+                trusted_proxies: listener.trusted_proxies.clone(),
+                request_id: listener.request_id,
+                proxy_protocol: listener.proxy_protocol,
+            })
         };
-        let listeners = config.listeners.iter().zip(&revision.listeners).map(listener).collect();
+        let listeners =
+            config.listeners.iter().zip(&revision.listeners).map(listener).collect::<Result<_, _>>()?;
         Ok(Self {
             routes: Routes::new(&rules)?,
             upstreams: upstreams(revision),
@@ -164,6 +178,10 @@ impl Snapshot {
                 fields_max: FIELDS_MAX,
             },
             body_bytes_max: config.limits.request_body_bytes,
+            body_min_rate: config.limits.request_body_min_rate,
+            response_min_rate: config.limits.response_min_rate,
+            memory_bytes_max: config.limits.memory,
+            dry_run: config.limits.dry_run,
             timeouts: config.timeouts.clone(),
         })
     }
@@ -187,6 +205,18 @@ impl Snapshot {
     pub(crate) fn find(&self, listener_index: usize, host: &[u8], path: &[u8]) -> Option<usize> {
         self.routes.find(host, path).or(self.listeners[listener_index].default).map(TargetId::index)
     }
+}
+
+/// The names that are passed through, as routes of any path; `None`: there are none.
+fn names(
+    sni: &[(Option<String>, String)],
+    to: &mut impl FnMut(Option<&str>) -> Option<TargetId>,
+) -> Result<Option<Routes>, RouteError> {
+    let rule = |(host, upstream): &(Option<String>, String)| {
+        Some(Rule { host: host.clone(), path: "/".to_owned(), target: to(Some(upstream))? })
+    };
+    let rules: Vec<Rule> = sni.iter().filter_map(rule).collect();
+    if rules.is_empty() { Ok(None) } else { Routes::new(&rules).map(Some) }
 }
 
 impl Target {
@@ -246,6 +276,7 @@ fn upstreams(revision: &Revision) -> Vec<Upstream> {
             seed: seed_of_name(name),
             proxy_protocol: upstream.proxy_protocol,
             verify_accept: upstream.verify_accept,
+            abort_on_close: upstream.abort_on_close,
             backends: upstream.backends.iter().zip(&mut identities).map(backend).collect(),
         })
         .collect()

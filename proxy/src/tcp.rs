@@ -16,9 +16,13 @@ use crate::route::Route;
 use crate::stream::Stream;
 use crate::worker::Worker;
 
-/// Connects to a backend of the listener's `tcp_upstream`. `None`: there is none, and the client is reset.
-pub(crate) async fn connect(worker: &Worker, client: &Client) -> Option<(Stream, Counted)> {
-    match open(worker, client).await {
+/// Connects to a backend of the upstream of `target`. `None`: there is none, and the client is reset.
+pub(crate) async fn connect(worker: &Worker, client: &Client, target: usize) -> Option<(Stream, Counted)> {
+    if worker.tunnels.is_full() {
+        worker.counters().connections_refused.of(RefusedConnection::Limit).add(1);
+        return None;
+    }
+    match open(worker, client, target).await {
         Ok(opened) => Some(opened),
         Err(error) => {
             let words = if let Error::Answer(answer) = &error { answer.reason } else { "backend failed" };
@@ -31,11 +35,8 @@ pub(crate) async fn connect(worker: &Worker, client: &Client) -> Option<(Stream,
     }
 }
 
-async fn open(worker: &Worker, client: &Client) -> Result<(Stream, Counted), Error> {
-    if worker.tunnels.is_full() {
-        return Err(Answer::TUNNELS_FULL.into());
-    }
-    let route = Route::of_connection(worker, client).ok_or(Answer::DRAINING)?;
+async fn open(worker: &Worker, client: &Client, target: usize) -> Result<(Stream, Counted), Error> {
+    let route = Route::of_connection(worker, client, target).ok_or(Answer::DRAINING)?;
     let mut choice = affinity::choose_for_connection(worker, &route)?;
     let connection = connect::open(worker, &route, &mut choice).await?;
     if let Some(version) = route.upstream().proxy_protocol {

@@ -1,4 +1,4 @@
-//! Tunnels: bytes both ways after a 101, until both ends have closed.
+//! Tunnels: bytes both ways after a 101, or in TCP mode, until both ends have closed.
 //!
 //! A tunnel is not a task (decision 2): it is one small slot in its worker's table, holding two
 //! descriptors, counters and flags. An idle one owns no buffer, no pipe, no future and no timer. How
@@ -107,6 +107,12 @@ impl TunnelTable {
         self.idle.set(timeouts.tunnel_idle);
     }
 
+    /// How much longer a tunnel may be silent, at an uptime of the worker; `None`: for ever.
+    fn wait_of(&self, tunnel: &Tunnel, uptime_seconds: u32) -> Option<Duration> {
+        let most = if tunnel.first_closed.is_some() { Some(self.half_closed.get()) } else { self.idle.get() };
+        most.map(|most| most.saturating_sub(tunnel.silent_for(uptime_seconds)))
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.slots.borrow().len()
     }
@@ -165,7 +171,7 @@ impl Tunnel {
     }
 }
 
-/// Makes a tunnel of two connections whose 101 has been forwarded.
+/// Makes a tunnel of two connections: a 101 has been forwarded, or nothing but bytes is to come.
 ///
 /// Bytes already read from either end go through first, in order.
 pub(crate) fn open(
@@ -237,7 +243,7 @@ pub(crate) fn ready(worker: &Worker, token: SinkToken, ready: Ready) {
     }
 }
 
-/// The tunnel's timer has fired: closes it if it is half closed or idle, else waits on.
+/// The tunnel's timer has fired: closes it if nothing has moved for as long as that may be, else waits on.
 pub(crate) fn expired(worker: &Worker, token: SinkToken) {
     let (index, _) = place(token);
     let now = worker.uptime_seconds();
@@ -248,14 +254,13 @@ pub(crate) fn expired(worker: &Worker, token: SinkToken) {
         if tunnel.moving {
             return;
         }
-        match worker.tunnels.idle.get() {
-            _ if tunnel.first_closed.is_some() => Err(TunnelEnd::HalfClosedTimeout),
-            Some(idle) => {
-                let silent = tunnel.silent_for(now);
-                if silent >= idle { Err(TunnelEnd::IdleTimeout) } else { Ok(idle.saturating_sub(silent)) }
-            }
-            None => return,
-        }
+        let (most, reason) = match (tunnel.first_closed, worker.tunnels.idle.get()) {
+            (Some(_), _) => (worker.tunnels.half_closed.get(), TunnelEnd::HalfClosedTimeout),
+            (None, Some(idle)) => (idle, TunnelEnd::IdleTimeout),
+            (None, None) => return,
+        };
+        let silent = tunnel.silent_for(now);
+        if silent >= most { Err(reason) } else { Ok(most.saturating_sub(silent)) }
     };
     match verdict {
         Ok(wait) => arm(worker, index, wait),

@@ -22,9 +22,11 @@ use ringbolt_reactor::{
 use tokio::sync::oneshot;
 
 use crate::accept;
+use crate::date::{DATE_BYTES, DateCache};
 use crate::hot_buffer::HotBuffer;
 use crate::limits::{CLOSING_TURN, SWEEP_INTERVAL};
 use crate::load::{InFlight, Loads};
+use crate::memory::{self, Memory};
 use crate::metrics::{Counters, WorkerCounters};
 use crate::pipes::Pipes;
 use crate::pool::Pool;
@@ -96,6 +98,7 @@ pub(crate) struct Worker {
     pub(crate) reactor: Reactor,
     pub(crate) shared: Arc<Shared>,
     all_counters: Counters,
+    pub(crate) memory: Memory,
     pub(crate) hot: HotBuffer,
     pub(crate) request_heads: Spares<RequestHead>,
     pub(crate) response_heads: Spares<ResponseHead>,
@@ -106,6 +109,7 @@ pub(crate) struct Worker {
     /// Memory for placing one request; empty between two.
     pub(crate) candidates: RefCell<Vec<Candidate>>,
     pub(crate) request_ids: RequestIds,
+    date: DateCache,
     rotation: Cell<usize>,
     snapshot: RefCell<Rc<Snapshot>>,
     started: Instant,
@@ -128,6 +132,7 @@ impl Worker {
             started: reactor.now(),
             reactor,
             shared,
+            memory: Memory::new(snapshot.memory_bytes_max, all_counters.workers()),
             all_counters,
             hot: HotBuffer::new(),
             request_heads: Spares::default(),
@@ -138,6 +143,7 @@ impl Worker {
             in_flight: InFlight::default(),
             candidates: RefCell::default(),
             request_ids: RequestIds::new(),
+            date: DateCache::new(),
             rotation: Cell::new(id),
             snapshot: RefCell::new(Rc::new(snapshot)),
             connections: Cell::new(0),
@@ -151,6 +157,11 @@ impl Worker {
         self.all_counters.worker(self.id)
     }
 
+    /// What all workers count.
+    pub(crate) fn all_counters(&self) -> &Counters {
+        &self.all_counters
+    }
+
     /// A number that grows with each call, for taking turns.
     pub(crate) fn next_rotation(&self) -> usize {
         let rotation = self.rotation.get();
@@ -161,6 +172,11 @@ impl Worker {
     /// The configuration new requests are served by.
     pub(crate) fn snapshot(&self) -> Rc<Snapshot> {
         Rc::clone(&self.snapshot.borrow())
+    }
+
+    /// Value of the Date field of what is answered now.
+    pub(crate) fn date(&self) -> [u8; DATE_BYTES] {
+        self.date.get(self.reactor.now())
     }
 
     /// Seconds since the worker began, as of this turn.
@@ -338,6 +354,7 @@ impl Worker {
             self.pipes.sweep();
             tunnel::quieten(self);
             self.shared.sids.sweep(self);
+            memory::look(self);
         }
     }
 }

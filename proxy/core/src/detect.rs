@@ -154,7 +154,8 @@ fn client_hello(input: &[u8]) -> Likeness {
     let is_right = |(at, &byte): (usize, &u8)| match at {
         0 => byte == 0x16,
         1 => byte == 3,
-        2 => byte <= 4,
+        // The rest of the version is to be ignored.
+        2 => true,
         3 => u16::from(byte) <= RECORD_BYTES_MAX >> 8,
         4 => (1..=RECORD_BYTES_MAX).contains(&u16::from_be_bytes([input[3], byte])),
         _ => byte == 1,

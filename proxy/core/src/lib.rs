@@ -5,7 +5,9 @@
 #![forbid(unsafe_code)]
 
 pub mod affinity;
+pub mod allowance;
 pub mod chatter;
+pub mod client_hello;
 pub mod clients;
 pub mod detect;
 pub mod flash_policy;

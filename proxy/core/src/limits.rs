@@ -13,9 +13,9 @@ pub const SID_BYTES_MAX: usize = 128;
 /// always comes first. Past it the answer is forwarded and no session is learned.
 pub const HANDSHAKE_BODY_BYTES_MAX: usize = 4096;
 
-/// Longest body that can be an Engine.IO close packet (the binary framing). A longer body is none, so
-/// a caller need not keep more of one than this.
-pub const CLOSE_BODY_BYTES_MAX: usize = 4;
+/// Longest body that can be an Engine.IO close packet: in JSONP, `___eio[0]("1:1");`, with an index of up to
+/// ten digits. A longer body is none, so a caller need not keep more of one than this.
+pub const CLOSE_BODY_BYTES_MAX: usize = 26;
 
 /// Shortest life of a silent session, whatever its backend announced.
 pub const SESSION_TIME_TO_LIVE_MIN: Duration = Duration::from_secs(5);
@@ -111,6 +111,12 @@ pub const PROXY_LINE_BYTES_MAX: usize = 107;
 /// Longest header of version 2: what senders may rely on to be taken (specification, section 2.2). Those
 /// of cloud balancers have about 100 bytes. A longer one is refused.
 pub const PROXY_HEADER_BYTES_MAX: usize = 536;
+
+// ---- TLS ----
+
+/// Longest ClientHello, record headers included, whose server name is looked for: with keys against quantum computers
+/// they have 2 KiB, with a long session ticket 4. A longer one is refused.
+pub const CLIENT_HELLO_BYTES_MAX: usize = 16 * 1024;
 
 // ---- Flash policy ----
 

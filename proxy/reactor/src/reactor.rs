@@ -338,14 +338,6 @@ impl Reactor {
         drop(target);
     }
 
-    /// How long until a timer fires; `None` when it has fired or was taken back.
-    #[must_use]
-    pub fn timer_left(&self, timer: TimerId) -> Option<Duration> {
-        let tick = self.0.wheel.borrow().expiry(timer)?;
-        let expiry = self.0.origin + Duration::from_millis(tick * TICK_MS);
-        Some(expiry.saturating_duration_since(self.now()))
-    }
-
     pub(crate) fn set_waker_timer(&self, deadline: Instant, waker: &Waker) -> TimerId {
         self.set_target_timer(deadline, Target::waker(waker))
     }

@@ -88,6 +88,8 @@ impl Ready {
 
     /// Once true these stay true until the descriptor is closed.
     pub(crate) const FINAL: Self = Self(Self::READ_CLOSED.0 | Self::CLOSED.0 | Self::ERROR.0);
+    /// Nothing can be exchanged any more.
+    pub(crate) const GONE: Self = Self(Self::CLOSED.0 | Self::ERROR.0);
     /// A read will not block: there are bytes, or the end, or an error to fetch.
     pub(crate) const FOR_READER: Self = Self(Self::READABLE.0 | Self::FINAL.0);
     /// A write will not block. The client's half-close is not in it: writing may go on and may have to wait.

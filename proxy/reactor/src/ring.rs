@@ -3,6 +3,7 @@
 //! sockets.
 
 mod enter;
+mod restrict;
 mod transfer;
 
 use std::fmt;
@@ -68,7 +69,7 @@ impl Ring {
         let mut refused = io::Error::from_raw_os_error(libc::EINVAL);
         for (position, (_, add_flags)) in FLAG_GROUPS.iter().enumerate() {
             let mut builder = IoUring::builder();
-            builder.dontfork().setup_clamp().setup_cqsize(completion);
+            builder.dontfork().setup_clamp().setup_cqsize(completion).setup_r_disabled();
             match add_flags(&mut builder).build(submission) {
                 Ok(ring) => return Self::check(ring, position < FLAG_GROUPS.len() - 1),
                 Err(error) if error.raw_os_error() == Some(libc::EINVAL) => refused = error,
@@ -78,8 +79,9 @@ impl Ring {
         Err(Refused::Setup(refused))
     }
 
-    /// Refuses a ring that lacks what the reactor relies on.
+    /// Enables a ring, or refuses one that lacks what the reactor relies on.
     fn check(ring: IoUring, tells_pending: bool) -> Result<Self, Refused> {
+        restrict::enable(&ring).map_err(Refused::Setup)?;
         if !ring.params().is_feature_nodrop() {
             return Err(Refused::Feature("IORING_FEAT_NODROP", "5.5"));
         }

@@ -103,6 +103,12 @@ impl Socket {
         std::future::poll_fn(|cx| self.poll_read_closed(cx)).await;
     }
 
+    /// Waits until the connection has failed or is closed in both directions. That the other end has finished
+    /// sending is not enough. Shares the reader's place.
+    pub async fn closed(&self) {
+        std::future::poll_fn(|cx| self.poll(Direction::Read, Ready::GONE, cx)).await;
+    }
+
     /// Whether the other end is known to have finished sending, closed, or failed.
     #[must_use]
     pub fn is_read_closed(&self) -> bool {

@@ -90,11 +90,6 @@ impl<T> Wheel<T> {
         self.timers.get_mut(id.0).map(|timer| &mut timer.payload)
     }
 
-    /// When a timer is due, while it is set.
-    pub(crate) fn expiry(&self, id: TimerId) -> Option<u64> {
-        self.timers.get(id.0).map(|timer| timer.tick)
-    }
-
     /// The tick by which [`Self::advance`] must be called again: never later than the earliest timer.
     pub(crate) fn next_expiry(&self) -> Option<u64> {
         self.next

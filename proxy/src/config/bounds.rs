@@ -18,6 +18,9 @@ pub(crate) const BACKENDS_MAX: usize = 4096;
 /// Networks in one `trusted_proxies`: each request's addresses are compared with all of them.
 pub(crate) const TRUSTED_PROXIES_MAX: usize = 256;
 
+/// Names in one `[listener.sni]`: as many as a configuration has backends at most.
+pub(crate) const SNI_NAMES_MAX: usize = 4096;
+
 /// Domains, or ports, in `[flash_policy]`: the policy must stay short enough for players to read.
 pub(crate) const FLASH_POLICY_ENTRIES_MAX: usize = 256;
 
@@ -44,3 +47,6 @@ pub(crate) const TABLE_ENTRIES: RangeInclusive<u32> = 1..=100_000_000;
 
 /// Bytes of a request head: browsers with cookies need some KiB, each waiting connection may hold this.
 pub(crate) const REQUEST_HEAD_BYTES: RangeInclusive<u64> = 1024..=1024 * 1024;
+
+/// Bytes of memory for all workers: their tables, spare heads and hot buffers alone take some MiB each.
+pub(crate) const MEMORY_BYTES_MIN: u64 = 64 * 1024 * 1024;

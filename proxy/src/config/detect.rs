@@ -4,8 +4,10 @@ use std::path::PathBuf;
 
 use ringbolt_core::detect::{Protocol, Protocols};
 use ringbolt_core::flash_policy::FlashPolicy;
+use ringbolt_core::route::{Routes, Rule, TargetId};
 
-use super::bounds::FLASH_POLICY_ENTRIES_MAX;
+use super::bounds::{FLASH_POLICY_ENTRIES_MAX, SNI_NAMES_MAX};
+use super::problem::Problems;
 use super::read::reference;
 use super::section::{Section, text};
 use super::{Detect, Policy, value};
@@ -17,48 +19,93 @@ const PROTOCOLS: &[(&str, Protocol)] = &[
     ("tcp", Protocol::Tcp),
 ];
 
-/// `detect` and `tcp_upstream` of one listener.
-pub(super) fn detect(section: &mut Section<'_>, upstreams: &[&str], has_flash_policy: bool) -> Detect {
+/// What `detect` holds.
+const LIST: &str = r#"a list such as ["http", "tcp"]"#;
+
+/// `detect`, `tcp_upstream` and `[listener.sni]` of one listener.
+pub(super) fn detect(
+    problems: &Problems,
+    section: &mut Section<'_>,
+    upstreams: &[&str],
+    has_flash_policy: bool,
+) -> Detect {
+    let sni = sni(problems, section, upstreams);
     let named = section.read("tcp_upstream", reference(upstreams));
-    let given = section.field("detect").is_some();
-    let listed = section.read_list("detect", r#"a list such as ["http", "tcp"]"#, PROTOCOLS.len(), |text| {
-        value::choice(text, PROTOCOLS)
-    });
-    let protocols: Protocols = match (given, named.is_some()) {
-        (true, _) => listed.into_iter().collect(),
-        (false, false) => Protocols::of(Protocol::Http),
-        (false, true) => [Protocol::Http, Protocol::Tcp].into_iter().collect(),
+    let given = section.field("detect");
+    let listed = section.read_list("detect", LIST, PROTOCOLS.len(), |text| value::choice(text, PROTOCOLS));
+    let first = if sni.is_empty() { Protocol::Http } else { Protocol::Tls };
+    let protocols: Protocols = match (&given, named.is_some()) {
+        (Some(_), _) => listed.iter().copied().collect(),
+        (None, false) => Protocols::of(first),
+        (None, true) => [first, Protocol::Tcp].into_iter().collect(),
     };
-    if given && protocols.is_empty() {
-        section.problem("detect", r#"serves nothing; write for example `detect = ["http", "tcp"]`"#);
-    }
     let tcp_upstream = named.or_else(|| match upstreams {
         [only] if protocols.has(Protocol::Tcp) => Some((*only).to_owned()),
         _ => None,
     });
-    for (wrong, name, problem) in [
-        (
-            protocols.has(Protocol::Tcp) && tcp_upstream.is_none(),
-            "tcp_upstream",
-            r#"is missing; name the upstream of connections that speak no other protocol of `detect`"#,
-        ),
-        (
-            !protocols.has(Protocol::Tcp) && tcp_upstream.is_some(),
-            "tcp_upstream",
-            r#"means nothing without "tcp" in `detect`"#,
-        ),
-        (protocols.has(Protocol::Tls), "detect", r#""tls" is not served yet"#),
-        (
-            protocols.has(Protocol::FlashPolicy) && !has_flash_policy,
-            "detect",
-            r#""flash-policy" needs a policy in `[flash_policy]`"#,
-        ),
-    ] {
-        if wrong {
-            section.problem(name, problem);
+    let detect = Detect { protocols, tcp_upstream, sni };
+    match given.map(|field| (field.entries().map(|entries| entries.len()), field)) {
+        Some((Some(0), field)) => problems.add(field.at, field.key, format!("is empty; write {LIST}")),
+        // What follows from a list with mistakes would be no mistake of its own.
+        Some((entries, _)) if entries != Some(listed.len()) => {}
+        _ => check(section, &detect, has_flash_policy),
+    }
+    detect
+}
+
+/// Notes what is served without saying how, and what is said and not served.
+fn check(section: &Section<'_>, detect: &Detect, has_flash_policy: bool) {
+    let [tcp, tls, flash_policy] =
+        [Protocol::Tcp, Protocol::Tls, Protocol::FlashPolicy].map(|protocol| detect.protocols.has(protocol));
+    if tcp && detect.tcp_upstream.is_none() {
+        let problem = "is missing; name the upstream of connections that speak nothing else in `detect`";
+        section.problem("tcp_upstream", problem);
+    }
+    if !tcp && detect.tcp_upstream.is_some() {
+        section.problem("tcp_upstream", r#"means nothing without "tcp" in `detect`"#);
+    }
+    if tls && detect.sni.is_empty() {
+        section.problem("detect", r#""tls" needs names in `[listener.sni]`"#);
+    }
+    if !tls && !detect.sni.is_empty() {
+        section.problem("sni", r#"means nothing without "tls" in `detect`"#);
+    }
+    if flash_policy && !has_flash_policy {
+        section.problem("detect", r#""flash-policy" needs a policy in `[flash_policy]`"#);
+    }
+}
+
+/// `[listener.sni]`: names and upstreams.
+fn sni(problems: &Problems, section: &mut Section<'_>, upstreams: &[&str]) -> Vec<(Option<String>, String)> {
+    let section = section.section("sni");
+    let fields = section.fields();
+    if fields.len() > SNI_NAMES_MAX {
+        section.problem("*", format!("has more than {SNI_NAMES_MAX} names"));
+        return Vec::new();
+    }
+    let mut names = Vec::new();
+    let mut rules = Routes::default();
+    for (name, field) in fields {
+        let note = |problem: String| problems.add(field.at.clone(), field.key.clone(), problem);
+        let host = match name {
+            "*" => Ok(None),
+            name => value::host(name).map(Some),
+        };
+        let read = host.and_then(|host| Ok((host, reference(upstreams)(field.value)?)));
+        let (host, upstream) = match read {
+            Ok(read) => read,
+            Err(problem) => {
+                note(problem);
+                continue;
+            }
+        };
+        let rule = Rule { host: host.clone(), path: "/".to_owned(), target: TargetId(0) };
+        match rules.add(names.len(), &rule) {
+            Ok(()) => names.push((host, upstream)),
+            Err(_) => note("is there twice; case and a final dot do not matter".to_owned()),
         }
     }
-    Detect { protocols, tcp_upstream }
+    names
 }
 
 /// `[flash_policy]`; `None` where there is none, or a wrong one.

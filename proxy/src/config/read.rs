@@ -12,13 +12,14 @@ use ringbolt_core::network::NetworkError;
 use toml::de::{DeTable, DeValue};
 
 use super::bounds::{
-    BACKENDS_MAX, REQUEST_HEAD_BYTES, TABLE_ENTRIES, TRUSTED_PROXIES_MAX, WEIGHT, WORKERS_MAX,
+    BACKENDS_MAX, MEMORY_BYTES_MIN, REQUEST_HEAD_BYTES, TABLE_ENTRIES, TRUSTED_PROXIES_MAX, WEIGHT,
+    WORKERS_MAX,
 };
 use super::problem::{Problems, Refused};
 use super::section::{Field, Section, boolean, integer, or_off, suggest, text, wrong_type};
 use super::{
-    Admin, Affinity, Backend, BackendState, Config, Limits, Listener, Log, ProxyVersion, Reload, Timeouts,
-    Upstream, Workers, value,
+    Admin, Affinity, Backend, BackendState, Config, Limits, Listener, Log, Process, ProxyVersion, Reload,
+    Timeouts, Upstream, Workers, value,
 };
 
 const BACKEND_STATES: &[(&str, BackendState)] = &[("up", BackendState::Up), ("drain", BackendState::Drain)];
@@ -43,6 +44,7 @@ pub(super) fn document(file: &str, source: &str) -> Result<Config, Refused> {
     let traffic = traffic(&problems, &mut document);
     let (admin, admin_socket) = admin(document.section("admin"), &traffic.listeners);
     let config = Config {
+        process: process(document.section("process")),
         workers: workers(document.section("workers")),
         admin,
         admin_socket,
@@ -92,6 +94,7 @@ pub(super) fn without_file(
                 affinity,
                 proxy_protocol: None,
                 verify_accept: true,
+                abort_on_close: true,
                 backends: backends.iter().map(backend).collect(),
             },
         )]),
@@ -103,6 +106,7 @@ impl Config {
     /// Defaults, and nothing to serve yet.
     fn empty() -> Self {
         Self {
+            process: Process::default(),
             workers: Workers::default(),
             admin: Some(Admin::default()),
             admin_socket: None,
@@ -137,7 +141,7 @@ fn traffic(problems: &Problems, document: &mut Section<'_>) -> Config {
     let unrouted = if routes.is_empty() { Unrouted::of(&names) } else { Unrouted::Refused };
     let flash_policy = super::detect::flash_policy(document);
     let has_flash_policy = document.field("flash_policy").is_some();
-    let listeners = listeners(document.list("listener"), &names, unrouted, has_flash_policy);
+    let listeners = listeners(problems, document.list("listener"), &names, unrouted, has_flash_policy);
     Config { listeners, routes, upstreams, flash_policy, ..Config::empty() }
 }
 
@@ -161,6 +165,18 @@ impl<'t> Unrouted<'t> {
             _ => Self::Nowhere,
         }
     }
+}
+
+fn process(mut section: Section<'_>) -> Process {
+    let process = Process {
+        user: section.read("user", text("the name or number of a user", value::account)),
+        group: section.read("group", text("the name or number of a group", value::account)),
+    };
+    if process.group.is_some() && process.user.is_none() {
+        section.problem("group", "is used with `user` only; name the user too");
+    }
+    section.finish();
+    process
 }
 
 fn workers(mut section: Section<'_>) -> Workers {
@@ -200,6 +216,7 @@ fn reload(mut section: Section<'_>) -> Reload {
 }
 
 fn listeners(
+    problems: &Problems,
     sections: Vec<Section<'_>>,
     upstreams: &[&str],
     unrouted: Unrouted<'_>,
@@ -219,7 +236,7 @@ fn listeners(
                 Ok(address)
             }),
         );
-        let detect = super::detect::detect(&mut section, upstreams, has_flash_policy);
+        let detect = super::detect::detect(problems, &mut section, upstreams, has_flash_policy);
         let upstream = match section.field("upstream") {
             Some(_) => section.read("upstream", reference(upstreams)),
             None if !detect.serves_http() => None,
@@ -289,6 +306,7 @@ fn upstreams(problems: &Problems, section: &Section<'_>) -> BTreeMap<String, Ups
         let proxy_protocol =
             section.read("proxy_protocol", text("a string", |text| value::choice(text, PROXY_VERSIONS)));
         let verify_accept = section.read("verify_accept", boolean).unwrap_or(true);
+        let abort_on_close = section.read("abort_on_close", boolean).unwrap_or(true);
         let backends = backends(problems, &mut section);
         if backends.len() > backends_left {
             section
@@ -296,7 +314,8 @@ fn upstreams(problems: &Problems, section: &Section<'_>) -> BTreeMap<String, Ups
         }
         backends_left = backends_left.saturating_sub(backends.len());
         section.finish();
-        upstreams.insert(name.to_owned(), Upstream { affinity, proxy_protocol, verify_accept, backends });
+        let upstream = Upstream { affinity, proxy_protocol, verify_accept, abort_on_close, backends };
+        upstreams.insert(name.to_owned(), upstream);
     }
     upstreams
 }
@@ -398,6 +417,9 @@ fn limits(mut section: Section<'_>) -> Limits {
         request_body_bytes: section
             .read("request_body_bytes", or_off(bytes))
             .unwrap_or(default.request_body_bytes),
+        request_body_min_rate: min_rate(&mut section, "request_body_min_rate", default.request_body_min_rate),
+        response_min_rate: min_rate(&mut section, "response_min_rate", default.response_min_rate),
+        memory: section.read("memory", or_off(memory)).unwrap_or(default.memory),
         sids: section.read("sids", integer(TABLE_ENTRIES)).unwrap_or(default.sids),
         connections_per_client: section
             .read("connections_per_client", or_off(integer(TABLE_ENTRIES)))
@@ -414,6 +436,19 @@ fn limits(mut section: Section<'_>) -> Limits {
 /// Events a second; without the key, or with `"off"`, any number of them.
 pub(super) fn rate(section: &mut Section<'_>, name: &'static str) -> Option<u32> {
     section.read(name, or_off(integer(1..=RATE_MAX))).flatten()
+}
+
+/// Bytes a second that a client keeps up.
+fn min_rate(section: &mut Section<'_>, name: &'static str, default: Option<u32>) -> Option<u32> {
+    section.read(name, or_off(integer(1..=RATE_MAX))).unwrap_or(default)
+}
+
+fn memory(value: &DeValue<'_>) -> Result<u64, String> {
+    let size = bytes(value)?;
+    if size < MEMORY_BYTES_MIN {
+        return Err(format!("{size} bytes are too few to serve anybody with, expected at least \"64MiB\""));
+    }
+    Ok(size)
 }
 
 /// A size with a unit, or a bare number of bytes.

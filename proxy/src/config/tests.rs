@@ -76,6 +76,8 @@ fn every_key_is_documented() {
 #[test]
 fn every_documented_key_is_read() {
     let config = parsed(include_str!("complete.toml"));
+    let process = Process { user: Some("ringbolt".to_owned()), group: Some("1234".to_owned()) };
+    assert_eq!(config.process, process);
     let workers = Workers { count: Some(2), engine: Engine::Epoll, pin: false };
     assert_eq!(config.workers, workers);
     assert_eq!(config.admin, None);
@@ -85,16 +87,10 @@ fn every_documented_key_is_read() {
     assert!(config.listeners[1].proxy_protocol && !config.listeners[0].proxy_protocol);
     assert_eq!(config.upstreams["raw"].proxy_protocol, Some(ProxyVersion::V2));
     assert_eq!(config.upstreams["chat"].proxy_protocol, None);
+    assert!(config.upstreams["chat"].abort_on_close && !config.upstreams["raw"].abort_on_close);
     assert!(config.upstreams["chat"].verify_accept && !config.upstreams["raw"].verify_accept);
     assert!(config.listeners[1].request_id && !config.listeners[0].request_id);
     assert_eq!((config.listeners[1].connections, config.routes[0].request_rate), (Some(30), Some(40)));
-    let detect = Detect {
-        protocols: [Protocol::Http, Protocol::FlashPolicy, Protocol::Tcp].into_iter().collect(),
-        tcp_upstream: Some("raw".to_owned()),
-    };
-    assert_eq!((&config.listeners[0].detect, &config.listeners[1].detect), (&Detect::default(), &detect));
-    let [domains, ports] = [vec!["*.example.com".to_owned()], vec!["443".to_owned(), "8000-8100".to_owned()]];
-    assert_eq!(config.flash_policy, Some(Policy::Given(FlashPolicy::allowing(&domains, &ports).unwrap())));
     let route = &config.routes[0];
     assert_eq!(route.host.as_deref(), Some("chat.example.com"));
     assert_eq!((route.path.as_str(), &route.goal), ("/socket.io/", &Goal::Upstream("chat".to_owned())));
@@ -119,6 +115,11 @@ fn every_documented_key_is_read() {
         state: BackendState::Drain,
     };
     assert_eq!(chat.backends[1], drained);
+}
+
+#[test]
+fn every_documented_timeout_and_limit_is_read() {
+    let config = parsed(include_str!("complete.toml"));
     let timeouts = Timeouts {
         request_head: Duration::from_secs(1),
         request_body_idle: Duration::from_secs(2),
@@ -136,6 +137,9 @@ fn every_documented_key_is_read() {
         connections: 10,
         request_head_bytes: 16 * 1024,
         request_body_bytes: Some(1024 * 1024),
+        request_body_min_rate: Some(90),
+        response_min_rate: None,
+        memory: Some(1024 * 1024 * 1024),
         sids: 20,
         connections_per_client: Some(50),
         connection_rate_per_client: Some(60),
@@ -196,6 +200,21 @@ fn a_file_that_cannot_be_read_is_named() {
     let huge = folder.path().join("huge.toml");
     fs::write(&huge, vec![b'\n'; usize::try_from(bounds::FILE_BYTES_MAX).unwrap() + 1]).unwrap();
     assert!(Config::load(&huge).expect_err("is too long").to_string().contains("longer than 4 MiB"));
+}
+
+#[test]
+fn every_documented_key_of_detection_is_read() {
+    let config = parsed(include_str!("complete.toml"));
+    let detect = Detect {
+        protocols: Protocol::ALL.into_iter().collect(),
+        tcp_upstream: Some("raw".to_owned()),
+        sni: [(None, "raw"), (Some("*.example.com"), "chat"), (Some("db.example.com"), "raw")]
+            .map(|(name, upstream)| (name.map(str::to_owned), upstream.to_owned()))
+            .to_vec(),
+    };
+    assert_eq!((&config.listeners[0].detect, &config.listeners[1].detect), (&Detect::default(), &detect));
+    let [domains, ports] = [vec!["*.example.com".to_owned()], vec!["443".to_owned(), "8000-8100".to_owned()]];
+    assert_eq!(config.flash_policy, Some(Policy::Given(FlashPolicy::allowing(&domains, &ports).unwrap())));
 }
 
 #[test]

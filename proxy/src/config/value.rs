@@ -156,6 +156,15 @@ pub(crate) fn name(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// Name of a user or a group, or its number.
+pub(crate) fn account(text: &str) -> Result<String, String> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.$".contains(&byte);
+    if text.is_empty() || text.len() > NAME_BYTES_MAX || !text.bytes().all(allowed) {
+        return Err(format!(r#""{text}" is no name of a user or group; write for example "ringbolt""#));
+    }
+    Ok(text.to_owned())
+}
+
 /// Host of a route, in lower case: a name, an IPv4 address or an IPv6 address in brackets, no port.
 pub(crate) fn host(text: &str) -> Result<String, String> {
     let example = r#"write for example "chat.example.com""#;

@@ -164,7 +164,6 @@ mod tests {
             listener: None,
             client: None,
             silent_seconds: 1,
-            closes_in_ms: None,
             of_client: EndState::default(),
             of_upstream: EndState::default(),
             client_first: false,

@@ -75,8 +75,6 @@ pub(crate) struct TunnelState {
     pub(crate) client: Option<IpAddr>,
     /// Nothing has moved for so long.
     pub(crate) silent_seconds: u32,
-    /// What is left of the time a half-closed tunnel has.
-    pub(crate) closes_in_ms: Option<u32>,
     pub(crate) of_client: EndState,
     pub(crate) of_upstream: EndState,
     /// The client was the first to finish; meaningless where neither has.
@@ -279,7 +277,6 @@ impl Writer {
     fn tunnel(&mut self, tunnel: &TunnelState) -> &mut Self {
         self.u32(tunnel.backend.0).u32(tunnel.silent_seconds).flag(tunnel.client_first);
         self.flag(tunnel.listener.is_some()).u16(tunnel.listener.unwrap_or(0));
-        self.flag(tunnel.closes_in_ms.is_some()).u32(tunnel.closes_in_ms.unwrap_or(0));
         match tunnel.client {
             None => self.bytes(&[0]),
             Some(IpAddr::V4(address)) => self.bytes(&[4]).bytes(&address.octets()),
@@ -372,7 +369,6 @@ impl Fields<'_> {
     fn tunnel(&mut self) -> Result<TunnelState, Malformed> {
         let (backend, silent_seconds, client_first) = (BackendId(self.u32()?), self.u32()?, self.flag()?);
         let listener = Self::optional(self.flag()?, self.u16()?)?;
-        let closes_in_ms = Self::optional(self.flag()?, self.u32()?)?;
         let client = match self.array()? {
             [0] => None,
             [4] => Some(IpAddr::from(self.array::<4>()?)),
@@ -381,15 +377,6 @@ impl Fields<'_> {
         };
         let mut end = || Ok(EndState { finished: self.flag()?, held: self.u32()? });
         let (of_client, of_upstream) = (end()?, end()?);
-        Ok(TunnelState {
-            backend,
-            listener,
-            client,
-            silent_seconds,
-            closes_in_ms,
-            of_client,
-            of_upstream,
-            client_first,
-        })
+        Ok(TunnelState { backend, listener, client, silent_seconds, of_client, of_upstream, client_first })
     }
 }

@@ -35,9 +35,14 @@ impl Gauge {
         self.0.store(self.0.load(Relaxed).wrapping_add(amount), Relaxed);
     }
 
-    /// Sets the number, where there is but one share. Only the owner may call this.
-    pub(crate) fn set(&self, value: u64) {
-        self.0.store(value, Relaxed);
+    /// Sets this share. Only its owner may call this.
+    pub(crate) fn set(&self, share: u64) {
+        self.0.store(share, Relaxed);
+    }
+
+    /// This share.
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Relaxed)
     }
 
     /// Takes `amount` away. Only the owning worker may call this.

@@ -84,6 +84,10 @@ labels! {
         Tls = "tls",
         /// It spoke HTTP where that is not served; answered 400.
         Http = "http",
+        /// It spoke TLS, and its ClientHello was malformed or not there in time; told by an alert.
+        ClientHello = "client_hello",
+        /// It spoke TLS to a server name that nobody serves, or to none; told by an alert.
+        ServerName = "server_name",
         /// It asked for a Flash policy where there is none.
         FlashPolicy = "flash_policy",
         /// It spoke nothing that is served, or not enough to tell in time.
@@ -101,7 +105,7 @@ labels! {
         Tcp = "tcp",
     }
 
-    /// A bound per listener, client address or route.
+    /// A bound per listener, client address or route, or that on memory.
     Limit "limit" {
         /// `connections` of a listener.
         ListenerConnections = "listener_connections",
@@ -113,6 +117,8 @@ labels! {
         ClientSessionRate = "client_session_rate",
         /// `request_rate` of a route.
         RouteRequestRate = "route_request_rate",
+        /// `limits.memory`.
+        Memory = "memory",
     }
 
     /// Which way the bytes of a tunnel went.
@@ -131,7 +137,7 @@ labels! {
         ClientReset = "client_reset",
         /// The upstream's connection was reset or timed out.
         UpstreamReset = "upstream_reset",
-        /// One end had closed and the other did not follow in time.
+        /// One end had closed, and the other neither followed nor sent anything in time.
         HalfClosedTimeout = "half_closed_timeout",
         /// Silent for longer than `timeouts.tunnel_idle`.
         IdleTimeout = "idle_timeout",
@@ -139,6 +145,16 @@ labels! {
         Drained = "drained",
         /// It goes on in the process that was upgraded to.
         HandedOver = "handed_over",
+    }
+
+    /// What a tunnel carries.
+    TunnelKind "kind" {
+        /// WebSocket, begun by a request.
+        WebSocket = "websocket",
+        /// Whatever a client in TCP mode speaks.
+        Tcp = "tcp",
+        /// TLS that is passed through unopened, by its server name.
+        TlsPassthrough = "tls_passthrough",
     }
 
     /// What became of a request to upgrade.

@@ -88,6 +88,8 @@ metrics! {
         "Requests to upgrade, by what became of them.";
     TUNNELS_ACTIVE = Gauge Count "ringbolt_tunnels_active" [] "Tunnels open now.";
     TUNNELS = Counter Count "ringbolt_tunnels_total" [] "Tunnels opened.";
+    TUNNELS_BY_KIND = Counter Count "ringbolt_tunnels_by_kind_total" [LabelKey::of::<label::TunnelKind>()]
+        "Tunnels opened, by what they carry.";
     TUNNELS_CLOSED = Counter Count "ringbolt_tunnels_closed_total" [LabelKey::of::<label::TunnelEnd>()]
         "Tunnels that ended, by the cause.";
     TUNNEL_BYTES = Counter Bytes "ringbolt_tunnel_bytes_total" [LabelKey::of::<label::Direction>()]
@@ -118,6 +120,8 @@ metrics! {
     UPSTREAM_REUSES = Counter Count "ringbolt_upstream_reuses_total" []
         "Requests sent over a pooled upstream connection.";
 
+    MEMORY = Gauge Bytes "ringbolt_memory_bytes" []
+        "Memory the workers have allocated, what limits.memory bounds: without what the kernel holds for their sockets.";
     CONFIG_RELOADS = Counter Count "ringbolt_config_reloads_total" [LabelKey::of::<label::Reload>()]
         "Reloads of the configuration, by what became of them.";
     CONFIG_CURRENT = Gauge Count "ringbolt_config_current" []

@@ -54,7 +54,7 @@ fn data_path() -> String {
 fn every_counter_is_counted_somewhere() {
     let data_path: String = data_path().split_ascii_whitespace().collect();
     for field in WorkerCounters::FIELDS.iter().chain(HousekeepingCounters::FIELDS) {
-        let counted = ["add(", "sub(", "of(", "set("]
+        let counted = ["add(", "sub(", "set(", "of("]
             .iter()
             .any(|verb| data_path.contains(&format!(".{field}.{verb}")));
         assert!(counted, "nothing counts in {field}");

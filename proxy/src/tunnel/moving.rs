@@ -32,14 +32,7 @@ pub(super) struct Moves {
     /// Halted and described to the other process.
     given: Vec<Key>,
     /// Taken over from another process, and not begun.
-    parked: Vec<Parked>,
-}
-
-#[derive(Debug)]
-struct Parked {
-    tunnel: Tunnel,
-    /// What is left of the time a half-closed one has.
-    closes_in: Option<Duration>,
+    parked: Vec<Tunnel>,
 }
 
 /// Which tunnels are to move.
@@ -141,8 +134,6 @@ fn describe(worker: &Worker, key: Key) -> Option<Leaving> {
     let end = |end: &End, held: &Vec<u8>| {
         Some(EndState { finished: end.finished, held: u32::try_from(held.len()).ok()? })
     };
-    let half_closed = tunnel.first_closed.is_some();
-    let left = tunnel.timer.filter(|_| half_closed).and_then(|timer| worker.reactor.timer_left(timer));
     let (listener, client) = tunnel.entered.as_ref().map_or((None, None), |entered| entered.of());
     let silent = tunnel.silent_for(worker.uptime_seconds()).as_secs();
     Some(Leaving {
@@ -151,7 +142,6 @@ fn describe(worker: &Worker, key: Key) -> Option<Leaving> {
             listener: None,
             client,
             silent_seconds: u32::try_from(silent).unwrap_or(u32::MAX),
-            closes_in_ms: left.map(|left| u32::try_from(left.as_millis()).unwrap_or(u32::MAX)),
             of_client: end(&tunnel.client, &held[0])?,
             of_upstream: end(&tunnel.upstream, &held[1])?,
             client_first: tunnel.first_closed == Some(Side::Client),
@@ -169,9 +159,8 @@ fn resume(worker: &Worker, key: Key) {
         let mut slots = worker.tunnels.slots.borrow_mut();
         let Some(tunnel) = slots.get_mut(key) else { return };
         tunnel.moving = false;
-        let half_closed = tunnel.first_closed.map(|_| worker.tunnels.half_closed.get());
-        let wait = half_closed.or(worker.tunnels.idle.get()).filter(|_| tunnel.timer.is_none());
-        (key.index, wait)
+        let wait = worker.tunnels.wait_of(tunnel, worker.uptime_seconds());
+        (key.index, wait.filter(|_| tunnel.timer.is_none()))
     };
     if let Some(wait) = wait {
         arm(worker, index, wait);
@@ -215,8 +204,7 @@ pub(crate) fn park(worker: &Worker, arriving: Vec<Arriving>) -> io::Result<()> {
             active_at: worker.uptime_seconds().wrapping_sub(state.silent_seconds),
             moving: false,
         };
-        let closes_in = state.closes_in_ms.map(|left| Duration::from_millis(left.into()));
-        worker.tunnels.moves.borrow_mut().parked.push(Parked { tunnel, closes_in });
+        worker.tunnels.moves.borrow_mut().parked.push(tunnel);
     }
     Ok(())
 }
@@ -230,12 +218,10 @@ fn watched(worker: &Worker, fd: OwnedFd) -> io::Result<Socket> {
 /// The parked tunnels are this process' own: serves them.
 pub(crate) fn adopt(worker: &Worker) {
     let parked = std::mem::take(&mut worker.tunnels.moves.borrow_mut().parked);
-    for Parked { tunnel, closes_in } in parked {
-        let half_closed = tunnel.first_closed.map(|_| closes_in.unwrap_or(worker.tunnels.half_closed.get()));
-        let silent = tunnel.silent_for(worker.uptime_seconds());
-        let idle = worker.tunnels.idle.get().map(|idle| idle.saturating_sub(silent));
+    for tunnel in parked {
+        let wait = worker.tunnels.wait_of(&tunnel, worker.uptime_seconds());
         let index = insert(worker, tunnel);
-        if let Some(wait) = half_closed.or(idle) {
+        if let Some(wait) = wait {
             arm(worker, index, wait);
         }
         begin(worker, index);
@@ -245,7 +231,7 @@ pub(crate) fn adopt(worker: &Worker) {
 /// The parked tunnels stay the other process' own: lets go of them.
 pub(crate) fn discard(worker: &Worker) {
     let parked = std::mem::take(&mut worker.tunnels.moves.borrow_mut().parked);
-    for Parked { tunnel, .. } in parked {
+    for tunnel in parked {
         worker.shared.loads.release(tunnel.counted);
         tunnel.client.close(worker);
         tunnel.upstream.close(worker);

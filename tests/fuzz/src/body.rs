@@ -32,7 +32,9 @@ pub(crate) fn run(input: &[u8]) {
     }
     let Ok(body) = whole else { return };
     let read_bytes = bytes.len() - body.left;
-    assert!(body.payload.len() + body.trailers.len() <= read_bytes, "more came out than went in");
+    // Each trailer is written with a space behind its colon, which it may not have had.
+    let spaces = body.trailers.iter().filter(|byte| **byte == b'\n').count();
+    assert!(body.payload.len() + body.trailers.len() <= read_bytes + spaces, "more came out than went in");
     match framing {
         Framing::None => assert_eq!((read_bytes, body.done), (0, true)),
         Framing::Length(length) => assert_eq!((read_bytes as u64, body.done), (length, true)),

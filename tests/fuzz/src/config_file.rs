@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::daemon::config::{BACKENDS_MAX, Config, Goal, bounds};
+use crate::daemon::config::{BACKENDS_MAX, Config, Goal, Protocol, bounds};
 
 pub(crate) fn run(input: &[u8]) {
     // What is not UTF-8 is refused before it is read.
@@ -28,6 +28,13 @@ fn accepted(config: &Config) {
     });
     goals.for_each(known);
     assert!(config.routes.iter().all(|route| route.path.starts_with('/')));
+    for detect in config.listeners.iter().map(|listener| &listener.detect) {
+        assert!(!detect.protocols.is_empty(), "a listener that serves nothing");
+        assert_eq!(detect.protocols.has(Protocol::Tcp), detect.tcp_upstream.is_some());
+        assert_eq!(detect.protocols.has(Protocol::Tls), !detect.sni.is_empty());
+        assert!(!detect.protocols.has(Protocol::FlashPolicy) || config.flash_policy.is_some());
+        detect.tcp_upstream.iter().chain(detect.sni.iter().map(|(_, upstream)| upstream)).for_each(known);
+    }
     let fixed: Vec<_> = config
         .listeners
         .iter()

@@ -8,6 +8,7 @@ use ringbolt_core::http::{
 };
 
 use crate::hyper_reader::{self, Reply};
+use crate::response_head::DATE;
 
 pub(crate) fn run(input: &[u8]) {
     hyper_reader::check();
@@ -34,8 +35,13 @@ pub(crate) fn run(input: &[u8]) {
 /// Writes what an HTTP/1.1 client gets to `out`, and returns what we believe it is.
 fn pass_on(input: &[u8], method: Method, out: &mut Vec<u8>) -> Reply {
     let asked = Asked { method, upgrade: None, verify_accept: true };
-    let context =
-        ReplyContext { client_version: Version::Http11, close: true, set_cookie: None, rules: None };
+    let context = ReplyContext {
+        client_version: Version::Http11,
+        close: true,
+        set_cookie: None,
+        date: DATE,
+        rules: None,
+    };
     let mut head = ResponseHead::default();
     let mut rest = input;
     let framing = loop {

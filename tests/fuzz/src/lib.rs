@@ -8,6 +8,7 @@
 #![cfg(not(test))]
 
 mod body;
+mod client_hello;
 mod config_file;
 mod differential_request;
 mod differential_response;
@@ -37,13 +38,14 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 10] = [
     Target { name: "request_head", run: request_head::run },
     Target { name: "response_head", run: response_head::run },
     Target { name: "body", run: body::run },
     Target { name: "handshake", run: handshake::run },
     Target { name: "sid_query", run: sid_query::run },
     Target { name: "proxy_header", run: proxy_header::run },
+    Target { name: "client_hello", run: client_hello::run },
     Target { name: "config_file", run: config_file::run },
     Target { name: "differential_request", run: differential_request::run },
     Target { name: "differential_response", run: differential_response::run },

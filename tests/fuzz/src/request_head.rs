@@ -3,12 +3,13 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use ringbolt_core::http::{
-    Answer, Asked, ForwardContext, Framing, HeadLimits, Method, Refusal, RequestHead, ResponseHead, Source,
-    Upgrade, Version, write_answer, write_engine_io_answer, write_request,
+    Answer, AnswerContext, Asked, ForwardContext, Framing, HeadLimits, Method, Refusal, RequestHead,
+    ResponseHead, Source, Upgrade, Version, write_answer, write_engine_io_answer, write_request,
 };
 use ringbolt_core::limits::FIELDS_MAX;
 
 use crate::field_lines::{FieldLines, printable};
+use crate::response_head::DATE;
 use crate::splits;
 
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
@@ -64,7 +65,8 @@ fn refused(refusal: Refusal) {
     let answer = Answer::from(refusal);
     for head_only in [false, true] {
         let mut out = Vec::new();
-        write_answer(&answer, Version::Http11, head_only, true, &mut out);
+        let answering = AnswerContext { version: Version::Http11, head_only, close: true, date: DATE };
+        write_answer(&answer, &answering, &mut out);
         answered(&out, refusal.status, head_only);
     }
 }
@@ -83,7 +85,8 @@ fn answered(out: &[u8], status: u16, head_only: bool) {
 fn accepted(head: &RequestHead) {
     let mut out = Vec::new();
     let origin = head.field(b"origin");
-    write_engine_io_answer(&Answer::NO_BACKEND, head.version(), false, false, origin, &mut out);
+    let answering = AnswerContext { version: head.version(), head_only: false, close: false, date: DATE };
+    write_engine_io_answer(&Answer::NO_BACKEND, &answering, origin, &mut out);
     answered(&out, 503, false);
     assert_ne!(head.framing(), Framing::UntilClose, "a request has no such body");
     for trusted in [false, true] {

@@ -11,6 +11,9 @@ use crate::splits;
 /// The key of RFC 6455's example: the corpus holds the 101 that proves it.
 const KEY: &[u8] = b"dGhlIHNhbXBsZSBub25jZQ==";
 
+/// What a response without one gets.
+pub(crate) const DATE: &[u8] = b"Sun, 06 Nov 1994 08:49:37 GMT";
+
 const SMALL: HeadLimits = HeadLimits { head_bytes_max: 160, target_bytes_max: 0, fields_max: 6 };
 
 pub(crate) fn run(input: &[u8]) {
@@ -43,7 +46,7 @@ fn check(input: &[u8], asked: &Asked, limits: &HeadLimits) {
             check_reply(
                 &head,
                 asked,
-                &ReplyContext { client_version, close, set_cookie: Some(b"a=b"), rules: None },
+                &ReplyContext { client_version, close, set_cookie: Some(b"a=b"), date: DATE, rules: None },
             );
         }
     }
@@ -84,6 +87,10 @@ fn check_reply(head: &ResponseHead, asked: &Asked, context: &ReplyContext<'_>) {
     if head.status() < 200 || head.status() == 204 {
         assert_eq!(declared, None, "{} has no body to declare", head.status());
     }
+    if head.kind() == ResponseKind::Final {
+        let own = head.field(b"date").is_none();
+        assert!(!own || lines.all("date") == ["Sun, 06 Nov 1994 08:49:37 GMT"], "{lines:?}");
+    }
     let hop_by_hop = ["keep-alive", "proxy-connection", "te"];
     assert!(lines.names().all(|name| !hop_by_hop.contains(&name)), "{lines:?}");
     if head.kind() == ResponseKind::Final {
@@ -92,7 +99,7 @@ fn check_reply(head: &ResponseHead, asked: &Asked, context: &ReplyContext<'_>) {
         assert!(lines.all("upgrade").is_empty());
     }
     let limits = HeadLimits { head_bytes_max: usize::MAX, ..HeadLimits::default() };
-    if head.fields().count() + 4 <= limits.fields_max {
+    if head.fields().count() + 5 <= limits.fields_max {
         let mut again = ResponseHead::default();
         assert_eq!(again.parse(&out, asked, &limits), Ok(Some(out.len())), "{text:?}");
         assert_eq!((again.status(), again.kind(), again.framing()), (head.status(), head.kind(), framing));

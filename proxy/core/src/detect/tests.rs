@@ -39,6 +39,7 @@ fn each_protocol_is_known_by_its_first_bytes() {
         (b"<policy-file-request/>", 22, FlashPolicy),
         (HELLO, 6, Tls),
         (b"\x16\x03\x04\0\x01\x01", 6, Tls),
+        (b"\x16\x03\xff\0\x01\x01", 6, Tls),
         (b"<policy-file/>", 13, Tcp),
         (b"<?xml", 2, Tcp),
         (b"EHLO a.example\r\n", 6, Tcp),
@@ -50,7 +51,6 @@ fn each_protocol_is_known_by_its_first_bytes() {
         (b"CONNECTED", 0, Tcp),
         (b"get / HTTP/1.1\r\n", 1, Tcp),
         (b"\x16\x02", 2, Tcp),
-        (b"\x16\x03\x05", 3, Tcp),
         (b"\x16\x03\x01\x40\x01", 5, Tcp),
         (b"\x16\x03\x01\0\0", 5, Tcp),
         (b"\x16\x03\x01\x02\0\x02", 6, Tcp),
@@ -85,7 +85,7 @@ fn http_answers_whatever_it_can_where_tcp_is_not_served() {
     assert_eq!(decided(served, b"<html>"), (2, Serve(Http)));
     assert_eq!(decided(these(&[Http]), b"<policy"), (1, Serve(Http)));
     assert_eq!(decided(served, HELLO), (6, Refuse(Tls)));
-    assert_eq!(decided(served, b"\x16\x03\x09"), (3, Serve(Http)));
+    assert_eq!(decided(served, b"\x16\x02\x09"), (2, Serve(Http)));
 }
 
 #[test]

@@ -51,6 +51,8 @@ impl Answer {
     pub const SESSIONS_FULL: Self = Self::new(503, "session table is full");
     /// The table of tunnels has reached its bound.
     pub const TUNNELS_FULL: Self = Self::new(503, "tunnel table is full");
+    /// The workers hold as much memory as they may.
+    pub const MEMORY_FULL: Self = Self::new(503, "proxy is short of memory");
     /// The proxy is drained and takes no new work.
     pub const DRAINING: Self = Self::new(503, "proxy is shutting down");
     /// The route gets more requests a second than it may.
@@ -71,6 +73,10 @@ pub struct TlsAlert {
 impl TlsAlert {
     /// TLS where it is not served: handshake_failure.
     pub const NOT_SERVED: Self = Self { description: 40, reason: "TLS is not served on this port" };
+    /// A ClientHello that breaks a rule or did not come in time: decode_error.
+    pub const CLIENT_HELLO: Self = Self { description: 50, reason: "ClientHello cannot be read" };
+    /// A name that leads nowhere: unrecognized_name (RFC 6066 section 3).
+    pub const SERVER_NAME: Self = Self { description: 112, reason: "no server of this name" };
 
     /// The alert in a record of its own, in plain text as before any key is known.
     #[must_use]
@@ -98,11 +104,24 @@ impl From<BadBody> for Answer {
     }
 }
 
-/// Appends `answer` to `out` as plain text. `head_only` leaves out the body, as an answer to HEAD must.
-pub fn write_answer(answer: &Answer, version: Version, head_only: bool, close: bool, out: &mut Vec<u8>) {
-    write_head(answer.status, version, close, out);
+/// What an answer depends on beside its cause.
+#[derive(Clone, Copy, Debug)]
+pub struct AnswerContext<'a> {
+    /// The client's.
+    pub version: Version,
+    /// The body is left out, as in an answer to HEAD it must be.
+    pub head_only: bool,
+    /// The connection closes after it.
+    pub close: bool,
+    /// Value of its Date field.
+    pub date: &'a [u8],
+}
+
+/// Appends `answer` to `out` as plain text.
+pub fn write_answer(answer: &Answer, context: &AnswerContext<'_>, out: &mut Vec<u8>) {
+    write_head(answer.status, context, out);
     write_field(b"Content-Type", b"text/plain; charset=utf-8", out);
-    write_body(format_args!("{} {}\n", answer.status, answer.reason), head_only, out);
+    write_body(format_args!("{} {}\n", answer.status, answer.reason), context.head_only, out);
 }
 
 /// Appends `answer` to `out` as an Engine.IO client expects an error, readable across origins.
@@ -111,13 +130,11 @@ pub fn write_answer(answer: &Answer, version: Version, head_only: bool, close: b
 /// name faults of a request and have none for a server's, and clients show the message, not the code.
 pub fn write_engine_io_answer(
     answer: &Answer,
-    version: Version,
-    head_only: bool,
-    close: bool,
+    context: &AnswerContext<'_>,
     origin: Option<&[u8]>,
     out: &mut Vec<u8>,
 ) {
-    write_head(answer.status, version, close, out);
+    write_head(answer.status, context, out);
     write_field(b"Content-Type", b"application/json", out);
     match origin {
         Some(origin) => {
@@ -127,11 +144,12 @@ pub fn write_engine_io_answer(
         }
         None => write_field(b"Access-Control-Allow-Origin", b"*", out),
     }
-    write_body(format_args!("{{\"code\":3,\"message\":\"{}\"}}", answer.reason), head_only, out);
+    write_body(format_args!("{{\"code\":3,\"message\":\"{}\"}}", answer.reason), context.head_only, out);
 }
 
-fn write_head(status: u16, version: Version, close: bool, out: &mut Vec<u8>) {
+fn write_head(status: u16, context: &AnswerContext<'_>, out: &mut Vec<u8>) {
     write_text(format_args!("HTTP/1.1 {status} {}\r\n", phrase(status)), out);
+    write_field(b"Date", context.date, out);
     write_field(b"Cache-Control", b"no-store", out);
     match status {
         // RFC 9110 sections 15.5.6, 15.5.22 and 10.2.3.
@@ -141,16 +159,16 @@ fn write_head(status: u16, version: Version, close: bool, out: &mut Vec<u8>) {
         429 | 503 => write_field(b"Retry-After", b"1", out),
         _ => {}
     }
-    match (status, close) {
+    match (status, context.close) {
         (426, true) => write_field(b"Connection", b"upgrade, close", out),
         (426, false) => write_field(b"Connection", b"upgrade", out),
-        _ => write_connection(version, close, out),
+        _ => write_connection(context, out),
     }
 }
 
 /// Says what becomes of the client's connection.
-pub(super) fn write_connection(version: Version, close: bool, out: &mut Vec<u8>) {
-    match (close, version) {
+pub(super) fn write_connection(context: &AnswerContext<'_>, out: &mut Vec<u8>) {
+    match (context.close, context.version) {
         (true, _) => write_field(b"Connection", b"close", out),
         (false, Version::Http10) => write_field(b"Connection", b"keep-alive", out),
         (false, Version::Http11) => {}

@@ -36,7 +36,7 @@ mod websocket;
 #[cfg(test)]
 mod tests;
 
-pub use answers::{Answer, TlsAlert, write_answer, write_engine_io_answer};
+pub use answers::{Answer, AnswerContext, TlsAlert, write_answer, write_engine_io_answer};
 pub use body::{BodyReader, BodyWriter, ChunkPrefix, Decoded};
 pub use forward::{ForwardContext, write_request};
 pub use framing::Framing;

@@ -75,6 +75,8 @@ impl Name {
             Some((Self::ForwardedOther, spelling(start, FORWARDED_PREFIX)?))
         };
         match known.or_else(prefixed) {
+            // Whatever another of that family is, its underscored spelling is not it.
+            Some((Self::ForwardedOther, _)) if name.contains(&b'_') => Self::Alias,
             Some((found, Spelling::Own)) => found,
             Some((_, Spelling::Underscored)) => Self::Alias,
             None => Self::Other,
@@ -135,6 +137,7 @@ mod tests {
             "X_Request_ID",
             "Content_Length",
             "transfer_encoding",
+            "X-Forwarded-Client_Cert",
         ] {
             assert_eq!(Name::of(alias.as_bytes()), Name::Alias, "{alias}");
         }

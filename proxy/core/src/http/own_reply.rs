@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-use super::Version;
-use super::answers::{phrase, write_connection};
+use super::answers::{AnswerContext, phrase, write_connection};
 use super::fields::{write_field, write_text};
 use super::framing::write_length;
 use super::request::RequestHead;
@@ -21,6 +20,8 @@ pub enum RouteReply {
 pub struct OwnReply {
     pub status: u16,
     fields: Vec<u8>,
+    /// The route says nothing about the Date field.
+    dated: bool,
     body: Box<str>,
 }
 
@@ -46,22 +47,26 @@ impl RouteReply {
         if let Some(rules) = rules {
             fields.extend_from_slice(rules.lines());
         }
-        OwnReply { status, fields, body }
+        let dated = !rules.is_some_and(|rules| rules.drops(b"date"));
+        OwnReply { status, fields, dated, body }
     }
 }
 
 impl OwnReply {
-    /// Appends the whole reply to `out`. `head_only` leaves out the body, as a reply to HEAD must.
-    pub fn write(&self, version: Version, head_only: bool, close: bool, out: &mut Vec<u8>) {
+    /// Appends the whole reply to `out`.
+    pub fn write(&self, context: &AnswerContext<'_>, out: &mut Vec<u8>) {
         write_text(format_args!("HTTP/1.1 {} {}\r\n", self.status, phrase(self.status)), out);
+        if self.dated {
+            write_field(b"Date", context.date, out);
+        }
         out.extend_from_slice(&self.fields);
-        write_connection(version, close, out);
+        write_connection(context, out);
         // RFC 9110 section 8.6: a 204 has no length.
         if self.status != 204 {
             write_length(self.body.len() as u64, out);
         }
         out.extend_from_slice(b"\r\n");
-        if !head_only {
+        if !context.head_only {
             out.extend_from_slice(self.body.as_bytes());
         }
     }

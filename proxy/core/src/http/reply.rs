@@ -17,6 +17,8 @@ pub struct ReplyContext<'a> {
     pub close: bool,
     /// Value of a Set-Cookie field to add.
     pub set_cookie: Option<&'a [u8]>,
+    /// Value of the Date field that a final response gets whose backend gave it none (RFC 9110 section 6.6.1).
+    pub date: &'a [u8],
     /// What the route does to fields. Informational heads are left alone.
     pub rules: Option<&'a FieldRules>,
 }
@@ -37,7 +39,9 @@ pub fn write_response(head: &ResponseHead, context: &ReplyContext<'_>, out: &mut
     }
     out.extend_from_slice(b"\r\n");
     let rules = context.rules.filter(|_| head.kind() != ResponseKind::Informational);
+    let mut dated = rules.is_some_and(|rules| rules.drops(b"date"));
     for (field, name, value) in head.fields.iter() {
+        dated |= name.eq_ignore_ascii_case(b"date");
         if is_passed_on(field) && !rules.is_some_and(|rules| rules.drops(name)) {
             write_field(name, value, out);
         }
@@ -48,7 +52,12 @@ pub fn write_response(head: &ResponseHead, context: &ReplyContext<'_>, out: &mut
     match head.kind() {
         ResponseKind::Informational => {}
         ResponseKind::Switching => out.extend_from_slice(b"Connection: Upgrade\r\nUpgrade: websocket\r\n"),
-        ResponseKind::Final => write_final(head, framing, context, out),
+        ResponseKind::Final => {
+            if !dated {
+                write_field(b"Date", context.date, out);
+            }
+            write_final(head, framing, context, out);
+        }
     }
     out.extend_from_slice(b"\r\n");
     framing

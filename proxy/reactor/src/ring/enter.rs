@@ -15,8 +15,8 @@ use io_uring::{EnterFlags, IoUring};
 use crate::readiness::Wait;
 
 /// `IORING_REGISTER_RING_FDS`, `IORING_UNREGISTER_RING_FDS`, `IORING_ENTER_REGISTERED_RING`: io_uring.h.
-const REGISTER_RING_FDS: u32 = 20;
-const UNREGISTER_RING_FDS: u32 = 21;
+pub(super) const REGISTER_RING_FDS: u8 = 20;
+pub(super) const UNREGISTER_RING_FDS: u8 = 21;
 const REGISTERED_RING: u32 = 1 << 4;
 
 /// `struct io_uring_rsrc_update`.
@@ -92,10 +92,11 @@ impl Drop for Entrance {
 }
 
 /// Returns how many of the one update were carried out.
-fn register(fd: RawFd, operation: u32, update: &mut Update) -> io::Result<i64> {
+fn register(fd: RawFd, operation: u8, update: &mut Update) -> io::Result<i64> {
     // SAFETY: both operations read one `io_uring_rsrc_update` and write its index.
-    let result =
-        unsafe { libc::syscall(libc::SYS_io_uring_register, fd, operation, ptr::from_mut(update), 1) };
+    let result = unsafe {
+        libc::syscall(libc::SYS_io_uring_register, fd, u32::from(operation), ptr::from_mut(update), 1)
+    };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 

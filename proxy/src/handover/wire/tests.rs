@@ -11,15 +11,14 @@ fn end() -> impl Strategy<Value = EndState> {
 }
 
 fn tunnel() -> impl Strategy<Value = TunnelState> {
-    let numbers = any::<(u32, Option<u16>, Option<IpAddr>, u32, Option<u32>, bool)>();
+    let numbers = any::<(u32, Option<u16>, Option<IpAddr>, u32, bool)>();
     (numbers, end(), end()).prop_map(|(numbers, of_client, of_upstream)| {
-        let (backend, listener, client, silent_seconds, closes_in_ms, client_first) = numbers;
+        let (backend, listener, client, silent_seconds, client_first) = numbers;
         TunnelState {
             backend: BackendId(backend),
             listener,
             client,
             silent_seconds,
-            closes_in_ms,
             of_client,
             of_upstream,
             client_first,

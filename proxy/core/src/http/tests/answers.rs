@@ -5,7 +5,7 @@ use super::*;
 /// The answer as text, checked to be one whole response.
 fn text_of(answer: &Answer, version: Version, close: bool) -> String {
     let mut out = Vec::new();
-    write_answer(answer, version, false, close, &mut out);
+    write_answer(answer, &AnswerContext { version, close, ..ANSWERED }, &mut out);
     whole(&out, answer.status, close)
 }
 
@@ -22,7 +22,7 @@ fn answers_are_whole_responses() {
     let text = text_of(&Answer::BACKEND_REFUSED, Version::Http11, true);
     assert_eq!(
         text,
-        "HTTP/1.1 502 Bad Gateway\r\nCache-Control: no-store\r\nConnection: close\r\n\
+        "HTTP/1.1 502 Bad Gateway\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nCache-Control: no-store\r\nConnection: close\r\n\
          Content-Type: text/plain; charset=utf-8\r\nContent-Length: 35\r\n\r\n502 backend refused the connection\n"
     );
     assert!(!text_of(&Answer::NO_ROUTE, Version::Http11, false).contains("Connection"));
@@ -32,7 +32,7 @@ fn answers_are_whole_responses() {
 #[test]
 fn an_answer_to_head_has_the_length_and_no_body() {
     let mut out = Vec::new();
-    write_answer(&Answer::NO_ROUTE, Version::Http11, true, false, &mut out);
+    write_answer(&Answer::NO_ROUTE, &AnswerContext { head_only: true, ..ANSWERED }, &mut out);
     let text = String::from_utf8(out).unwrap();
     assert!(text.contains("Content-Length: 36\r\n") && text.ends_with("\r\n\r\n"), "{text}");
 }
@@ -41,14 +41,15 @@ fn an_answer_to_head_has_the_length_and_no_body() {
 fn engine_io_clients_get_json_they_may_read() {
     let mut out = Vec::new();
     let origin = Some(&b"https://app.example"[..]);
-    write_engine_io_answer(&Answer::NO_BACKEND, Version::Http11, false, true, origin, &mut out);
+    let context = AnswerContext { close: true, ..ANSWERED };
+    write_engine_io_answer(&Answer::NO_BACKEND, &context, origin, &mut out);
     let text = whole(&out, 503, true);
     assert!(text.contains("\r\nAccess-Control-Allow-Origin: https://app.example\r\n"));
     assert!(text.contains("\r\nAccess-Control-Allow-Credentials: true\r\n"));
     assert!(text.contains("\r\nContent-Type: application/json\r\n"));
     assert!(text.ends_with("\r\n\r\n{\"code\":3,\"message\":\"no backend is available\"}"));
     out.clear();
-    write_engine_io_answer(&Answer::NO_BACKEND, Version::Http11, false, true, None, &mut out);
+    write_engine_io_answer(&Answer::NO_BACKEND, &context, None, &mut out);
     let text = whole(&out, 503, true);
     assert!(text.contains("\r\nAccess-Control-Allow-Origin: *\r\n") && !text.contains("Credentials"));
 }

@@ -174,3 +174,21 @@ fn an_answer_without_a_body_keeps_what_it_says_about_it() {
         assert_eq!(reply(&head, &REPLY), written);
     }
 }
+
+#[test]
+fn a_response_without_a_date_gets_one_and_no_other_does() {
+    let dated = |head: &ResponseHead, context: &ReplyContext<'_>| {
+        let mut out = Vec::new();
+        write_response(head, context, &mut out);
+        String::from_utf8(out).unwrap()
+    };
+    let ours = "\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n";
+    assert!(dated(&ok_with("").unwrap(), &REPLY).contains(ours));
+    let text = dated(&ok_with("dAte: theirs\r\n").unwrap(), &REPLY);
+    assert!(text.contains("\r\ndAte: theirs\r\n") && !text.contains(ours));
+    let hints = parse_response(&GET, "HTTP/1.1 103 Early Hints\r\n\r\n").unwrap();
+    assert!(!dated(&hints, &REPLY).contains("Date"));
+    let mut rules = FieldRules::default();
+    rules.remove("Date").unwrap();
+    assert!(!dated(&ok_with("").unwrap(), &ReplyContext { rules: Some(&rules), ..REPLY }).contains("Date"));
+}

@@ -32,8 +32,13 @@ const CONTEXT: ForwardContext<'_> = ForwardContext {
 const TRUSTED: ForwardContext<'_> =
     ForwardContext { source: Source { client: CLIENT, trusted: true }, ..CONTEXT };
 
+const DATE: &[u8] = b"Sun, 06 Nov 1994 08:49:37 GMT";
+
 const REPLY: ReplyContext<'_> =
-    ReplyContext { client_version: Version::Http11, close: false, set_cookie: None, rules: None };
+    ReplyContext { client_version: Version::Http11, close: false, set_cookie: None, date: DATE, rules: None };
+
+const ANSWERED: AnswerContext<'_> =
+    AnswerContext { version: Version::Http11, head_only: false, close: false, date: DATE };
 
 const GET: Asked = Asked { method: Method::Get, upgrade: None, verify_accept: true };
 
@@ -73,8 +78,13 @@ fn ok_with(fields: &str) -> Result<ResponseHead, BadResponse> {
     parse_response(&GET, format!("HTTP/1.1 200 OK\r\n{fields}\r\n"))
 }
 
+/// The head a client gets, without the Date field that it gets from us.
 fn reply(head: &ResponseHead, context: &ReplyContext<'_>) -> (String, Framing) {
     let mut out = Vec::new();
     let framing = write_response(head, context, &mut out);
-    (String::from_utf8(out).unwrap(), framing)
+    (undated(out), framing)
+}
+
+fn undated(out: Vec<u8>) -> String {
+    String::from_utf8(out).unwrap().replacen("Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n", "", 1)
 }

@@ -110,8 +110,8 @@ fn redirected(location: &str, host: &str, target: &str) -> String {
     let head = parse_request(format!("OPTIONS {target} HTTP/1.1\r\nHost: {host}\r\n\r\n")).unwrap();
     let reply = RouteReply::Redirect { status: 308, location: Location::parse(location).unwrap() };
     let mut out = Vec::new();
-    reply.to(&head, None).write(Version::Http11, false, false, &mut out);
-    let text = String::from_utf8(out).unwrap();
+    reply.to(&head, None).write(&ANSWERED, &mut out);
+    let text = undated(out);
     let rest = text.strip_prefix("HTTP/1.1 308 Permanent Redirect\r\nLocation: ").unwrap();
     rest.strip_suffix("\r\nContent-Length: 0\r\n\r\n").unwrap().to_owned()
 }
@@ -170,8 +170,9 @@ fn fixed_replies_are_whole_responses() {
     let written = |reply: &RouteReply, version, head_only, close| {
         let rules = rules(|rules| rules.set("X-A", "1"));
         let mut out = Vec::new();
-        reply.to(&get_with("").unwrap(), Some(&rules)).write(version, head_only, close, &mut out);
-        String::from_utf8(out).unwrap()
+        let context = AnswerContext { version, head_only, close, date: DATE };
+        reply.to(&get_with("").unwrap(), Some(&rules)).write(&context, &mut out);
+        undated(out)
     };
     let ok = fixed(200, "fine");
     assert_eq!(
@@ -186,4 +187,17 @@ fn fixed_replies_are_whole_responses() {
         written(&fixed(204, ""), Version::Http11, false, true),
         "HTTP/1.1 204 No Content\r\nX-A: 1\r\nConnection: close\r\n\r\n"
     );
+}
+
+#[test]
+fn a_fixed_reply_has_a_date_unless_its_route_decides_about_it() {
+    let reply = RouteReply::Fixed { status: 200, content_type: "text/plain".into(), body: "fine".into() };
+    let dates = |rules: Option<&FieldRules>| {
+        let mut out = Vec::new();
+        reply.to(&get_with("").unwrap(), rules).write(&ANSWERED, &mut out);
+        String::from_utf8(out).unwrap().matches("Date: ").count()
+    };
+    assert_eq!(dates(None), 1);
+    assert_eq!(dates(Some(&rules(|rules| rules.set("Date", "Sun, 06 Nov 1994 08:49:37 GMT")))), 1);
+    assert_eq!(dates(Some(&rules(|rules| rules.remove("Date")))), 0);
 }
