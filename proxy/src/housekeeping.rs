@@ -18,6 +18,7 @@ use crate::handover::Upgrader;
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::reload::Reloader;
 use crate::signals::{Hangups, Signals, Stop, UpgradeSignals};
+use crate::watchdog;
 
 /// Past the drain deadline workers still close what is open. This long, then something is wrong.
 const CLOSING: Duration = Duration::from_secs(2);
@@ -96,13 +97,11 @@ impl Housekeeping {
         let path = socket.as_ref().map(|(_, path)| path.clone());
         let ended = runtime.block_on(async {
             let mut successor = Some(is_handed_over.clone());
-            let next_stop = async || match &mut successor {
-                Some(waited) => tokio::select! {
+            // Another process can only be the first reason to stop: it is no second signal.
+            let next_stop = async || match successor.take() {
+                Some(mut successor) => tokio::select! {
                     stop = signals.next() => stop,
-                    () = handed_over_by(waited) => {
-                        successor = None;
-                        Stop::HandedOver
-                    }
+                    () = handed_over_by(&mut successor) => Stop::HandedOver,
                 },
                 None => signals.next().await,
             };
@@ -130,6 +129,7 @@ impl Housekeeping {
                 served = serve_address => served.and(Err(closed("address"))),
                 served = serve_socket => served.and(Err(closed("socket"))),
                 () = reloader.attend(hangups) => Err(io::Error::other("reloads have ended")),
+                () = watchdog::attend(&reloader) => Err(io::Error::other("the watchdog has ended")),
                 () = upgrader.attend(&reloader, upgrades, handed_over) => {
                     Err(io::Error::other("upgrades have ended"))
                 }

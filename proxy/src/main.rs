@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod accept;
+mod activation;
 mod admin;
 mod admission;
 mod affinity;
@@ -52,6 +53,7 @@ mod start;
 mod stream;
 mod tcp;
 mod tunnel;
+mod watchdog;
 mod worker;
 
 use std::io;
@@ -66,7 +68,7 @@ use tokio::sync::oneshot;
 use crate::admin::View;
 use crate::cli::{Cli, Command, EXIT_CONFIG, VERSION};
 use crate::config::Config;
-use crate::handover::{AdminSockets, Estate, Program, Successor, Upgrader};
+use crate::handover::{AdminSockets, Program, Successor, Upgrader};
 use crate::housekeeping::{Duties, End, Housekeeping};
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::log::Started;
@@ -74,6 +76,7 @@ use crate::metrics::{Counters, Page};
 use crate::notify::Notify;
 use crate::plan::{Extent, Host, Plan};
 use crate::reload::{Reloader, Source, Stamp};
+use crate::server::Inheritance;
 use crate::start::StartError;
 
 #[global_allocator]
@@ -201,7 +204,10 @@ fn run(source: Source, config: &Arc<Config>) -> Result<End, StartError> {
     let view = Arc::new(View { page, lifecycle: Arc::clone(&lifecycle) });
 
     let (end, workers_ended) = oneshot::channel();
-    let inheritance = estate.as_mut().map(Estate::inheritance);
+    let inheritance = match &mut estate {
+        Some(estate) => estate.inheritance(),
+        None => Inheritance { listeners: activation::listeners()?, hash_key: None },
+    };
     let mut server = server::start(config, connections, &counters, end, inheritance)?;
     if let Some(refusal) = &server.refusal {
         tracing::warn!("io_uring is refused, epoll serves instead: {refusal}");

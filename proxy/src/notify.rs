@@ -47,6 +47,11 @@ impl Notify {
         self.send(&format!("MAINPID={pid}\nREADY=1\nSTATUS=upgraded"));
     }
 
+    /// The process lives: what the manager's watchdog waits for.
+    pub(crate) fn alive(&self) {
+        self.send("WATCHDOG=1");
+    }
+
     /// The process drains and will end.
     pub(crate) fn stopping(&self) {
         self.send("STOPPING=1\nSTATUS=draining");

@@ -65,7 +65,7 @@ struct Setup {
 
 /// Binds every listener once a worker and starts one worker for each of `counters`.
 ///
-/// `ended` is dropped when the last worker has ended. With `inheritance` workers do not accept before [`Server::accept`].
+/// `ended` is dropped when the last worker has ended. Workers that take over do not accept before [`Server::accept`].
 ///
 /// # Errors
 /// The address that cannot be bound, or what a worker lacked. The process is to end then.
@@ -74,19 +74,17 @@ pub(crate) fn start(
     connections_max: u32,
     counters: &Counters,
     ended: oneshot::Sender<()>,
-    inheritance: Option<Inheritance>,
+    inheritance: Inheritance,
 ) -> Result<Server, StartError> {
     let count = counters.workers();
     let loads = Arc::new(Loads::new());
-    let takes_over = inheritance.is_some();
-    let (mut inherited, hash_key) = match inheritance {
-        Some(Inheritance { listeners, hash_key }) => (listeners, hash_key),
-        None => (Inherited::new(), random_key()?),
-    };
+    let Inheritance { listeners: mut inherited, hash_key } = inheritance;
+    let takes_over = hash_key.is_some();
     let mut backends = Registry::new(Arc::clone(&loads));
     let (listeners, bound) = Listeners::default().changed(config, count, &mut inherited)?;
-    // What is not served any more is closed with the other process' descriptors.
-    drop(inherited);
+    for (address, _) in inherited.drain(..) {
+        tracing::info!(%address, "a socket that is bound already belongs to no listener and is closed");
+    }
     let revision = Arc::new(Revision {
         config: Arc::clone(config),
         backends: backends.identify(config).map_err(|error| StartError::new(error.to_string()))?,
@@ -94,7 +92,12 @@ pub(crate) fn start(
         listeners: listeners.ids(),
     });
     let shared = Arc::new(Shared {
-        sids: SidTable::new(count, config.limits.sids, hash_key, Arc::clone(&loads)),
+        sids: SidTable::new(
+            count,
+            config.limits.sids,
+            hash_key.map_or_else(random_key, Ok)?,
+            Arc::clone(&loads),
+        ),
         loads,
         connections: AtomicUsize::new(0),
         connections_max: AtomicUsize::new(connections_max as usize),
@@ -132,12 +135,13 @@ pub(crate) fn start(
     Ok(Server { engine, refusal, commands, shared, backends, listeners, waiting, revision })
 }
 
-/// What a process begins with that takes over from another.
+/// What a process begins with that others have left to it.
 #[derive(Debug)]
 pub(crate) struct Inheritance {
+    /// Sockets of a service manager, or of the process that this one takes over from.
     pub(crate) listeners: Inherited,
-    /// Of the sid table.
-    pub(crate) hash_key: [u8; 16],
+    /// Of that process' sid table; `None`: there is no such process.
+    pub(crate) hash_key: Option<[u8; 16]>,
 }
 
 impl Server {
@@ -195,6 +199,17 @@ impl Server {
             // The mailbox is empty at the start.
             let _ = commands.try_send(Command::Move(Move::Listen(bound)));
         }
+    }
+
+    /// Resolves when every worker has had a turn of its loop.
+    pub(crate) fn prove(&self) -> oneshot::Receiver<()> {
+        let (turned, all_turned) = oneshot::channel();
+        let turned = Arc::new(turned);
+        for commands in &self.commands {
+            // A closed mailbox is an ended worker's; a full one's turns come.
+            let _ = commands.try_send(Command::Prove(Arc::clone(&turned)));
+        }
+        all_turned
     }
 
     /// What the workers of a process need that hands over, or takes over.

@@ -46,6 +46,8 @@ pub(crate) enum Command {
     Drain { deadline: Instant },
     /// Take part in a hand-over.
     Move(Move),
+    /// Drop this: the worker turns.
+    Prove(Arc<oneshot::Sender<()>>),
 }
 
 /// A step of a hand-over to another process, or from one.
@@ -256,6 +258,7 @@ impl Worker {
             match commands.recv().await {
                 Some(Command::Adopt(adoption)) => self.adopt(*adoption),
                 Some(Command::Move(step)) => self.take_part(step).await,
+                Some(Command::Prove(turned)) => drop(turned),
                 Some(Command::Drain { deadline }) => break deadline,
                 // Without a sender there is nobody left to serve for either.
                 None => return,

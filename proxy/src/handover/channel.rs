@@ -90,8 +90,11 @@ impl Channel {
                 fds.extend(rights);
             }
         }
-        if received.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) {
-            // Too long for any message, or no room for more descriptors in this process.
+        if received.flags.contains(ReturnFlags::TRUNC) {
+            return Err(Broken::Malformed(Malformed::Length));
+        }
+        if received.flags.contains(ReturnFlags::CTRUNC) {
+            // This process has no room for more descriptors.
             return Err(Broken::Failed(rustix::io::Errno::MFILE.into()));
         }
         if received.bytes == 0 {

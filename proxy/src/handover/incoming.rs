@@ -135,7 +135,7 @@ impl Successor {
 impl Estate {
     /// What the workers begin with.
     pub(crate) fn inheritance(&mut self) -> Inheritance {
-        Inheritance { listeners: std::mem::take(&mut self.listeners), hash_key: self.hash_key }
+        Inheritance { listeners: std::mem::take(&mut self.listeners), hash_key: Some(self.hash_key) }
     }
 
     /// The admin address' socket, if it is configured there too.
