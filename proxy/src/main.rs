@@ -15,11 +15,13 @@ mod connection;
 mod date;
 mod descriptors;
 mod detect;
+mod doctor;
 mod error;
 mod forward;
 #[cfg(test)]
 mod golden;
 mod handover;
+mod health;
 mod hot_buffer;
 mod housekeeping;
 mod identity;
@@ -37,12 +39,14 @@ mod plan;
 mod pool;
 mod privileges;
 mod proxy_header;
+mod queue;
 mod relay;
 mod reload;
 mod request;
 mod request_ids;
 mod response;
 mod route;
+mod served;
 mod server;
 mod sids;
 mod signals;
@@ -90,6 +94,10 @@ fn main() -> ExitCode {
         }
         Command::Check { config } => check(&config),
         Command::Plan(asked) => plan(&asked),
+        Command::Doctor(asked) => doctor::run(&asked, io::stdout()).unwrap_or_else(|error| {
+            tell(io::stderr(), &error);
+            ExitCode::FAILURE
+        }),
         Command::Reload(order) => give_order(&order.socket, "/reload"),
         Command::Upgrade(order) => give_order(&order.socket, "/upgrade"),
         Command::Run(run) => {
@@ -201,7 +209,6 @@ fn run(source: Source, config: &Arc<Config>) -> Result<End, StartError> {
     let counters = Counters::new(workers);
     let lifecycle = Arc::new(Lifecycle::default());
     let page = Page::new(counters.clone(), config.limits.sids);
-    let view = Arc::new(View { page, lifecycle: Arc::clone(&lifecycle) });
 
     let (end, workers_ended) = oneshot::channel();
     let inheritance = match &mut estate {
@@ -225,6 +232,7 @@ fn run(source: Source, config: &Arc<Config>) -> Result<End, StartError> {
     let admin_sockets = AdminSockets::of(configured.zip(admin.as_ref()), socket.as_ref()).map_err(failed)?;
     let upgrader =
         Upgrader::new(program, admin_sockets, Arc::clone(&lifecycle), Arc::clone(&housekeeping_counters));
+    let view = Arc::new(View { page, lifecycle: Arc::clone(&lifecycle), served: server.served() });
     let reloader = Reloader::new(source, server, lifecycle, housekeeping_counters, notify);
     housekeeping.run(Duties { admin, socket, view, reloader, upgrader }, workers_ended).map_err(failed)
 }

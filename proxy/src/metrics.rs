@@ -13,8 +13,8 @@ use std::sync::Arc;
 
 use self::cell::{Cell, Counter, Gauge, PerLabel, See};
 use self::label::{
-    AnswerStatus, Connect, Detected, Direction, EngineInUse, EngineIo, Evidence, Handover, Limit, Method,
-    RefusedConnection, Reload, StatusClass, TunnelEnd, TunnelKind, Upgrade,
+    AnswerStatus, Check, Connect, Detected, Direction, EngineInUse, EngineIo, Evidence, Handover, Limit,
+    Method, Queued, RefusedConnection, Reload, StatusClass, TunnelEnd, TunnelKind, Upgrade,
 };
 
 pub(crate) use self::page::{CONTENT_TYPE, Page};
@@ -93,6 +93,12 @@ counters! {
     sid_table_entries: Gauge => SID_TABLE_ENTRIES,
     /// Sids not stored because the table was full.
     sid_table_full: Counter => SID_TABLE_FULL,
+    /// Requests that had to wait for a connection to their backend.
+    queued: PerLabel<Queued> => QUEUED,
+    /// Requests that wait now.
+    queue_waiting: Gauge => QUEUE_WAITING,
+    /// Backends that became suspect because requests to them failed.
+    backends_suspected: Counter => BACKENDS_SUSPECTED,
     /// Attempts to connect to a backend.
     upstream_connects: PerLabel<Connect> => UPSTREAM_CONNECTS,
     /// Requests sent over a pooled connection.
@@ -121,6 +127,8 @@ counters! {
     handover_tunnels: Counter => HANDOVER_TUNNELS,
     /// How long that took.
     handover_ms: Gauge => HANDOVER_TIME,
+    /// Health checks.
+    checks: PerLabel<Check> => CHECKS,
     }
 }
 

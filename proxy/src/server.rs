@@ -9,7 +9,6 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Instant;
 
-use ringbolt_core::affinity::BackendId;
 use ringbolt_reactor::{
     BoundListener, Engine, EngineChoice, Reactor, RingRefusal, available_cores, mailbox, pin_to_core,
 };
@@ -17,7 +16,7 @@ use tokio::sync::oneshot;
 
 use crate::accept;
 use crate::admission::Admission;
-use crate::config::{self, Config};
+use crate::config::{self, BackendState, Config};
 use crate::descriptors;
 use crate::handover::Crew;
 use crate::identity::{Identity, Registry};
@@ -27,6 +26,7 @@ use crate::load::Loads;
 use crate::metrics::Counters;
 use crate::metrics::label::EngineInUse;
 use crate::privileges;
+use crate::served::Served;
 use crate::sids::SidTable;
 use crate::snapshot::{ListenerId, Revision, Snapshot};
 use crate::start::StartError;
@@ -44,7 +44,7 @@ pub(crate) struct Server {
     listeners: Listeners,
     /// Sockets that no worker has yet: another process still accepts on them.
     waiting: Vec<Vec<(ListenerId, BoundListener)>>,
-    revision: Arc<Revision>,
+    served: Arc<Served>,
 }
 
 /// What a worker thread reports once it serves.
@@ -132,7 +132,8 @@ pub(crate) fn start(
         engine = of_worker;
         refusal = refusal.or(refused);
     }
-    Ok(Server { engine, refusal, commands, shared, backends, listeners, waiting, revision })
+    let served = Arc::new(Served::new(revision, Arc::clone(&shared.loads)));
+    Ok(Server { engine, refusal, commands, shared, backends, listeners, waiting, served })
 }
 
 /// What a process begins with that others have left to it.
@@ -151,8 +152,13 @@ impl Server {
     }
 
     /// The configuration that is served.
-    pub(crate) fn config(&self) -> &Arc<Config> {
-        &self.revision.config
+    pub(crate) fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.served.revision().config)
+    }
+
+    /// The same, for other threads and later.
+    pub(crate) fn served(&self) -> Arc<Served> {
+        Arc::clone(&self.served)
     }
 
     /// Makes every worker serve by `config`, in which nothing differs that holds until the process ends.
@@ -165,14 +171,15 @@ impl Server {
         let count = self.commands.len();
         let connections = |config: &Config| (config.limits.connections, config.listeners.len());
         // Not each time: a limit that the descriptors do not allow is warned of.
-        let connections_max = if connections(&config) == connections(self.config()) {
+        let connections_max = if connections(&config) == connections(&self.config()) {
             self.shared.connections_max.load(Relaxed)
         } else {
             let reserve = descriptors::reserve(count, config.listeners.len());
             descriptors::prepare(config.limits.connections, reserve)? as usize
         };
         let (listeners, bound) = self.listeners.changed(&config, count, &mut Inherited::new())?;
-        let former = self.revision.admission.as_deref();
+        let served = self.served.revision();
+        let former = served.admission.as_deref();
         let revision = Arc::new(Revision {
             backends: self.backends.identify(&config).map_err(|error| StartError::new(error.to_string()))?,
             admission: Admission::of(&config, &listeners.ids(), count, random_key()?, former),
@@ -180,6 +187,7 @@ impl Server {
             config,
         });
         Snapshot::new(&revision).map_err(|error| StartError::new(error.to_string()))?;
+        join(&served, &revision);
         self.shared.connections_max.store(connections_max, Relaxed);
         let (done, all_done) = oneshot::channel();
         let done = Arc::new(done);
@@ -189,7 +197,7 @@ impl Server {
             let _ = commands.try_send(Command::Adopt(Box::new(adoption)));
         }
         self.listeners = listeners;
-        self.revision = revision;
+        self.served.replace(revision);
         Ok(all_done)
     }
 
@@ -221,17 +229,30 @@ impl Server {
         self.listeners.iter()
     }
 
-    /// Every backend that a session or tunnel may refer to: number, upstream and name.
-    pub(crate) fn backends(&self) -> impl Iterator<Item = (BackendId, &str, &str)> {
-        self.backends.names()
+    /// Every backend that a session or tunnel may refer to, by upstream and name.
+    pub(crate) fn backends(&self) -> impl Iterator<Item = (&str, &str, &Identity)> {
+        self.backends.known()
     }
 
-    /// The backend of these names, which another process' sessions and tunnels refer to.
+    /// The backend of these names, which another process' sessions and tunnels refer to. Where it is checked here
+    /// too, it is what that process' checks have found until ours find something else.
     ///
     /// # Errors
     /// There are too many.
-    pub(crate) fn identify(&mut self, upstream: String, name: String) -> Result<Arc<Identity>, StartError> {
-        self.backends.identify_one(upstream, name).map_err(|error| StartError::new(error.to_string()))
+    pub(crate) fn identify(
+        &mut self,
+        upstream: String,
+        name: String,
+        checked: Option<bool>,
+    ) -> Result<Arc<Identity>, StartError> {
+        let is_checked =
+            self.config().upstreams.get(&upstream).is_some_and(|known| known.health.check.is_some());
+        let identity = self.backends.identify_one(upstream, name);
+        let identity = identity.map_err(|error| StartError::new(error.to_string()))?;
+        if let Some(up) = checked.filter(|_| is_checked) {
+            identity.set_checked(up);
+        }
+        Ok(identity)
     }
 
     /// Tells every worker to accept no more, and to end when empty or at `deadline`.
@@ -240,6 +261,25 @@ impl Server {
         for commands in &self.commands {
             // A full mailbox holds this very command already; a closed one belongs to an ended worker.
             let _ = commands.try_send(Command::Drain { deadline });
+        }
+    }
+}
+
+/// Backends that may be given sessions by `new` and could not by `former` come to the others.
+fn join(former: &Revision, new: &Revision) {
+    let serving = |revision: &Revision, id| {
+        revision
+            .by_upstream()
+            .flatten()
+            .any(|(backend, identity)| identity.id == id && backend.state == BackendState::Up)
+    };
+    for upstream in new.by_upstream() {
+        let all: Vec<_> = upstream.collect();
+        for (backend, identity) in &all {
+            if backend.state == BackendState::Up && !serving(former, identity.id) {
+                identity
+                    .join(backend.weight, all.iter().map(|(other, identity)| (&***identity, other.weight)));
+            }
         }
     }
 }

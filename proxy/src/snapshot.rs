@@ -5,6 +5,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ringbolt_core::affinity::{Affinity, BackendId, seed_of_name};
 use ringbolt_core::detect::Protocols;
@@ -16,7 +17,7 @@ use ringbolt_core::proxy_protocol::ProxyVersion;
 use ringbolt_core::route::{RouteError, Routes, Rule, TargetId};
 
 use crate::admission::Admission;
-use crate::config::{self, BackendState, Config, Policy};
+use crate::config::{self, BackendState, Balance, Config, Policy};
 use crate::identity::Identity;
 
 /// A listener's number, its own for the life of the process: a connection knows its listener by it over reloads.
@@ -35,19 +36,33 @@ pub(crate) struct Revision {
     pub(crate) admission: Option<Arc<Admission>>,
 }
 
+impl Revision {
+    /// The backends of each upstream, in the order of names.
+    pub(crate) fn by_upstream(
+        &self,
+    ) -> impl Iterator<Item = impl Iterator<Item = (&config::Backend, &Arc<Identity>)>> {
+        let mut rest = &self.backends[..];
+        self.config.upstreams.values().map(move |upstream| {
+            let identities = rest.split_off(..upstream.backends.len()).unwrap_or_default();
+            upstream.backends.iter().zip(identities)
+        })
+    }
+}
+
 /// One address requests may be sent to.
 #[derive(Debug)]
 pub(crate) struct Backend {
     pub(crate) id: BackendId,
-    /// Keeps the number this backend's.
-    _identity: Arc<Identity>,
+    /// What all workers know of it; keeps the number this backend's.
+    pub(crate) identity: Arc<Identity>,
     pub(crate) name: Box<str>,
     /// Its place in rendezvous hashing: from the name, so that neither order nor address matters.
     pub(crate) seed: u64,
     pub(crate) address: SocketAddr,
     pub(crate) weight: u32,
-    /// Takes new sessions; a draining backend only keeps its own.
-    pub(crate) accepts_new: bool,
+    pub(crate) state: BackendState,
+    pub(crate) backup: bool,
+    pub(crate) maxconn: Option<u32>,
 }
 
 /// A named group of backends.
@@ -61,6 +76,16 @@ pub(crate) struct Upstream {
     pub(crate) verify_accept: bool,
     /// A client that closes its half of the connection ends its request.
     pub(crate) abort_on_close: bool,
+    pub(crate) balance: Option<Balance>,
+    pub(crate) slow_start: Option<u32>,
+    /// Share of backends free of suspicion below which suspicion is not heeded.
+    pub(crate) panic_percent: u64,
+    /// Requests that fail in a row until a backend is suspect, and how long it then is.
+    pub(crate) failures: Option<u32>,
+    pub(crate) failure_pause: Duration,
+    /// Requests that may wait for one backend, and for how long.
+    pub(crate) queue: usize,
+    pub(crate) queue_timeout: Duration,
     pub(crate) backends: Vec<Backend>,
 }
 
@@ -159,8 +184,8 @@ impl Snapshot {
                 proxy_protocol: listener.proxy_protocol,
             })
         };
-        let listeners =
-            config.listeners.iter().zip(&revision.listeners).map(listener).collect::<Result<_, _>>()?;
+        let listeners = config.listeners.iter().zip(&revision.listeners).map(listener);
+        let listeners = listeners.collect::<Result<_, _>>()?;
         Ok(Self {
             routes: Routes::new(&rules)?,
             upstreams: upstreams(revision),
@@ -263,12 +288,14 @@ fn upstreams(revision: &Revision) -> Vec<Upstream> {
     let mut identities = revision.backends.iter();
     let backend = |(backend, identity): (&config::Backend, &Arc<Identity>)| Backend {
         id: identity.id,
-        _identity: Arc::clone(identity),
+        identity: Arc::clone(identity),
         name: backend.name.as_str().into(),
         seed: seed_of_name(&backend.name),
         address: backend.address,
         weight: backend.weight,
-        accepts_new: backend.state == BackendState::Up,
+        state: backend.state,
+        backup: backend.backup,
+        maxconn: backend.maxconn,
     };
     let upstreams = revision.config.upstreams.iter();
     upstreams
@@ -277,6 +304,13 @@ fn upstreams(revision: &Revision) -> Vec<Upstream> {
             proxy_protocol: upstream.proxy_protocol,
             verify_accept: upstream.verify_accept,
             abort_on_close: upstream.abort_on_close,
+            balance: upstream.balance,
+            slow_start: upstream.slow_start,
+            panic_percent: upstream.health.panic_threshold.into(),
+            failures: upstream.health.failures,
+            failure_pause: upstream.health.failure_pause,
+            queue: upstream.queue as usize,
+            queue_timeout: upstream.queue_timeout,
             backends: upstream.backends.iter().zip(&mut identities).map(backend).collect(),
         })
         .collect()

@@ -23,13 +23,18 @@ Commands:
   tools   install the Debian packages that tests need and that are missing
   fuzz-smoke  search a minute for inputs that break a promise of a parser, for each fuzz target
           (`cargo xtask fuzz-smoke [--seconds N] [TARGET...]`; not part of CI's check)
+  soak    torn, stalled and hostile connections for a quarter of an hour, or `--minutes N`, on each engine; then
+          nothing may be left (the part of it that CI runs takes half a minute)
 
 Options:
   -h, --help    print this text
 ";
 
 /// Every command by its word, in the order of the help text.
-const WORDS: [&str; 8] = ["demo", "bench", "vm", "check", "test", "tidy", "tools", "fuzz-smoke"];
+const WORDS: [&str; 9] = ["demo", "bench", "vm", "check", "test", "tidy", "tools", "fuzz-smoke", "soak"];
+
+/// How long a soak takes on each engine, settling aside.
+const SOAK_MINUTES: u32 = 15;
 
 /// A command of the project.
 #[derive(Debug, PartialEq, Eq)]
@@ -47,6 +52,8 @@ pub(crate) enum Command {
     Vm(Vec<String>),
     /// With its options and targets.
     FuzzSmoke(Vec<String>),
+    /// For this many minutes.
+    Soak(u32),
 }
 
 /// Reads the command line, without the program's name.
@@ -60,6 +67,7 @@ pub(crate) fn parse(words: &[String]) -> Result<Command, String> {
         "bench" => return Ok(Command::Bench(rest.to_vec())),
         "vm" => return Ok(Command::Vm(rest.to_vec())),
         "fuzz-smoke" => return Ok(Command::FuzzSmoke(rest.to_vec())),
+        "soak" => return soak(rest),
         "check" => Command::Check,
         "test" => Command::Test,
         "tidy" => Command::Tidy,
@@ -71,6 +79,15 @@ pub(crate) fn parse(words: &[String]) -> Result<Command, String> {
         Some("-h" | "--help") => Ok(Command::Help),
         Some(surplus) => Err(format!("`{word}` takes no {surplus:?}")),
     }
+}
+
+fn soak(words: &[String]) -> Result<Command, String> {
+    let minutes = match words {
+        [] => Some(SOAK_MINUTES),
+        [option, number] if option == "--minutes" => number.parse().ok().filter(|minutes| *minutes > 0),
+        _ => None,
+    };
+    minutes.map(Command::Soak).ok_or_else(|| "`soak` takes `--minutes` and a number above 0".to_owned())
 }
 
 /// The command that takes the fewest changed letters to reach.
@@ -137,6 +154,9 @@ mod tests {
         assert_eq!(parsed("demo --listen 127.0.0.1:0"), Ok(Command::Demo(options)));
         let options = vec!["peers".to_owned(), "--quick".to_owned()];
         assert_eq!(parsed("bench peers --quick"), Ok(Command::Bench(options)));
+        assert_eq!(parsed("soak --minutes 3"), Ok(Command::Soak(3)));
+        assert_eq!(parsed("soak"), Ok(Command::Soak(SOAK_MINUTES)));
+        assert!(parsed("soak --minutes 0").is_err() && parsed("soak 3").is_err());
         assert_eq!(parsed("check fast"), Err("`check` takes no \"fast\"".to_owned()));
     }
 

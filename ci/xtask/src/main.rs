@@ -46,6 +46,7 @@ fn run(command: Command) -> Result<ExitCode, String> {
         Command::Demo(options) => release::demo(&root, &options)?,
         Command::Bench(options) => release::bench(&root, &options)?,
         Command::FuzzSmoke(options) => fuzz::run(&root, &options)?,
+        Command::Soak(minutes) => steps::soak(&root, minutes)?,
     }
     Ok(ExitCode::SUCCESS)
 }

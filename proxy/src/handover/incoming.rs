@@ -29,18 +29,27 @@ use crate::limits::{
 use crate::listeners::Inherited;
 use crate::metrics::HousekeepingCounters;
 use crate::metrics::label::Handover;
+use crate::queue;
 use crate::server::{Inheritance, Server};
 use crate::snapshot::ListenerId;
 use crate::start::StartError;
 use crate::tunnel::moving::Arriving;
 use crate::worker::Move;
 
+/// A backend as the other process knows it.
+#[derive(Debug)]
+struct Backend {
+    number: BackendId,
+    upstream: String,
+    name: String,
+    checked: Option<bool>,
+}
+
 /// What the other process has, as far as it matters to the start.
 #[derive(Debug, Default)]
 pub(crate) struct Estate {
     hash_key: [u8; 16],
-    /// Its numbers of backends, and their names here and there.
-    backends: Vec<(BackendId, String, String)>,
+    backends: Vec<Backend>,
     /// Its listeners, in its order.
     listeners: Inherited,
     admin: Option<(SocketAddr, OwnedFd)>,
@@ -51,7 +60,7 @@ pub(crate) struct Estate {
 #[derive(Debug)]
 pub(crate) struct Successor {
     channel: Channel,
-    backends: Vec<(BackendId, String, String)>,
+    backends: Vec<Backend>,
     /// Configured addresses of the other process' listeners, in its order.
     listeners: Vec<SocketAddr>,
 }
@@ -88,9 +97,9 @@ impl Successor {
         let failed = |broken: Broken| StartError::new(format!("cannot take over: {broken}"));
         let channel = line().map(Channel::from_fd).map_err(|error| failed(error.into()))?;
         channel.set_timeout(Some(HANDOVER_START_TIMEOUT)).map_err(|error| failed(error.into()))?;
-        let estate = hear(&channel).map_err(failed)?;
+        let mut estate = hear(&channel).map_err(failed)?;
         let listeners = estate.listeners.iter().map(|(configured, _)| *configured).collect();
-        let backends = estate.backends.clone();
+        let backends = std::mem::take(&mut estate.backends);
         Ok(Some((Self { channel, backends, listeners }, estate)))
     }
 
@@ -100,8 +109,8 @@ impl Successor {
     /// The other process has given up, or this one cannot: it must end then.
     pub(crate) fn take_over(self, server: &mut Server) -> Result<TakenOver, StartError> {
         let mut numbers = BTreeMap::new();
-        for (number, upstream, name) in self.backends {
-            numbers.insert(number, server.identify(upstream, name)?);
+        for Backend { number, upstream, name, checked } in self.backends {
+            numbers.insert(number, server.identify(upstream, name, checked)?);
         }
         let mut known: Vec<_> = server.listeners().map(|known| (known.configured, known.id)).collect();
         // Of several on port 0 each is found once, in order.
@@ -167,7 +176,9 @@ fn hear(channel: &Channel) -> Result<Estate, Broken> {
     loop {
         let (message, mut fds) = channel.receive()?;
         match message {
-            Message::Backend { number, upstream, name } => estate.backends.push((number, upstream, name)),
+            Message::Backend { number, upstream, name, checked } => {
+                estate.backends.push(Backend { number, upstream, name, checked });
+            }
             Message::Listener { configured } => {
                 let sockets = fds.into_iter().map(BoundListener::from_fd).collect::<io::Result<Vec<_>>>()?;
                 let same = |(known, of_it): &&mut (SocketAddr, Vec<BoundListener>)| {
@@ -250,7 +261,7 @@ impl Incoming {
 
     fn take_sids(&mut self, mut records: Vec<SidRecord>) -> Result<(), Failure> {
         for record in &mut records {
-            record.backend = self.backend(record.backend)?;
+            record.backend = self.backend(record.backend)?.id;
         }
         self.taken.sids += records.len() as u64;
         self.give_to_worker(|reply| Move::Restore(records, reply))?;
@@ -268,8 +279,8 @@ impl Incoming {
         for (state, held) in states.into_iter().zip(held) {
             let (Some(client), Some(upstream)) = (fds.next(), fds.next()) else { break };
             let backend = self.backend(state.backend)?;
+            let counted = self.crew.shared.loads.count(backend.id, Some(queue::enter_again(backend)));
             let listener = state.listener.and_then(|place| self.listeners.get(usize::from(place)).copied());
-            let counted = self.crew.shared.loads.count(backend);
             let listener = listener.flatten();
             arriving[self.next_worker].push(Arriving { state, client, upstream, held, listener, counted });
             self.next_worker = (self.next_worker + 1) % self.crew.len();
@@ -303,9 +314,8 @@ impl Incoming {
         Ok(())
     }
 
-    fn backend(&self, there: BackendId) -> Result<BackendId, Failure> {
-        let known = self.numbers.get(&there).map(|identity| identity.id);
-        known.ok_or_else(|| Failure::Other("a backend that was not named".to_owned()))
+    fn backend(&self, there: BackendId) -> Result<&Arc<Identity>, Failure> {
+        self.numbers.get(&there).ok_or_else(|| Failure::Other("a backend that was not named".to_owned()))
     }
 
     fn give_to_worker(

@@ -14,7 +14,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ringbolt_core::affinity::{BackendId, SidRecord};
+use ringbolt_core::affinity::SidRecord;
 use ringbolt_reactor::BoundListener;
 use tokio::sync::oneshot;
 
@@ -34,11 +34,11 @@ use crate::worker::Move;
 /// A process that has just failed may take this long to be gone.
 const END_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// All that another process is to take over, but sessions and tunnels.
+/// All that another process is to take over, but sessions and tunnels. `backends`: a `Backend` message each.
 #[derive(Debug)]
 pub(super) struct Will {
     pub(super) crew: Crew,
-    pub(super) backends: Vec<(BackendId, String, String)>,
+    pub(super) backends: Vec<Message>,
     pub(super) listeners: Vec<(ListenerId, SocketAddr, Arc<[BoundListener]>)>,
     pub(super) admin: Option<(SocketAddr, OwnedFd)>,
     pub(super) socket: Option<(String, OwnedFd)>,
@@ -141,8 +141,8 @@ impl Outgoing {
         }
         let Will { crew, backends, listeners, admin, socket } = &self.will;
         self.channel.send(&Message::Begin { hash_key: crew.shared.sids.hash_key() })?;
-        for (number, upstream, name) in backends.clone() {
-            self.channel.send(&Message::Backend { number, upstream, name })?;
+        for backend in backends {
+            self.channel.send(backend)?;
         }
         for (_, configured, sockets) in listeners {
             let fds: Vec<_> = sockets.iter().map(BoundListener::fd).collect();

@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::outgoing::{self, Given, Will};
 use super::program::Program;
+use super::wire::Message;
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::limits::RELOADS_WAITING_MAX;
 use crate::metrics::HousekeepingCounters;
@@ -155,8 +156,12 @@ impl Upgrader {
 
     fn will(&self, reloader: &Reloader) -> io::Result<Will> {
         let server = reloader.server();
-        let names = server.backends();
-        let names = names.map(|(number, upstream, name)| (number, upstream.to_owned(), name.to_owned()));
+        let backends = server.backends().map(|(upstream, name, identity)| Message::Backend {
+            number: identity.id,
+            upstream: upstream.to_owned(),
+            name: name.to_owned(),
+            checked: identity.is_checked().then(|| !identity.is_down()),
+        });
         let listeners = server.listeners();
         let AdminSockets { address, socket } = &self.admin;
         let address = address.as_ref().map(|(address, fd)| Ok::<_, io::Error>((*address, fd.try_clone()?)));
@@ -164,7 +169,7 @@ impl Upgrader {
         let socket = socket.as_ref().map(|(at, fd)| Ok::<_, io::Error>((path(at), fd.try_clone()?)));
         Ok(Will {
             crew: server.crew(),
-            backends: names.collect(),
+            backends: backends.collect(),
             listeners: listeners.map(|one| (one.id, one.configured, Arc::clone(&one.sockets))).collect(),
             admin: address.transpose()?,
             socket: socket.transpose()?,

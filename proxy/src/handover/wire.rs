@@ -12,7 +12,7 @@
 //! | --- | --- | --- |
 //! | 1 `Hello` | new | versions it speaks |
 //! | 2 `Begin` | old | secret of the sid table's keys |
-//! | 3 `Backend` | old | a number, for the messages that follow, and the names it stands for |
+//! | 3 `Backend` | old | a number, for the messages that follow, the names it stands for, what checks say of it |
 //! | 4 `Listener` | old | configured address; its sockets |
 //! | 5 `Admin` | old | configured admin address; its socket |
 //! | 6 `AdminSocket` | old | path of the admin socket; its socket |
@@ -26,7 +26,6 @@
 //! | 14 `Prepared` | new | it has them and has touched none |
 //! | 15 `Commit` | old | they are the new process' as soon as it says so |
 //! | 16 `Committed` | new | they are its own |
-//! | 17 | old | kept for the states of health of backends, before `Inherited` |
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -47,19 +46,42 @@ const HEADER_BYTES: usize = 8;
 /// What is said. See the file's head.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) enum Message {
-    Hello { lowest: u16, highest: u16 },
-    Begin { hash_key: [u8; 16] },
-    Backend { number: BackendId, upstream: String, name: String },
-    Listener { configured: SocketAddr },
-    Admin { configured: SocketAddr },
-    AdminSocket { path: String },
+    Hello {
+        lowest: u16,
+        highest: u16,
+    },
+    Begin {
+        hash_key: [u8; 16],
+    },
+    /// `checked`: it is up, or down; `None`: no check has said anything.
+    Backend {
+        number: BackendId,
+        upstream: String,
+        name: String,
+        checked: Option<bool>,
+    },
+    Listener {
+        configured: SocketAddr,
+    },
+    Admin {
+        configured: SocketAddr,
+    },
+    AdminSocket {
+        path: String,
+    },
     Inherited,
     Started,
     Sids(Vec<SidRecord>),
     Tunnels(Vec<TunnelState>),
-    Held { tunnel: u16, by_upstream: bool, bytes: Vec<u8> },
+    Held {
+        tunnel: u16,
+        by_upstream: bool,
+        bytes: Vec<u8>,
+    },
     Taken,
-    Prepare { tunnels: u64 },
+    Prepare {
+        tunnels: u64,
+    },
     Prepared,
     Commit,
     Committed,
@@ -139,7 +161,10 @@ impl Message {
         match self {
             Self::Hello { lowest, highest } => out.u16(*lowest).u16(*highest),
             Self::Begin { hash_key } => out.bytes(hash_key),
-            Self::Backend { number, upstream, name } => out.u32(number.0).text(upstream).text(name),
+            Self::Backend { number, upstream, name, checked } => {
+                out.u32(number.0).text(upstream).text(name);
+                out.flag(checked.is_some()).flag(checked.unwrap_or(false))
+            }
             Self::Listener { configured } | Self::Admin { configured } => out.text(&configured.to_string()),
             Self::AdminSocket { path } => out.text(path),
             Self::Sids(records) => {
@@ -196,6 +221,7 @@ impl Message {
                 number: BackendId(fields.u32()?),
                 upstream: fields.text()?,
                 name: fields.text()?,
+                checked: Fields::optional(fields.flag()?, fields.flag()?)?,
             },
             4 => Self::Listener { configured: fields.address()? },
             5 => Self::Admin { configured: fields.address()? },

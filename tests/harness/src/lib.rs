@@ -15,7 +15,7 @@ mod ringbolt;
 mod scenario;
 
 pub use backends::{Backends, Kind};
-pub use install::install;
+pub use install::{install, python};
 pub use lanes::run_everywhere;
 pub use process::{Grandchild, Process};
 pub use ringbolt::{Engine, Metrics, Options, Ringbolt, Upgraded};

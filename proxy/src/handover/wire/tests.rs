@@ -42,11 +42,11 @@ fn message() -> impl Strategy<Value = Message> {
     prop_oneof![
         any::<(u16, u16)>().prop_map(|(lowest, highest)| Message::Hello { lowest, highest }),
         any::<[u8; 16]>().prop_map(|hash_key| Message::Begin { hash_key }),
-        (any::<u32>(), ".{0,128}", ".{0,128}").prop_map(|(number, upstream, name)| Message::Backend {
-            number: BackendId(number),
-            upstream,
-            name,
-        }),
+        (any::<(u32, Option<bool>)>(), ".{0,128}", ".{0,128}").prop_map(
+            |((number, checked), upstream, name)| {
+                Message::Backend { number: BackendId(number), upstream, name, checked }
+            }
+        ),
         address.clone().prop_map(|configured| Message::Listener { configured }),
         address.prop_map(|configured| Message::Admin { configured }),
         ".{0,107}".prop_map(|path| Message::AdminSocket { path }),
