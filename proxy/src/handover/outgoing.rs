@@ -95,6 +95,7 @@ pub(super) fn run(
     };
     match outgoing.hand_over() {
         Ok(given) => {
+            outgoing.close_sockets();
             let _ = told.send(Ok(given));
             outgoing.follow_up();
         }
@@ -285,6 +286,14 @@ impl Outgoing {
             Some(status) => format!("the new process has ended: {status}"),
             None => format!("the new process has failed: {failure}"),
         }
+    }
+
+    /// The ports are the other process' to close.
+    fn close_sockets(&mut self) {
+        let Will { listeners, admin, socket, .. } = &mut self.will;
+        // Their numbers are still needed.
+        listeners.iter_mut().for_each(|(_, _, sockets)| *sockets = Arc::default());
+        (*admin, *socket) = (None, None);
     }
 
     /// Hands over what becomes a session or a tunnel of the exchanges that this process finishes.

@@ -67,7 +67,7 @@ impl AdminSockets {
 #[derive(Debug)]
 pub(crate) struct Upgrader {
     program: Arc<Program>,
-    admin: AdminSockets,
+    admin: RefCell<AdminSockets>,
     lifecycle: Arc<Lifecycle>,
     counters: Arc<HousekeepingCounters>,
     /// Set when the process is to end.
@@ -86,7 +86,7 @@ impl Upgrader {
         let (sender, receiver) = mpsc::channel(RELOADS_WAITING_MAX);
         Self {
             program: Arc::new(program),
-            admin,
+            admin: RefCell::new(admin),
             lifecycle,
             counters,
             abort: Arc::default(),
@@ -124,6 +124,7 @@ impl Upgrader {
                     let halted_ms = u64::try_from(halted.as_millis()).unwrap_or(u64::MAX);
                     tracing::info!(pid, tunnels, sids, halted_ms, "upgraded, another process serves");
                     reloader.notify().main_process_is(*pid);
+                    drop(self.admin.take());
                     let _ = handed_over.send(true);
                 }
                 Err(cause) => {
@@ -163,7 +164,8 @@ impl Upgrader {
             checked: identity.is_checked().then(|| !identity.is_down()),
         });
         let listeners = server.listeners();
-        let AdminSockets { address, socket } = &self.admin;
+        let admin = self.admin.borrow();
+        let AdminSockets { address, socket } = &*admin;
         let address = address.as_ref().map(|(address, fd)| Ok::<_, io::Error>((*address, fd.try_clone()?)));
         let path = |path: &Path| path.to_string_lossy().into_owned();
         let socket = socket.as_ref().map(|(at, fd)| Ok::<_, io::Error>((path(at), fd.try_clone()?)));
