@@ -138,6 +138,10 @@ fn what_is_under_way_ends_well() {
     opening.send("GET /slow?EIO=4&transport=polling HTTP/1.1\r\nHost: a.example\r\n\r\n");
     held.wait("a request that is held");
     let asked = Tunnel::ask(address, &own);
+    // One that waits for its next request, and one that has said nothing yet.
+    let known = format!("GET /?EIO=4&transport=polling&sid={sid} HTTP/1.1\r\nHost: a.example\r\n\r\n");
+    let mut waiting = [Wire::connect(address), Wire::connect(address)];
+    assert_eq!(waiting[0].exchange(&known).status(), 200);
     ringbolt.upgrade();
     gate.open();
     assert_eq!(polling.read_response().text(), sid.split('-').next().expect("a name"));
@@ -147,6 +151,9 @@ fn what_is_under_way_ends_well() {
     let late = asked.accept();
     ringbolt.former_ends();
     late.check();
+    for wire in &mut waiting {
+        assert_eq!(wire.exchange(&known).text(), sid.split('-').next().expect("a name"));
+    }
     let metrics = ringbolt.metrics();
     assert_eq!((metrics["ringbolt_tunnels_active"], metrics["ringbolt_sids_unknown_total"]), (1.0, 0.0));
 }

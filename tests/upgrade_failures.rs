@@ -117,7 +117,7 @@ fn a_new_process_that_is_killed_at_any_moment_loses_nothing() {
     let mut killed = 0;
     // Until it is too late to be killed.
     while ringbolt.upgrade_or(|successor| {
-        thread::sleep(Duration::from_millis(2 * killed));
+        thread::sleep(Duration::from_millis(killed));
         successor.signal(Signal::KILL);
     }) {
         killed += 1;
@@ -125,7 +125,7 @@ fn a_new_process_that_is_killed_at_any_moment_loses_nothing() {
         assert!(killed < 500, "it never took over");
     }
     println!("killed {killed} times");
-    assert!(killed > 10, "only {killed} times");
+    assert!(killed > 3, "only {killed} times");
 }
 
 #[test]

@@ -55,6 +55,7 @@ pub(crate) fn serve(admitted: Admitted, mut client: Client) -> impl Future<Outpu
                 }
             }
         }
+        worker.give_away(&client);
     }
 }
 

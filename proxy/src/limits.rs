@@ -178,5 +178,6 @@ pub(crate) const QUIET_SECONDS: u64 = 2;
 /// New sessions that wait until the process that takes over knows them. At the limit a handshake is answered 503.
 pub(crate) const MIRRORED_SIDS_MAX: usize = 1024;
 
-/// Between two looks whether exchanges that the old process finishes have become tunnels.
-pub(crate) const HANDOVER_LATE_INTERVAL: Duration = Duration::from_millis(100);
+/// Between two looks whether exchanges that the old process finishes have become tunnels, and which connections wait
+/// for a request there. For so long such a request waits too.
+pub(crate) const HANDOVER_LATE_INTERVAL: Duration = Duration::from_millis(20);

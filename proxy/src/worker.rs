@@ -6,6 +6,7 @@
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use std::task::{Poll, Waker};
 use std::time::Instant;
 
 use ringbolt_core::affinity::{Candidate, Member, SidRecord, key_of_bytes};
+use ringbolt_core::detect::Protocol;
 use ringbolt_core::http::{RequestHead, ResponseHead};
 use ringbolt_reactor::{
     BoundListener, Chunk, Either, Reactor, Ready, Received, Sink, SinkToken, mailbox, select,
@@ -22,6 +24,7 @@ use ringbolt_reactor::{
 use tokio::sync::oneshot;
 
 use crate::accept;
+use crate::client::Client;
 use crate::date::{DATE_BYTES, DateCache};
 use crate::hot_buffer::HotBuffer;
 use crate::limits::{CLOSING_TURN, SWEEP_INTERVAL};
@@ -61,6 +64,12 @@ pub(crate) enum Move {
     Keep,
     /// Let go of what was given.
     LetGo,
+    /// Another process serves: keep connections that wait for a request for it.
+    Leave,
+    /// Give these connections.
+    GiveIdle(SyncSender<Vec<(ListenerId, OwnedFd)>>),
+    /// Take such connections in.
+    Admit(Vec<(ListenerId, OwnedFd)>, SyncSender<io::Result<()>>),
     /// Accept on these listeners.
     Listen(Vec<(ListenerId, BoundListener)>),
     Restore(Vec<SidRecord>, SyncSender<io::Result<()>>),
@@ -118,6 +127,10 @@ pub(crate) struct Worker {
     started: Instant,
     connections: Cell<usize>,
     draining: Cell<bool>,
+    /// Another process serves.
+    leaving: Cell<bool>,
+    /// Connections that wait for a request, for that process.
+    idle: RefCell<Vec<(ListenerId, OwnedFd)>>,
     /// Woken when the last connection of a draining worker ends.
     emptied: RefCell<Option<Waker>>,
 }
@@ -152,6 +165,8 @@ impl Worker {
             snapshot: RefCell::new(Rc::new(snapshot)),
             connections: Cell::new(0),
             draining: Cell::new(false),
+            leaving: Cell::new(false),
+            idle: RefCell::default(),
             emptied: RefCell::new(None),
         }
     }
@@ -214,6 +229,26 @@ impl Worker {
     /// Nothing new is to begin on connections of this listener: it was removed, or the worker drains.
     pub(crate) fn is_closing(&self, listener: ListenerId) -> bool {
         self.is_draining() || self.snapshot.borrow().listener(listener).is_none()
+    }
+
+    /// A connection is to be closed on which nothing has come. If another process serves it goes there instead:
+    /// its next request may be on its way already.
+    pub(crate) fn give_away(&self, client: &Client) {
+        // There it begins anew, which only a connection can that began with a request.
+        let begins_anew = self
+            .snapshot
+            .borrow()
+            .listener(client.listener)
+            .is_some_and(|known| !known.proxy_protocol && known.protocols.is_only(Protocol::Http));
+        let Client { stream, listener, .. } = client;
+        let is_silent = stream.unread.is_empty() && !stream.socket.is_read_closed();
+        if self.leaving.get() && self.is_draining() && begins_anew && is_silent {
+            // Out of descriptors it is closed, as in any drain.
+            if let Ok(fd) = stream.socket.fd().try_clone_to_owned() {
+                self.connection_began();
+                self.idle.borrow_mut().push((*listener, fd));
+            }
+        }
     }
 
     /// Runs `future` unless the listener closes first.
@@ -315,6 +350,17 @@ impl Worker {
             }
             Move::Keep => moving::keep(self),
             Move::LetGo => moving::let_go(self),
+            Move::Leave => self.leaving.set(true),
+            Move::GiveIdle(reply) => {
+                let idle = self.idle.take();
+                // They were counted in as connections, for the worker to stay until they are given.
+                idle.iter().for_each(|_| self.connection_ended());
+                let _ = reply.try_send(idle);
+            }
+            Move::Admit(connections, reply) => {
+                connections.into_iter().for_each(|(listener, fd)| accept::admit_again(self, fd, listener));
+                let _ = reply.try_send(Ok(()));
+            }
             Move::Listen(bound) => self.listen(bound),
             Move::Restore(records, reply) => {
                 self.shared.sids.restore(self, &records);

@@ -241,6 +241,15 @@ impl Incoming {
                     stage::reach("taken");
                     self.channel.send(&Message::Taken)?;
                 }
+                Message::Connections(places) => {
+                    let listener = |place| self.listeners.get(usize::from(place)).copied().flatten();
+                    // One whose listener is gone is closed.
+                    let connections = places.into_iter().zip(fds);
+                    let connections =
+                        connections.filter_map(|(place, fd)| Some((listener(place)?, fd))).collect();
+                    self.give_to_worker(|reply| Move::Admit(connections, reply))?;
+                    self.channel.send(&Message::Taken)?;
+                }
                 Message::Prepare { tunnels } if tunnels == parked => {
                     stage::reach("prepared");
                     self.channel.send(&Message::Prepared)?;

@@ -96,6 +96,7 @@ pub(super) fn run(
     match outgoing.hand_over() {
         Ok(given) => {
             outgoing.close_sockets();
+            outgoing.will.crew.ask_all(|| Move::Leave);
             let _ = told.send(Ok(given));
             outgoing.follow_up();
         }
@@ -223,8 +224,7 @@ impl Outgoing {
 
     fn give(&self, mut leaving: Vec<Leaving>) -> Result<(), Failure> {
         for tunnel in &mut leaving {
-            let place = |id| self.will.listeners.iter().position(|(known, ..)| *known == id);
-            tunnel.state.listener = tunnel.listener.and_then(place).and_then(|place| place.try_into().ok());
+            tunnel.state.listener = tunnel.listener.and_then(|listener| self.place(listener));
         }
         let states = leaving.iter().map(|tunnel| tunnel.state.clone()).collect();
         let fds: Vec<BorrowedFd<'_>> =
@@ -301,7 +301,9 @@ impl Outgoing {
         let failure = loop {
             let followed = match self.mirrored.recv_timeout(HANDOVER_LATE_INTERVAL) {
                 Ok(Mirrored { record, known }) => self.send_sids(&[record]).map(|()| drop(known)),
-                Err(RecvTimeoutError::Timeout) => self.give_late_tunnels(),
+                Err(RecvTimeoutError::Timeout) => {
+                    self.give_connections().and_then(|()| self.give_late_tunnels())
+                }
                 Err(RecvTimeoutError::Disconnected) => return,
             };
             if let Err(failure) = followed {
@@ -313,6 +315,29 @@ impl Outgoing {
         );
         self.will.crew.shared.sids.set_mirror(None);
         self.will.crew.ask_all(|| Move::Keep);
+    }
+
+    /// Connections that wait for a request. They are the new process' as soon as it has them: this one has not read
+    /// from them, and will not.
+    fn give_connections(&self) -> Result<(), Failure> {
+        for worker in 0..self.will.crew.len() {
+            let idle = self.will.crew.ask_for(worker, HANDOVER_STEP_TIMEOUT, Move::GiveIdle);
+            let idle = idle.map_err(|error| Failure::Other(error.to_string()))?.unwrap_or_default();
+            for idle in idle.chunks(HANDOVER_DESCRIPTORS_MAX) {
+                let place = |id| self.place(id).unwrap_or(u16::MAX);
+                let listeners = idle.iter().map(|(listener, _)| place(*listener)).collect();
+                let fds: Vec<_> = idle.iter().map(|(_, fd)| fd.as_fd()).collect();
+                self.channel.send_with(&Message::Connections(listeners), &fds)?;
+                self.channel.expect(&Message::Taken)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Of a listener, among those that the new process was told.
+    fn place(&self, listener: ListenerId) -> Option<u16> {
+        let place = self.will.listeners.iter().position(|(known, ..)| *known == listener);
+        place.and_then(|place| place.try_into().ok())
     }
 
     fn give_late_tunnels(&mut self) -> Result<(), Failure> {

@@ -26,13 +26,16 @@
 //! | 14 `Prepared` | new | it has them and has touched none |
 //! | 15 `Commit` | old | they are the new process' as soon as it says so |
 //! | 16 `Committed` | new | they are its own |
+//! | 17 `Connections` | old | connections between two requests; the socket of each |
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use ringbolt_core::affinity::{BackendId, SidKey, SidRecord};
 
-use crate::limits::{HANDOVER_MESSAGE_BYTES_MAX, HANDOVER_SIDS_MAX, HANDOVER_TUNNELS_MAX};
+use crate::limits::{
+    HANDOVER_DESCRIPTORS_MAX, HANDOVER_MESSAGE_BYTES_MAX, HANDOVER_SIDS_MAX, HANDOVER_TUNNELS_MAX,
+};
 
 #[cfg(test)]
 mod tests;
@@ -85,6 +88,8 @@ pub(super) enum Message {
     Prepared,
     Commit,
     Committed,
+    /// Places of their listeners among the `Listener` messages.
+    Connections(Vec<u16>),
 }
 
 /// A tunnel between two processes.
@@ -142,6 +147,7 @@ impl Message {
             Self::Prepared => 14,
             Self::Commit => 15,
             Self::Committed => 16,
+            Self::Connections(_) => 17,
         }
     }
 
@@ -151,6 +157,7 @@ impl Message {
             Self::Listener { .. } => None,
             Self::Admin { .. } | Self::AdminSocket { .. } => Some(1),
             Self::Tunnels(tunnels) => Some(2 * tunnels.len()),
+            Self::Connections(listeners) => Some(listeners.len()),
             _ => Some(0),
         }
     }
@@ -174,6 +181,10 @@ impl Message {
             Self::Tunnels(tunnels) => {
                 out.count(tunnels.len());
                 tunnels.iter().fold(&mut out, |out, tunnel| out.tunnel(tunnel))
+            }
+            Self::Connections(listeners) => {
+                out.count(listeners.len());
+                listeners.iter().fold(&mut out, |out, place| out.u16(*place))
             }
             Self::Held { tunnel, by_upstream, bytes } => out.u16(*tunnel).flag(*by_upstream).bytes(bytes),
             Self::Prepare { tunnels } => out.u64(*tunnels),
@@ -236,6 +247,7 @@ impl Message {
             14 => Self::Prepared,
             15 => Self::Commit,
             16 => Self::Committed,
+            17 => Self::Connections(fields.list(HANDOVER_DESCRIPTORS_MAX, Fields::u16)?),
             unknown => return Err(Malformed::Kind(unknown)),
         })
     }

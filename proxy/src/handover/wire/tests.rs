@@ -55,6 +55,7 @@ fn message() -> impl Strategy<Value = Message> {
         (any::<u16>(), any::<bool>(), prop::collection::vec(any::<u8>(), 0..500))
             .prop_map(|(tunnel, by_upstream, bytes)| Message::Held { tunnel, by_upstream, bytes }),
         any::<u64>().prop_map(|tunnels| Message::Prepare { tunnels }),
+        prop::collection::vec(any::<u16>(), 0..HANDOVER_DESCRIPTORS_MAX).prop_map(Message::Connections),
         prop::sample::select(vec![
             Message::Inherited,
             Message::Started,
@@ -112,7 +113,7 @@ fn only_the_first_word_of_another_version_is_understood() {
     started[2] = 9;
     assert!(Message::decode(&started) == Err(Malformed::Version(9)));
     assert!(
-        Message::decode(&[17, 0, 1, 0, 0, 0, 0, 0]) == Err(Malformed::Kind(17)),
+        Message::decode(&[18, 0, 1, 0, 0, 0, 0, 0]) == Err(Malformed::Kind(18)),
         "kept, and not used yet"
     );
 }
