@@ -66,6 +66,15 @@ async fn run(worker: Rc<Worker>, listener: Listener, id: ListenerId) {
     }
 }
 
+/// As if it had just been accepted: a connection of another process, on which nothing has come there.
+pub(crate) fn admit_again(worker: &Rc<Worker>, fd: OwnedFd, listener: ListenerId) {
+    // It may be gone.
+    let address = rustix::net::getpeername(&fd).ok().and_then(|address| SocketAddr::try_from(address?).ok());
+    if let Some(address) = address {
+        admit(worker, fd, address, listener);
+    }
+}
+
 /// Starts the connection's task, or drops it where there are too many.
 fn admit(worker: &Rc<Worker>, fd: OwnedFd, address: SocketAddr, listener: ListenerId) {
     if memory::refuses(worker) || !worker.admit() {

@@ -17,8 +17,9 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
-use axum::routing::get;
+use axum::routing::{get, post};
 
+use crate::handover;
 use crate::identity::uptime_ms;
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::metrics::{CONTENT_TYPE, Page};
@@ -84,9 +85,18 @@ pub(crate) async fn serve_socket(
     listener: UnixListener,
     view: Arc<View>,
     orders: Arc<Orders>,
+    upgrades: handover::Requests,
 ) -> io::Result<()> {
-    let all = orders::router(orders).merge(router(view));
+    let upgrade = Router::new().route("/upgrade", post(upgrade)).with_state(upgrades);
+    let all = orders::router(orders).merge(upgrade).merge(router(view));
     axum::serve(tokio::net::UnixListener::from_std(listener)?, all).await
+}
+
+async fn upgrade(State(requests): State<handover::Requests>) -> impl IntoResponse {
+    match requests.upgrade().await {
+        Ok(given) => (StatusCode::OK, format!("{given}\n")),
+        Err(cause) => (StatusCode::CONFLICT, format!("not upgraded, the process serves on: {cause}\n")),
+    }
 }
 
 /// Answers requests until the runtime ends.

@@ -67,7 +67,7 @@ struct RouteRate {
 /// A connection that counts towards bounds, until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Entered {
-    listener: Option<Arc<AtomicU32>>,
+    listener: Option<(ListenerId, Arc<AtomicU32>)>,
     client: Option<(Arc<Clients>, Place)>,
 }
 
@@ -128,7 +128,7 @@ impl Admission {
             && let Some(most) = listener.connections_max
         {
             let others = listener.connections.fetch_add(1, Relaxed);
-            entered.listener = Some(Arc::clone(&listener.connections));
+            entered.listener = Some((id, Arc::clone(&listener.connections)));
             if others >= most && self.refuses(worker, label::Limit::ListenerConnections) {
                 return Err(());
             }
@@ -213,9 +213,17 @@ fn nanoseconds(since: Instant, worker: &Worker) -> u64 {
     u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX)
 }
 
+impl Entered {
+    /// What it counts towards: the bound of this listener, those of this client.
+    pub(crate) fn of(&self) -> (Option<ListenerId>, Option<IpAddr>) {
+        let client = self.client.as_ref().map(|(_, place)| place.client().into());
+        (self.listener.as_ref().map(|(id, _)| *id), client)
+    }
+}
+
 impl Drop for Entered {
     fn drop(&mut self) {
-        if let Some(connections) = &self.listener {
+        if let Some((_, connections)) = &self.listener {
             connections.fetch_sub(1, Relaxed);
         }
         if let Some((clients, place)) = &self.client {
@@ -238,6 +246,28 @@ pub(crate) fn enter(worker: &Worker, client: &mut Client) -> bool {
             false
         }
     }
+}
+
+/// Counts a connection in that another process had let in, whatever the bounds are.
+pub(crate) fn enter_again(
+    worker: &Worker,
+    listener: Option<ListenerId>,
+    client: Option<IpAddr>,
+) -> Option<Box<Entered>> {
+    let snapshot = worker.snapshot();
+    let admission = snapshot.admission.as_ref()?;
+    let listener = admission.listeners.iter().find(|known| Some(known.id) == listener);
+    let listener = listener.filter(|listener| listener.connections_max.is_some()).map(|listener| {
+        listener.connections.fetch_add(1, Relaxed);
+        (listener.id, Arc::clone(&listener.connections))
+    });
+    let client = client.zip(admission.clients.as_ref()).and_then(|(client, clients)| {
+        let (place, shard) = clients.place(client);
+        // Without a bound nobody is beyond one, and is only counted.
+        let verdict = shard.lock().enter(place, &ClientBounds::default(), clients.now(worker));
+        (verdict == Verdict::Within).then(|| (Arc::clone(clients), place))
+    });
+    (listener.is_some() || client.is_some()).then(|| Box::new(Entered { listener, client }))
 }
 
 /// Whether one more Engine.IO session of this client may begin.

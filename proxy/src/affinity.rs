@@ -5,6 +5,7 @@ use ringbolt_core::affinity::{
     cookie_value, is_close, key_of_address, query, takes_part,
 };
 use ringbolt_core::http::Answer;
+use tokio::sync::oneshot;
 
 use crate::admission;
 use crate::answer::Asked;
@@ -296,17 +297,17 @@ impl Choice<'_> {
         self.protocol.unwrap_or(Protocol::Other)
     }
 
-    /// Stores the session that the answer opens.
+    /// Stores the session that the answer opens. What this returns is to be awaited before the answer leaves.
     ///
     /// # Errors
     /// 503 if the sid table has no room.
-    pub(crate) fn bind(&self, handshake: &Handshake) -> Result<(), Error> {
+    pub(crate) fn bind(&self, handshake: &Handshake) -> Result<Option<oneshot::Receiver<()>>, Error> {
         let (worker, backend) = (self.worker, self.backend().id);
         let counters = worker.counters();
         match worker.shared.sids.insert(worker, self.route.upstream().seed, handshake, backend) {
-            Ok(()) => {
+            Ok(is_known) => {
                 counters.sessions.of(label::EngineIo::of(self.protocol())).add(1);
-                Ok(())
+                Ok(is_known)
             }
             Err(_) => {
                 counters.sid_table_full.add(1);

@@ -49,13 +49,14 @@ pub(crate) fn serve(admitted: Admitted, mut client: Client) -> impl Future<Outpu
         while let Some(begun) = request::begun(worker, &mut client).await {
             match Box::pin(serve_request(worker, &mut client, begun)).await {
                 After::Request => {}
-                After::Close => break,
+                After::Close => return client.stream.close(),
                 After::Tunnel(upstream, counted) => {
                     worker.counters().tunnels_by_kind.of(TunnelKind::WebSocket).add(1);
                     return tunnel::open(worker, client.stream, client.entered, upstream, counted);
                 }
             }
         }
+        worker.give_away(&client);
         client.stream.close();
     }
 }

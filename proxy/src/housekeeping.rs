@@ -1,4 +1,4 @@
-//! The housekeeping thread: signals, reloads, the files of TLS, the admin address and the admin socket.
+//! The housekeeping thread: signals, reloads, upgrades, the files of TLS, the admin address and the admin socket.
 //!
 //! Ordinary tokio, on one thread (decision D7). It never touches a client's connection; it tells the
 //! workers what to serve by and when to drain, and learns when they have ended.
@@ -6,18 +6,21 @@
 use std::io;
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use crate::admin::{self, View};
+use crate::handover::Upgrader;
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::orders::Orders;
 use crate::reload::Reloader;
-use crate::signals::{Hangups, Signals, Stop};
+use crate::signals::{Hangups, Signals, Stop, UpgradeSignals};
 use crate::tls;
+use crate::watchdog;
 
 /// Past the drain deadline workers still close what is open. This long, then something is wrong.
 const CLOSING: Duration = Duration::from_secs(2);
@@ -28,6 +31,7 @@ pub(crate) struct Housekeeping {
     runtime: Runtime,
     signals: Signals,
     hangups: Hangups,
+    upgrades: UpgradeSignals,
 }
 
 /// What the housekeeping thread looks after.
@@ -35,13 +39,14 @@ pub(crate) struct Housekeeping {
 pub(crate) struct Duties {
     /// The admin address, bound; `None` when switched off.
     pub(crate) admin: Option<TcpListener>,
-    /// The admin socket, bound; `None` when there is none.
-    pub(crate) socket: Option<UnixListener>,
+    /// The admin socket, bound, and its path; `None` when there is none.
+    pub(crate) socket: Option<(UnixListener, PathBuf)>,
     pub(crate) view: Arc<View>,
     pub(crate) orders: Arc<Orders>,
     pub(crate) reloader: Reloader,
     /// Its files are looked after.
     pub(crate) tls: Arc<tls::Current>,
+    pub(crate) upgrader: Upgrader,
 }
 
 /// Why the process ends.
@@ -77,9 +82,10 @@ impl Housekeeping {
     /// No descriptor is left for the runtime's event queue.
     pub(crate) fn new() -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
-        let (signals, hangups) =
-            runtime.block_on(async { Ok::<_, io::Error>((Signals::new()?, Hangups::new()?)) })?;
-        Ok(Self { runtime, signals, hangups })
+        let (signals, hangups, upgrades) = runtime.block_on(async {
+            Ok::<_, io::Error>((Signals::new()?, Hangups::new()?, UpgradeSignals::new()?))
+        })?;
+        Ok(Self { runtime, signals, hangups, upgrades })
     }
 
     /// Runs on the calling thread until the process is to end.
@@ -90,24 +96,36 @@ impl Housekeeping {
     ///
     /// The admin address or socket fails as a whole.
     pub(crate) fn run(self, duties: Duties, workers_ended: oneshot::Receiver<()>) -> io::Result<End> {
-        let Self { runtime, mut signals, hangups } = self;
-        let Duties { admin, socket, view, orders, reloader, tls } = duties;
-        runtime.block_on(async {
-            let next_stop = async || signals.next().await;
+        let Self { runtime, mut signals, hangups, upgrades } = self;
+        let Duties { admin, socket, view, orders, reloader, tls, upgrader } = duties;
+        let (handed_over, is_handed_over) = watch::channel(false);
+        let path = socket.as_ref().map(|(_, path)| path.clone());
+        let ended = runtime.block_on(async {
+            let mut successor = Some(is_handed_over.clone());
+            // Another process can only be the first reason to stop: it is no second signal.
+            let next_stop = async || match successor.take() {
+                Some(mut successor) => tokio::select! {
+                    stop = signals.next() => stop,
+                    () = handed_over_by(&mut successor) => Stop::HandedOver,
+                },
+                None => signals.next().await,
+            };
             let drain_timeout = || reloader.server().config().timeouts.drain;
-            let drain = |timeout| reloader.drain(Instant::now() + timeout);
-            let watch = watch(next_stop, &view.lifecycle, drain_timeout, drain, workers_ended);
-            let serve_address = async {
-                match admin {
-                    Some(listener) => admin::serve(listener, Arc::clone(&view)).await,
-                    None => std::future::pending().await,
+            let drain = |stop, timeout| {
+                if stop != Stop::HandedOver {
+                    upgrader.abort();
                 }
+                reloader.drain(stop, Instant::now() + timeout);
+            };
+            let watch = watch_for_end(next_stop, &view.lifecycle, drain_timeout, drain, workers_ended);
+            let serve_address = async {
+                let Some(listener) = admin else { return std::future::pending().await };
+                unless(is_handed_over.clone(), admin::serve(listener, Arc::clone(&view))).await
             };
             let serve_socket = async {
-                match socket {
-                    Some(listener) => admin::serve_socket(listener, Arc::clone(&view), orders).await,
-                    None => std::future::pending().await,
-                }
+                let Some((listener, _)) = socket else { return std::future::pending().await };
+                let served = admin::serve_socket(listener, Arc::clone(&view), orders, upgrader.requests());
+                unless(is_handed_over.clone(), served).await
             };
             let closed = |what| io::Error::other(format!("the admin {what} has closed"));
             tokio::select! {
@@ -116,17 +134,44 @@ impl Housekeeping {
                 served = serve_socket => served.and(Err(closed("socket"))),
                 () = tls.look_after() => Err(io::Error::other("nobody looks after certificates")),
                 () = reloader.attend(hangups) => Err(io::Error::other("reloads have ended")),
+                () = watchdog::attend(&reloader) => Err(io::Error::other("the watchdog has ended")),
+                () = upgrader.attend(&reloader, upgrades, handed_over) => {
+                    Err(io::Error::other("upgrades have ended"))
+                }
             }
-        })
+        });
+        if let Some(path) = path.filter(|_| !*is_handed_over.borrow()) {
+            // Gone already, if somebody tidied up.
+            let _ = std::fs::remove_file(path);
+        }
+        ended
+    }
+}
+
+/// Resolves when another process has taken over.
+async fn handed_over_by(is_handed_over: &mut watch::Receiver<bool>) {
+    if is_handed_over.wait_for(|handed_over| *handed_over).await.is_err() {
+        std::future::pending().await
+    }
+}
+
+/// Serves until another process does, and then no more: what is under way is finished by tasks of its own.
+async fn unless(
+    mut is_handed_over: watch::Receiver<bool>,
+    serving: impl Future<Output = io::Result<()>>,
+) -> io::Result<()> {
+    tokio::select! {
+        served = serving => served,
+        () = handed_over_by(&mut is_handed_over) => std::future::pending().await,
     }
 }
 
 /// Waits for the signals and the workers.
-async fn watch(
+async fn watch_for_end(
     mut next_stop: impl AsyncFnMut() -> Stop,
     lifecycle: &Lifecycle,
     drain_timeout: impl FnOnce() -> Duration,
-    drain: impl FnOnce(Duration),
+    drain: impl FnOnce(Stop, Duration),
     mut workers_ended: oneshot::Receiver<()>,
 ) -> End {
     let first = tokio::select! {
@@ -140,7 +185,7 @@ async fn watch(
     let timeout_seconds = drain_timeout.as_secs_f64();
     tracing::info!(signal = first.name(), timeout_seconds, "draining; a second signal exits at once");
     lifecycle.enter(Phase::Draining);
-    drain(drain_timeout);
+    drain(first, drain_timeout);
     tokio::select! {
         _ = &mut workers_ended => {
             tracing::info!("drained");
@@ -175,7 +220,7 @@ mod tests {
         };
         let (workers_end, workers_ended) = oneshot::channel();
         let end = runtime.block_on(async {
-            let drain = |_| {
+            let drain = |_, _| {
                 drained.set(drained.get() + 1);
                 if let Some(takes) = drain_takes {
                     tokio::spawn(async move {
@@ -186,7 +231,7 @@ mod tests {
                     std::mem::forget(workers_end);
                 }
             };
-            watch(next_stop, &lifecycle, || Duration::ZERO, drain, workers_ended).await
+            watch_for_end(next_stop, &lifecycle, || Duration::ZERO, drain, workers_ended).await
         });
         assert_eq!(drained.get(), 1);
         (end, lifecycle)
@@ -218,9 +263,14 @@ mod tests {
         let (workers_end, workers_ended) = oneshot::channel::<()>();
         drop(workers_end);
         let never = async || std::future::pending().await;
-        let drain = |_| panic!("there is nothing to drain");
-        let ended =
-            runtime.block_on(watch(never, &Lifecycle::default(), || Duration::ZERO, drain, workers_ended));
+        let drain = |_, _| panic!("there is nothing to drain");
+        let ended = runtime.block_on(watch_for_end(
+            never,
+            &Lifecycle::default(),
+            || Duration::ZERO,
+            drain,
+            workers_ended,
+        ));
         assert_eq!((ended, ended.exit_code()), (End::Deserted, 1));
     }
 }

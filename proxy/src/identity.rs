@@ -5,6 +5,7 @@
 //! it by holding its [`Identity`], sids and tunnels by counting in its load. A number that was given to a
 //! second backend too early would send sessions of the first to it.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
@@ -252,6 +253,30 @@ impl Registry {
         }
         self.started = true;
         Ok(identities)
+    }
+
+    /// The backend of these names, configured or not: something that another process began refers to it.
+    ///
+    /// # Errors
+    /// There is no number left for it.
+    pub(crate) fn identify_one(
+        &mut self,
+        upstream: String,
+        name: String,
+    ) -> Result<Arc<Identity>, Exhausted> {
+        let known_count = self.known.len();
+        match self.known.entry((upstream, name)) {
+            Entry::Occupied(known) => Ok(Arc::clone(known.get())),
+            Entry::Vacant(place) => {
+                let id = self.free.pop_front().ok_or(Exhausted { removed: known_count })?;
+                Ok(Arc::clone(place.insert(Arc::new(Identity::new(id, u32::MAX)))))
+            }
+        }
+    }
+
+    /// All that are known, by upstream and name.
+    pub(crate) fn known(&self) -> impl Iterator<Item = (&str, &str, &Identity)> {
+        self.known.iter().map(|((upstream, name), identity)| (upstream.as_str(), name.as_str(), &**identity))
     }
 
     /// Takes back the numbers that nothing refers to.

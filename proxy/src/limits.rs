@@ -151,3 +151,52 @@ pub(crate) const DOCTOR_ANSWER_BYTES_MAX: usize = 1024 * 1024;
 
 /// Sessions it opens at the same time: it looks at services that people use.
 pub(crate) const DOCTOR_SESSIONS_AT_ONCE: usize = 8;
+
+// ---- Hand-over to a new process ----
+
+/// Longest message between two processes. The kernel takes three times as much at once (`net.core.wmem_default`).
+pub(crate) const HANDOVER_MESSAGE_BYTES_MAX: usize = 64 * 1024;
+
+/// Tunnels of one message. The old process holds a second pair of descriptors of each until the message is
+/// confirmed, out of those that are kept beside connections.
+pub(crate) const HANDOVER_TUNNELS_MAX: usize = 32;
+
+/// Descriptors of one message: the kernel allows 253 (SCM_MAX_FD). More listening sockets take more messages.
+pub(crate) const HANDOVER_DESCRIPTORS_MAX: usize = 2 * HANDOVER_TUNNELS_MAX;
+
+const _: () = assert!(HANDOVER_DESCRIPTORS_MAX <= 253);
+
+/// Sid entries of one message, of 24 bytes each.
+pub(crate) const HANDOVER_SIDS_MAX: usize = 2048;
+
+const _: () = assert!(HANDOVER_SIDS_MAX * 24 + 16 <= HANDOVER_MESSAGE_BYTES_MAX);
+
+/// Bytes held for a tunnel that one message carries; more take more messages.
+pub(crate) const HANDOVER_HELD_BYTES: usize = HANDOVER_MESSAGE_BYTES_MAX / 2;
+
+/// Bytes held for one direction of a tunnel: a pipe, or what a chat leaves, and some. More are refused.
+pub(crate) const HANDOVER_HELD_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// How long a new process may take until it could serve. Its configuration is read, its workers start. After this
+/// it is killed and the old one serves on.
+pub(crate) const HANDOVER_START_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How long each later step may take, in which it only puts things in their places.
+pub(crate) const HANDOVER_STEP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long tunnels may be halted in all. After this the old process serves them on.
+pub(crate) const HANDOVER_HALT_MAX: Duration = Duration::from_secs(5);
+
+/// How long a tunnel may take to come to rest: the kernel ends a receive within a turn of the loop. One that
+/// does not moves later.
+pub(crate) const HALT_TIMEOUT: Duration = Duration::from_millis(100);
+
+/// A tunnel that has been silent for so long is halted before those that talk.
+pub(crate) const QUIET_SECONDS: u64 = 2;
+
+/// New sessions that wait until the process that takes over knows them. At the limit a handshake is answered 503.
+pub(crate) const MIRRORED_SIDS_MAX: usize = 1024;
+
+/// Between two looks whether exchanges that the old process finishes have become tunnels, and which connections wait
+/// for a request there. For so long such a request waits too.
+pub(crate) const HANDOVER_LATE_INTERVAL: Duration = Duration::from_millis(20);

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod accept;
+mod activation;
 mod admin;
 mod admission;
 mod affinity;
@@ -19,6 +20,7 @@ mod error;
 mod forward;
 #[cfg(test)]
 mod golden;
+mod handover;
 mod health;
 mod hot_buffer;
 mod housekeeping;
@@ -58,6 +60,7 @@ mod tcp;
 mod tls;
 mod transport;
 mod tunnel;
+mod watchdog;
 mod worker;
 
 use std::io;
@@ -72,6 +75,7 @@ use tokio::sync::oneshot;
 use crate::admin::View;
 use crate::cli::{Cli, Command, EXIT_CONFIG, VERSION};
 use crate::config::Config;
+use crate::handover::{AdminSockets, Program, Successor, Upgrader};
 use crate::housekeeping::{Duties, End, Housekeeping};
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::log::Started;
@@ -79,6 +83,7 @@ use crate::metrics::{Counters, Page};
 use crate::notify::Notify;
 use crate::plan::{Extent, Host, Plan};
 use crate::reload::{Reloader, Source, Stamp};
+use crate::server::Inheritance;
 use crate::start::StartError;
 
 #[global_allocator]
@@ -207,12 +212,22 @@ fn cores() -> usize {
 /// Starts everything, in the order in which it may fail, and stays until the end.
 fn run(source: Source, config: &Arc<Config>) -> Result<End, StartError> {
     let failed = |error| StartError::new(format!("the housekeeping thread failed: {error}"));
+    let program = Program::of_this_process().map_err(failed)?;
+    let (successor, mut estate) = Successor::greet()?.unzip();
     let workers = config.workers.count.unwrap_or_else(cores);
     let reserve = descriptors::reserve(workers, config.listeners.len());
     let connections = descriptors::prepare(config.limits.connections, reserve)?;
-    let admin = config.admin.map(|admin| admin::bind(admin.address)).transpose()?;
+    let admin = config.admin.map(|admin| {
+        let inherited = estate.as_mut().and_then(|estate| estate.admin(admin.address));
+        inherited.map_or_else(|| admin::bind(admin.address), Ok)
+    });
+    let admin = admin.transpose()?;
     let admin_address = admin.as_ref().and_then(|listener| listener.local_addr().ok());
-    let socket = config.admin_socket.as_deref().map(admin::bind_socket).transpose()?;
+    let socket = config.admin_socket.as_deref().map(|path| {
+        let inherited = estate.as_mut().and_then(|estate| estate.socket(path));
+        inherited.map_or_else(|| admin::bind_socket(path), Ok).map(|socket| (socket, path.to_owned()))
+    });
+    let socket = socket.transpose()?;
     let housekeeping = Housekeeping::new().map_err(failed)?;
 
     let counters = Counters::new(workers);
@@ -225,22 +240,30 @@ fn run(source: Source, config: &Arc<Config>) -> Result<End, StartError> {
     let page = Page::new(counters.clone(), config.limits.sids, Arc::clone(&tls));
 
     let (end, workers_ended) = oneshot::channel();
-    let server = server::start(config, &tls, connections, &counters, end)?;
+    let inheritance = match &mut estate {
+        Some(estate) => estate.inheritance(),
+        None => Inheritance { listeners: activation::listeners()?, hash_key: None },
+    };
+    let mut server = server::start(config, &tls, connections, &counters, end, inheritance)?;
     if let Some(refusal) = &server.refusal {
         tracing::warn!("io_uring is refused, epoll serves instead: {refusal}");
+    }
+    let housekeeping_counters = Arc::clone(counters.housekeeping());
+    if let Some(successor) = successor {
+        successor.take_over(&mut server)?.show(&housekeeping_counters);
     }
     lifecycle.enter(Phase::Ready);
     let (listen, engine) = (&server.addresses(), server.engine);
     log::ready(config, Started { listen, admin: admin_address, workers, engine });
     let notify = Notify::from_environment();
     notify.ready("serving");
+    let configured = config.admin.map(|admin| admin.address);
+    let admin_sockets = AdminSockets::of(configured.zip(admin.as_ref()), socket.as_ref()).map_err(failed)?;
+    let upgrader =
+        Upgrader::new(program, admin_sockets, Arc::clone(&lifecycle), Arc::clone(&housekeeping_counters));
     let view = Arc::new(View { page, lifecycle: Arc::clone(&lifecycle), served: server.served() });
-    let reloader = Reloader::new(source, server, lifecycle, Arc::clone(counters.housekeeping()), notify);
+    let reloader = Reloader::new(source, server, lifecycle, housekeeping_counters, notify);
     let orders = Arc::new(reloader.orders(counters));
-    let ended = housekeeping.run(Duties { admin, socket, view, orders, reloader, tls }, workers_ended);
-    if let Some(path) = &config.admin_socket {
-        // Gone already, if somebody tidied up.
-        let _ = std::fs::remove_file(path);
-    }
-    ended.map_err(failed)
+    let duties = Duties { admin, socket, view, orders, reloader, tls, upgrader };
+    housekeeping.run(duties, workers_ended).map_err(failed)
 }

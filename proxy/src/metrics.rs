@@ -13,8 +13,9 @@ use std::sync::Arc;
 
 use self::cell::{Cell, Counter, Gauge, PerLabel, See};
 use self::label::{
-    AnswerStatus, Check, Connect, Detected, Direction, EngineInUse, EngineIo, Evidence, Limit, Method,
-    Queued, RefusedConnection, Reload, StatusClass, TlsFailure, TlsVersion, TunnelEnd, TunnelKind, Upgrade,
+    AnswerStatus, Check, Connect, Detected, Direction, EngineInUse, EngineIo, Evidence, Handover, Limit,
+    Method, Queued, RefusedConnection, Reload, StatusClass, TlsFailure, TlsVersion, TunnelEnd, TunnelKind,
+    Upgrade,
 };
 
 pub(crate) use self::page::{CONTENT_TYPE, Page};
@@ -127,6 +128,12 @@ counters! {
     config_current: Gauge => CONFIG_CURRENT,
     /// When the configuration that is served was read.
     config_loaded_seconds: Gauge => CONFIG_LOADED,
+    /// Upgrades of the binary, by what became of them.
+    handovers: PerLabel<Handover> => HANDOVERS,
+    /// Tunnels taken over.
+    handover_tunnels: Counter => HANDOVER_TUNNELS,
+    /// How long that took.
+    handover_ms: Gauge => HANDOVER_TIME,
     /// Health checks.
     checks: PerLabel<Check> => CHECKS,
     }

@@ -42,6 +42,16 @@ impl Notify {
         self.send(&format!("RELOADING=1\nMONOTONIC_USEC={microseconds}"));
     }
 
+    /// Another process serves from now on, and is to be looked after in place of this one.
+    pub(crate) fn main_process_is(&self, pid: u32) {
+        self.send(&format!("MAINPID={pid}\nREADY=1\nSTATUS=upgraded"));
+    }
+
+    /// The process lives: what the manager's watchdog waits for.
+    pub(crate) fn alive(&self) {
+        self.send("WATCHDOG=1");
+    }
+
     /// The process drains and will end.
     pub(crate) fn stopping(&self) {
         self.send("STOPPING=1\nSTATUS=draining");

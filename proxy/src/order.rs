@@ -8,8 +8,9 @@ use serde_json::Value;
 
 use crate::cli::{Ask, Print};
 
-/// A process that takes longer to answer is stuck: a reload takes it milliseconds, and is given up after 10 s.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
+/// A process that takes longer to answer is stuck: a reload takes it milliseconds, and is given up after 10 s; an
+/// upgrade takes as long as the new process takes to start, and is given up after half a minute.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(45);
 
 /// Bytes of an answer that are read: a refused configuration shows 25 problems of a few lines.
 const ANSWER_BYTES_MAX: u64 = 1024 * 1024;

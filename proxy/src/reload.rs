@@ -23,7 +23,7 @@ use crate::metrics::{Counters, HousekeepingCounters};
 use crate::notify::Notify;
 use crate::orders::Orders;
 use crate::server::Server;
-use crate::signals::Hangups;
+use crate::signals::{Hangups, Stop};
 
 #[cfg(test)]
 mod tests;
@@ -99,6 +99,8 @@ pub(crate) struct Reloader {
     checks: RefCell<Checks>,
     requests: Requests,
     requested: RefCell<Option<mpsc::Receiver<oneshot::Sender<Outcome>>>>,
+    /// Held while the configuration or the process is being replaced.
+    changing: tokio::sync::Mutex<()>,
 }
 
 impl Reloader {
@@ -124,6 +126,7 @@ impl Reloader {
             notify,
             requests: Requests(sender),
             requested,
+            changing: tokio::sync::Mutex::default(),
         }
     }
 
@@ -133,10 +136,20 @@ impl Reloader {
         self.server().orders(counters, lifecycle, requests)
     }
 
-    /// Tells workers and the service manager that the process will end.
-    pub(crate) fn drain(&self, deadline: Instant) {
-        self.notify.stopping();
-        self.server().drain(deadline);
+    /// Tells workers that the process will end, and the service manager unless another process serves.
+    pub(crate) fn drain(&self, stop: Stop, deadline: Instant) {
+        if stop != Stop::HandedOver {
+            self.notify.stopping();
+        }
+        self.server.borrow_mut().drain(deadline);
+    }
+
+    pub(crate) fn notify(&self) -> &Notify {
+        &self.notify
+    }
+
+    pub(crate) fn changing(&self) -> &tokio::sync::Mutex<()> {
+        &self.changing
     }
 
     pub(crate) fn server(&self) -> std::cell::Ref<'_, Server> {
@@ -166,6 +179,7 @@ impl Reloader {
 
     /// Serves by what the file says now, and tells everybody how that went.
     async fn reload(&self, cause: &'static str) -> Outcome {
+        let _changing = self.changing.lock().await;
         self.notify.reloading();
         let outcome = self.try_reload().await;
         match &outcome {

@@ -205,7 +205,10 @@ async fn learn(
     loop {
         match read_handshake(relay.held(), exchange.choice.protocol()) {
             HandshakeReading::Found(handshake) => {
-                exchange.choice.bind(&handshake)?;
+                if let Some(is_known) = exchange.choice.bind(&handshake)? {
+                    // By the process that takes over, which may get the session's next request.
+                    let _ = worker.reactor.timeout_at(Some(deadline), is_known).await;
+                }
                 break;
             }
             HandshakeReading::NotAHandshake => break,

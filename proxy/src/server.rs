@@ -18,10 +18,11 @@ use crate::accept;
 use crate::admission::Admission;
 use crate::config::{self, BackendState, Config};
 use crate::descriptors;
-use crate::identity::Registry;
+use crate::handover::Crew;
+use crate::identity::{Identity, Registry};
 use crate::lifecycle::Lifecycle;
 use crate::limits::COMMANDS_MAX;
-use crate::listeners::Listeners;
+use crate::listeners::{Inherited, Listeners, Listening};
 use crate::load::Loads;
 use crate::metrics::Counters;
 use crate::metrics::label::EngineInUse;
@@ -33,7 +34,7 @@ use crate::sids::SidTable;
 use crate::snapshot::{ListenerId, Revision, Snapshot};
 use crate::start::StartError;
 use crate::tls;
-use crate::worker::{Adoption, Command, Shared, Worker};
+use crate::worker::{Adoption, Command, Move, Shared, Worker};
 
 /// The running workers and what the process has bound to its configuration.
 #[derive(Debug)]
@@ -45,6 +46,8 @@ pub(crate) struct Server {
     shared: Arc<Shared>,
     backends: Registry,
     listeners: Listeners,
+    /// Sockets that no worker has yet: another process still accepts on them.
+    waiting: Vec<Vec<(ListenerId, BoundListener)>>,
     served: Arc<Served>,
     tls: Arc<tls::Current>,
 }
@@ -67,7 +70,7 @@ struct Setup {
 
 /// Binds every listener once a worker and starts one worker for each of `counters`.
 ///
-/// `ended` is dropped when the last worker has ended.
+/// `ended` is dropped when the last worker has ended. Workers that take over do not accept before [`Server::accept`].
 ///
 /// # Errors
 /// The address that cannot be bound, or what a worker lacked. The process is to end then.
@@ -77,12 +80,17 @@ pub(crate) fn start(
     connections_max: u32,
     counters: &Counters,
     ended: oneshot::Sender<()>,
+    inheritance: Inheritance,
 ) -> Result<Server, StartError> {
     let count = counters.workers();
     let loads = Arc::new(Loads::new());
-    let hash_key = random_key()?;
+    let Inheritance { listeners: mut inherited, hash_key } = inheritance;
+    let takes_over = hash_key.is_some();
     let mut backends = Registry::new(Arc::clone(&loads));
-    let (listeners, mut bound) = Listeners::default().changed(config, count)?;
+    let (listeners, bound) = Listeners::default().changed(config, count, &mut inherited)?;
+    for (address, _) in inherited.drain(..) {
+        tracing::info!(%address, "a socket that is bound already belongs to no listener and is closed");
+    }
     let revision = Arc::new(Revision {
         config: Arc::clone(config),
         backends: backends.identify(config).map_err(|error| StartError::new(error.to_string()))?,
@@ -91,7 +99,12 @@ pub(crate) fn start(
         listeners: listeners.ids(),
     });
     let shared = Arc::new(Shared {
-        sids: SidTable::new(count, config.limits.sids, hash_key, Arc::clone(&loads)),
+        sids: SidTable::new(
+            count,
+            config.limits.sids,
+            hash_key.map_or_else(random_key, Ok)?,
+            Arc::clone(&loads),
+        ),
         loads,
         connections: AtomicUsize::new(0),
         connections_max: AtomicUsize::new(connections_max as usize),
@@ -101,7 +114,9 @@ pub(crate) fn start(
     let (report, reports) = mpsc::channel();
     let ended = Arc::new(ended);
     let mut commands = Vec::new();
-    for (id, bound) in bound.drain(..).enumerate() {
+    let none = || (0..count).map(|_| Vec::new()).collect();
+    let (waiting, bound) = if takes_over { (bound, none()) } else { (none(), bound) };
+    for (id, bound) in bound.into_iter().enumerate() {
         let (sender, receiver) = mailbox::new(COMMANDS_MAX);
         commands.push(sender);
         let setup = Setup {
@@ -125,7 +140,17 @@ pub(crate) fn start(
         refusal = refusal.or(refused);
     }
     let served = Arc::new(Served::new(revision, Arc::clone(&shared.loads)));
-    Ok(Server { engine, refusal, commands, shared, backends, listeners, served, tls: Arc::clone(tls) })
+    let tls = Arc::clone(tls);
+    Ok(Server { engine, refusal, commands, shared, backends, listeners, waiting, served, tls })
+}
+
+/// What a process begins with that others have left to it.
+#[derive(Debug)]
+pub(crate) struct Inheritance {
+    /// Sockets of a service manager, or of the process that this one takes over from.
+    pub(crate) listeners: Inherited,
+    /// Of that process' sid table; `None`: there is no such process.
+    pub(crate) hash_key: Option<[u8; 16]>,
 }
 
 impl Server {
@@ -175,7 +200,7 @@ impl Server {
         };
         let followed = self.tls.get().followed_by(&config);
         let tls = Arc::new(followed.map_err(|problems| StartError::new(problems.join("; ")))?);
-        let (listeners, bound) = self.listeners.changed(&config, count)?;
+        let (listeners, bound) = self.listeners.changed(&config, count, &mut Inherited::new())?;
         let served = self.served.revision();
         let former = served.admission.as_deref();
         let revision = Arc::new(Revision {
@@ -202,8 +227,63 @@ impl Server {
         Ok(all_done)
     }
 
+    /// Makes the workers accept that have waited for another process.
+    pub(crate) fn accept(&mut self) {
+        for (commands, bound) in self.commands.iter().zip(self.waiting.drain(..)) {
+            // The mailbox is empty at the start.
+            let _ = commands.try_send(Command::Move(Move::Listen(bound)));
+        }
+    }
+
+    /// Resolves when every worker has had a turn of its loop.
+    pub(crate) fn prove(&self) -> oneshot::Receiver<()> {
+        let (turned, all_turned) = oneshot::channel();
+        let turned = Arc::new(turned);
+        for commands in &self.commands {
+            // A closed mailbox is an ended worker's; a full one's turns come.
+            let _ = commands.try_send(Command::Prove(Arc::clone(&turned)));
+        }
+        all_turned
+    }
+
+    /// What the workers of a process need that hands over, or takes over.
+    pub(crate) fn crew(&self) -> Crew {
+        Crew { commands: self.commands.clone(), shared: Arc::clone(&self.shared) }
+    }
+
+    pub(crate) fn listeners(&self) -> impl Iterator<Item = &Listening> {
+        self.listeners.iter()
+    }
+
+    /// Every backend that a session or tunnel may refer to, by upstream and name.
+    pub(crate) fn backends(&self) -> impl Iterator<Item = (&str, &str, &Identity)> {
+        self.backends.known()
+    }
+
+    /// The backend of these names, which another process' sessions and tunnels refer to. Where it is checked here
+    /// too, it is what that process' checks have found until ours find something else.
+    ///
+    /// # Errors
+    /// There are too many.
+    pub(crate) fn identify(
+        &mut self,
+        upstream: String,
+        name: String,
+        checked: Option<bool>,
+    ) -> Result<Arc<Identity>, StartError> {
+        let is_checked =
+            self.config().upstreams.get(&upstream).is_some_and(|known| known.health.check.is_some());
+        let identity = self.backends.identify_one(upstream, name);
+        let identity = identity.map_err(|error| StartError::new(error.to_string()))?;
+        if let Some(up) = checked.filter(|_| is_checked) {
+            identity.set_checked(up);
+        }
+        Ok(identity)
+    }
+
     /// Tells every worker to accept no more, and to end when empty or at `deadline`.
-    pub(crate) fn drain(&self, deadline: Instant) {
+    pub(crate) fn drain(&mut self, deadline: Instant) {
+        self.listeners.let_go();
         for commands in &self.commands {
             // A full mailbox holds this very command already; a closed one belongs to an ended worker.
             let _ = commands.try_send(Command::Drain { deadline });

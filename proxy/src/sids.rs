@@ -6,10 +6,12 @@
 //! does with an entry is decided in `ringbolt_core::affinity`.
 
 use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::Instant;
 
 use parking_lot::Mutex;
-use ringbolt_core::affinity::{BackendId, Full, Handshake, Shard, Sid, SidHasher, SidKey, Tick};
+use ringbolt_core::affinity::{BackendId, Full, Handshake, Shard, Sid, SidHasher, SidKey, SidRecord, Tick};
+use tokio::sync::oneshot;
 
 use crate::limits::{SID_SWEEP_ENTRIES, SID_SWEEP_TURNS};
 use crate::load::Loads;
@@ -25,8 +27,19 @@ struct Aligned(Mutex<Shard>);
 pub(crate) struct SidTable {
     shards: Box<[Aligned]>,
     hasher: SidHasher,
+    hash_key: [u8; 16],
     started: Instant,
     loads: Arc<Loads>,
+    /// Where new sessions are told as well, while another process takes over.
+    mirror: Mutex<Option<SyncSender<Mirrored>>>,
+}
+
+/// A new session that another process must know before its client does.
+#[derive(Debug)]
+pub(crate) struct Mirrored {
+    pub(crate) record: SidRecord,
+    /// Dropped when it does, or when there is no such process any more.
+    pub(crate) known: oneshot::Sender<()>,
 }
 
 impl SidTable {
@@ -36,10 +49,12 @@ impl SidTable {
         let divisor = u32::try_from(shard_count).unwrap_or(u32::MAX).max(1);
         let share = entries_max.div_ceil(divisor);
         let shards = (0..shard_count).map(|_| Aligned(Mutex::new(Shard::with_capacity_max(share)))).collect();
-        Self { shards, hasher: SidHasher::new(hash_key), started: Instant::now(), loads }
+        let (hasher, started, mirror) = (SidHasher::new(hash_key), Instant::now(), Mutex::new(None));
+        Self { shards, hasher, hash_key, started, loads, mirror }
     }
 
-    /// Binds a new session of `upstream` to the backend that issued it.
+    /// Binds a new session of `upstream` to the backend that issued it. What this returns is to be awaited before
+    /// the client hears of the session.
     ///
     /// # Errors
     /// [`Full`] when its shard has no room: the handshake must then fail, because forwarding its
@@ -50,16 +65,69 @@ impl SidTable {
         upstream: u64,
         handshake: &Handshake,
         backend: BackendId,
-    ) -> Result<(), Full> {
+    ) -> Result<Option<oneshot::Receiver<()>>, Full> {
         let key = self.key(upstream, &handshake.sid);
         let now = self.tick(worker);
-        let released = self.shard(key).lock().insert(key, backend, handshake.time_to_live(), now)?;
+        let (released, record) = {
+            let mut shard = self.shard(key).lock();
+            (shard.insert(key, backend, handshake.time_to_live(), now)?, shard.record(key, now))
+        };
         self.loads.add(backend);
         worker.counters().sid_table_entries.add(1);
         if let Some(released) = released {
             self.release(worker, released);
         }
-        Ok(())
+        // Looked at behind the insert, and set before the table is copied: a session is in the copy, or told.
+        let mirror = self.mirror.lock();
+        let Some((mirror, record)) = mirror.as_ref().zip(record) else { return Ok(None) };
+        let (known, is_known) = oneshot::channel();
+        match mirror.try_send(Mirrored { record, known }) {
+            Ok(()) => Ok(Some(is_known)),
+            Err(TrySendError::Disconnected(_)) => Ok(None),
+            Err(TrySendError::Full(_)) => {
+                if let Some(backend) = self.shard(key).lock().remove(key) {
+                    self.release(worker, backend);
+                }
+                Err(Full)
+            }
+        }
+    }
+
+    /// Takes sessions in that another process knew. Those for which there is no room are lost, and counted.
+    pub(crate) fn restore(&self, worker: &Worker, records: &[SidRecord]) {
+        let now = self.tick(worker);
+        for record in records {
+            match self.shard(record.key).lock().restore(record, now) {
+                Ok(released) => {
+                    self.loads.add(record.backend);
+                    worker.counters().sid_table_entries.add(1);
+                    released.into_iter().for_each(|backend| self.release(worker, backend));
+                }
+                Err(Full) => worker.counters().sid_table_full.add(1),
+            }
+        }
+    }
+
+    /// The secret that the keys of all entries are made with.
+    pub(crate) fn hash_key(&self) -> [u8; 16] {
+        self.hash_key
+    }
+
+    /// Tells new sessions to `mirror` as well from now on, or to nobody any more.
+    pub(crate) fn set_mirror(&self, mirror: Option<SyncSender<Mirrored>>) {
+        *self.mirror.lock() = mirror;
+    }
+
+    /// All parts of the table, for [`Self::copy`].
+    pub(crate) fn parts(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
+        let counts: Vec<usize> = self.shards.iter().map(|shard| shard.0.lock().part_count()).collect();
+        counts.into_iter().enumerate().flat_map(|(shard, parts)| (0..parts).map(move |part| (shard, part)))
+    }
+
+    /// Appends the live sessions of one part.
+    pub(crate) fn copy(&self, (shard, part): (usize, usize), now: Instant, records: &mut Vec<SidRecord>) {
+        let now = Tick::from_duration(now.saturating_duration_since(self.started));
+        self.shards[shard].0.lock().copy(part, now, records);
     }
 
     /// Finds the session's backend and counts one more request in progress, until the guard is dropped.

@@ -1,4 +1,4 @@
-//! The signals that end the process or make it reload.
+//! The signals that end the process or make it reload or upgrade.
 
 use std::io;
 
@@ -11,6 +11,8 @@ pub(crate) enum Stop {
     Terminate,
     /// SIGINT, from a terminal.
     Interrupt,
+    /// No signal: another process has taken over.
+    HandedOver,
 }
 
 impl Stop {
@@ -19,6 +21,7 @@ impl Stop {
         match self {
             Self::Terminate => "SIGTERM",
             Self::Interrupt => "SIGINT",
+            Self::HandedOver => "none, upgraded",
         }
     }
 
@@ -27,6 +30,7 @@ impl Stop {
         match self {
             Self::Terminate => 128 + 15,
             Self::Interrupt => 128 + 2,
+            Self::HandedOver => 0,
         }
     }
 }
@@ -43,6 +47,26 @@ impl Hangups {
     /// As [`Signals::new`].
     pub(crate) fn new() -> io::Result<Self> {
         signal(SignalKind::hangup()).map(Self)
+    }
+
+    /// The next one; several that came together are one. Dropping the future loses none.
+    pub(crate) async fn next(&mut self) {
+        self.0.recv().await;
+    }
+}
+
+/// Waits for SIGUSR2, which from its creation on does not end the process.
+#[derive(Debug)]
+pub(crate) struct UpgradeSignals(Signal);
+
+impl UpgradeSignals {
+    /// Takes the signal over. Needs a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// As [`Signals::new`].
+    pub(crate) fn new() -> io::Result<Self> {
+        signal(SignalKind::user_defined2()).map(Self)
     }
 
     /// The next one; several that came together are one. Dropping the future loses none.

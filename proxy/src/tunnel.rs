@@ -6,6 +6,7 @@
 
 mod chat;
 mod end;
+pub(crate) mod moving;
 
 use std::cell::{Cell, RefCell};
 use std::os::fd::AsFd;
@@ -26,6 +27,7 @@ use crate::worker::Worker;
 use self::chat::Chat;
 pub(crate) use self::chat::{quieten, received, sent};
 use self::end::{End, Flow, Sessions};
+use self::moving::Moves;
 
 /// The end a byte comes from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -70,15 +72,17 @@ struct Tunnel {
     beside: Option<Box<Beside>>,
     first_closed: Option<Side>,
     timer: Option<TimerId>,
-    /// The worker's uptime in seconds when bytes last moved.
+    /// The worker's uptime in seconds when bytes last moved; wrapped around where that was in another process.
     active_at: u32,
+    /// On its way to another process: nothing is read or written.
+    moving: bool,
 }
 
 /// What a tunnel has with a bounded listener, or with TLS at one of its ends.
 #[derive(Debug)]
 struct Beside {
     /// What the client's connection counts towards until the end.
-    _entered: Option<Box<Entered>>,
+    entered: Option<Box<Entered>>,
     client: Option<Box<Session>>,
     upstream: Option<Box<Session>>,
 }
@@ -92,6 +96,7 @@ pub(crate) struct TunnelTable {
     slots: RefCell<Slab<Tunnel>>,
     /// Directions that chat, or did until lately.
     chats: RefCell<Vec<Chat>>,
+    moves: RefCell<Moves>,
     half_closed: Cell<Duration>,
     idle: Cell<Option<Duration>>,
 }
@@ -101,6 +106,7 @@ impl TunnelTable {
         Self {
             slots: RefCell::new(Slab::new(u32::MAX)),
             chats: RefCell::default(),
+            moves: RefCell::default(),
             half_closed: Cell::new(timeouts.tunnel_half_closed),
             idle: Cell::new(timeouts.tunnel_idle),
         }
@@ -110,6 +116,12 @@ impl TunnelTable {
     pub(crate) fn adopt(&self, timeouts: &Timeouts) {
         self.half_closed.set(timeouts.tunnel_half_closed);
         self.idle.set(timeouts.tunnel_idle);
+    }
+
+    /// How much longer a tunnel may be silent, at an uptime of the worker; `None`: for ever.
+    fn wait_of(&self, tunnel: &Tunnel, uptime_seconds: u32) -> Option<Duration> {
+        let most = if tunnel.first_closed.is_some() { Some(self.half_closed.get()) } else { self.idle.get() };
+        most.map(|most| most.saturating_sub(tunnel.silent_for(uptime_seconds)))
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -127,6 +139,11 @@ impl Tunnel {
             Side::Client => &mut self.client,
             Side::Upstream => &mut self.upstream,
         }
+    }
+
+    /// How long nothing has moved, at an uptime of the worker.
+    fn silent_for(&self, uptime_seconds: u32) -> Duration {
+        Duration::from_secs(u64::from(uptime_seconds.wrapping_sub(self.active_at)))
     }
 
     /// The end `from` reads and the end it writes to.
@@ -198,12 +215,9 @@ pub(crate) fn open(
     upstream: Stream,
     counted: Counted,
 ) {
-    let table = &worker.tunnels;
     let ((client, client_tls), (upstream, upstream_tls)) = (End::new(client), End::new(upstream));
     let beside = (entered.is_some() || client_tls.is_some() || upstream_tls.is_some())
-        .then(|| Box::new(Beside { _entered: entered, client: client_tls, upstream: upstream_tls }));
-    let sources = [client.source, upstream.source];
-    let unread = [client.is_blocked(), upstream.is_blocked()];
+        .then(|| Box::new(Beside { entered, client: client_tls, upstream: upstream_tls }));
     let tunnel = Tunnel {
         client,
         upstream,
@@ -212,19 +226,35 @@ pub(crate) fn open(
         first_closed: None,
         timer: None,
         active_at: worker.uptime_seconds(),
+        moving: false,
     };
-    let index = table.slots.borrow_mut().insert(tunnel).index;
-    worker.connection_began();
     worker.counters().tunnels.add(1);
-    worker.counters().tunnels_active.add(1);
-    for (side, source) in Side::BOTH.into_iter().zip(sources) {
-        worker.reactor.assign(source, token(index, side));
-    }
-    if let Some(idle) = table.idle.get() {
+    let index = insert(worker, tunnel);
+    if let Some(idle) = worker.tunnels.idle.get() {
         arm(worker, index, idle);
     }
+    begin(worker, index);
+}
+
+/// Gives a tunnel its slot.
+fn insert(worker: &Worker, tunnel: Tunnel) -> u32 {
+    worker.connection_began();
+    worker.counters().tunnels_active.add(1);
+    worker.tunnels.slots.borrow_mut().insert(tunnel).index
+}
+
+/// From now on its events are served.
+fn begin(worker: &Worker, index: u32) {
+    let ends = {
+        let mut slots = worker.tunnels.slots.borrow_mut();
+        let Some(tunnel) = slots.at(index) else { return };
+        [&tunnel.client, &tunnel.upstream].map(|end| (end.source, end.is_blocked()))
+    };
+    for (side, (source, _)) in Side::BOTH.into_iter().zip(ends) {
+        worker.reactor.assign(source, token(index, side));
+    }
     // No event announces bytes that have been read already; all others are told by the sources' first event.
-    for (side, unread) in Side::BOTH.into_iter().zip(unread) {
+    for (side, (_, unread)) in Side::BOTH.into_iter().zip(ends) {
         if unread {
             drive(worker, index, &[side]);
         }
@@ -258,12 +288,15 @@ pub(crate) fn expired(worker: &Worker, token: SinkToken) {
         let mut slots = worker.tunnels.slots.borrow_mut();
         let Some(tunnel) = slots.at(index) else { return };
         tunnel.timer = None;
+        if tunnel.moving {
+            return;
+        }
         let (most, reason) = match (tunnel.first_closed, worker.tunnels.idle.get()) {
             (Some(_), _) => (worker.tunnels.half_closed.get(), TunnelEnd::HalfClosedTimeout),
             (None, Some(idle)) => (idle, TunnelEnd::IdleTimeout),
             (None, None) => return,
         };
-        let silent = Duration::from_secs(u64::from(now - tunnel.active_at));
+        let silent = tunnel.silent_for(now);
         if silent >= most { Err(reason) } else { Ok(most.saturating_sub(silent)) }
     };
     match verdict {
@@ -316,7 +349,7 @@ fn drive(worker: &Worker, index: u32, from: &[Side]) {
     let mut ended = None;
     {
         let mut slots = worker.tunnels.slots.borrow_mut();
-        let Some(tunnel) = slots.at(index) else { return };
+        let Some(tunnel) = slots.at(index).filter(|tunnel| !tunnel.moving) else { return };
         let was_half_closed = tunnel.first_closed.is_some();
         tunnel.active_at = worker.uptime_seconds();
         for &side in from {

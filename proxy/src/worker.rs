@@ -6,19 +6,25 @@
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::mpsc::SyncSender;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
-use ringbolt_core::affinity::{Candidate, Member, key_of_bytes};
+use ringbolt_core::affinity::{Candidate, Member, SidRecord, key_of_bytes};
+use ringbolt_core::detect::Protocol;
 use ringbolt_core::http::{RequestHead, ResponseHead};
-use ringbolt_reactor::{BoundListener, Chunk, Reactor, Ready, Received, Sink, SinkToken, mailbox};
+use ringbolt_reactor::{
+    BoundListener, Chunk, Either, Reactor, Ready, Received, Sink, SinkToken, mailbox, select,
+};
 use tokio::sync::oneshot;
 
 use crate::accept;
+use crate::client::Client;
 use crate::date::{DATE_BYTES, DateCache};
 use crate::hot_buffer::HotBuffer;
 use crate::identity::Identity;
@@ -33,6 +39,7 @@ use crate::sids::SidTable;
 use crate::snapshot::{ListenerId, Revision, Snapshot};
 use crate::spare::Spares;
 use crate::tls::Records;
+use crate::tunnel::moving::{self, Arriving, Choose, Leaving};
 use crate::tunnel::{self, TunnelTable};
 
 /// What the housekeeping thread may ask of a worker.
@@ -44,6 +51,38 @@ pub(crate) enum Command {
     Shed(Shedding),
     /// Accept no more, finish what is in flight, close what is left at the deadline, end.
     Drain { deadline: Instant },
+    /// Take part in a hand-over.
+    Move(Move),
+    /// Drop this: the worker turns.
+    Prove(Arc<oneshot::Sender<()>>),
+}
+
+/// A step of a hand-over to another process, or from one.
+#[derive(Debug)]
+pub(crate) enum Move {
+    /// Choose the tunnels that the next ones give.
+    Choose(Choose),
+    /// Halt and describe some of them; none: there are no more.
+    Give(SyncSender<Vec<Leaving>>),
+    /// Serve on what was given.
+    Keep,
+    /// Let go of what was given.
+    LetGo,
+    /// Another process serves: keep connections that wait for a request for it.
+    Leave,
+    /// Give these connections.
+    GiveIdle(SyncSender<Vec<(ListenerId, OwnedFd)>>),
+    /// Take such connections in.
+    Admit(Vec<(ListenerId, OwnedFd)>, SyncSender<io::Result<()>>),
+    /// Accept on these listeners.
+    Listen(Vec<(ListenerId, BoundListener)>),
+    Restore(Vec<SidRecord>, SyncSender<io::Result<()>>),
+    /// Take tunnels in, and do not touch them.
+    Park(Vec<Arriving>, SyncSender<io::Result<()>>),
+    /// Serve the parked tunnels.
+    Adopt,
+    /// Let go of the parked tunnels.
+    Discard,
 }
 
 /// A configuration for one worker.
@@ -103,6 +142,10 @@ pub(crate) struct Worker {
     started: Instant,
     connections: Cell<usize>,
     draining: Cell<bool>,
+    /// Another process serves.
+    leaving: Cell<bool>,
+    /// Connections that wait for a request, for that process.
+    idle: RefCell<Vec<(ListenerId, OwnedFd)>>,
     /// Woken when the last connection of a draining worker ends.
     emptied: RefCell<Option<Waker>>,
 }
@@ -138,6 +181,8 @@ impl Worker {
             snapshot: RefCell::new(Rc::new(snapshot)),
             connections: Cell::new(0),
             draining: Cell::new(false),
+            leaving: Cell::new(false),
+            idle: RefCell::default(),
             emptied: RefCell::new(None),
         }
     }
@@ -202,6 +247,26 @@ impl Worker {
         self.is_draining() || self.snapshot.borrow().listener(listener).is_none()
     }
 
+    /// A connection is to be closed on which nothing has come. If another process serves it goes there instead:
+    /// its next request may be on its way already.
+    pub(crate) fn give_away(&self, client: &Client) {
+        // There it begins anew, which only a connection can that began with a request.
+        let begins_anew = self
+            .snapshot
+            .borrow()
+            .listener(client.listener)
+            .is_some_and(|known| !known.proxy_protocol && known.protocols.is_only(Protocol::Http));
+        let Client { stream, listener, .. } = client;
+        let is_silent = stream.unread.is_empty() && !stream.socket.is_read_closed();
+        if self.leaving.get() && self.is_draining() && begins_anew && is_silent {
+            // Out of descriptors it is closed, as in any drain.
+            if let Ok(fd) = stream.socket.fd().try_clone_to_owned() {
+                self.connection_began();
+                self.idle.borrow_mut().push((*listener, fd));
+            }
+        }
+    }
+
     /// Runs `future` unless the listener closes first.
     pub(crate) async fn unless_closing<T>(
         &self,
@@ -258,6 +323,8 @@ impl Worker {
                         tunnel::shed(&worker, identity.id, over, || worker.random(), goes_on).await;
                     });
                 }
+                Some(Command::Move(step)) => self.take_part(step).await,
+                Some(Command::Prove(turned)) => drop(turned),
                 Some(Command::Drain { deadline }) => break deadline,
                 // Without a sender there is nobody left to serve for either.
                 None => return,
@@ -274,13 +341,63 @@ impl Worker {
             *self.emptied.borrow_mut() = Some(context.waker().clone());
             Poll::Pending
         });
-        if self.reactor.timeout_at(Some(deadline), emptied).await.is_err() {
+        // What ends as a tunnel may still move.
+        let moving = async {
+            while let Some(command) = commands.recv().await {
+                if let Command::Move(step) = command {
+                    self.take_part(step).await;
+                }
+            }
+            std::future::pending::<()>().await;
+        };
+        let emptied = self.reactor.timeout_at(Some(deadline), emptied);
+        if let Either::Left(Err(_)) = select(emptied, moving).await {
             tracing::info!(
                 worker = self.id,
                 connections = self.connections.get(),
                 "drain deadline passed, closing the rest"
             );
             tunnel::close_all(self);
+        }
+    }
+
+    async fn take_part(self: &Rc<Self>, step: Move) {
+        // Whoever asked may have given up.
+        match step {
+            Move::Choose(choose) => moving::choose(self, choose),
+            Move::Give(reply) => {
+                if let Err(error) = reply.try_send(moving::give(self).await) {
+                    drop(error);
+                    moving::keep(self);
+                }
+            }
+            Move::Keep => moving::keep(self),
+            Move::LetGo => moving::let_go(self),
+            Move::Leave => self.leaving.set(true),
+            Move::GiveIdle(reply) => {
+                let idle = self.idle.take();
+                // They were counted in as connections, for the worker to stay until they are given.
+                idle.iter().for_each(|_| self.connection_ended());
+                let _ = reply.try_send(idle);
+            }
+            Move::Admit(connections, reply) => {
+                connections.into_iter().for_each(|(listener, fd)| accept::admit_again(self, fd, listener));
+                let _ = reply.try_send(Ok(()));
+            }
+            Move::Listen(bound) => self.listen(bound),
+            Move::Restore(records, reply) => {
+                self.shared.sids.restore(self, &records);
+                let _ = reply.try_send(Ok(()));
+            }
+            Move::Park(arriving, reply) => drop(reply.try_send(moving::park(self, arriving))),
+            Move::Adopt => moving::adopt(self),
+            Move::Discard => moving::discard(self),
+        }
+    }
+
+    fn listen(self: &Rc<Self>, bound: Vec<(ListenerId, BoundListener)>) {
+        if let Err(error) = accept::listen(self, bound) {
+            tracing::error!(worker = self.id, %error, "a new listener cannot be watched, other workers serve it");
         }
     }
 
@@ -305,9 +422,7 @@ impl Worker {
             // It was built once before it was sent.
             Err(error) => tracing::error!(worker = self.id, %error, "the new configuration cannot be served"),
         }
-        if let Err(error) = accept::listen(self, bound) {
-            tracing::error!(worker = self.id, %error, "a new listener cannot be watched, other workers serve it");
-        }
+        self.listen(bound);
         drop(done);
     }
 

@@ -24,6 +24,7 @@ const SCENARIOS = {
   ...require("./scenarios/crowd.js"),
   ...require("./scenarios/engine.js"),
   ...require("./scenarios/idle.js"),
+  ...require("./scenarios/upgrade.js"),
 };
 
 function parse() {

@@ -6,7 +6,7 @@
 //! would otherwise lock everybody else out, and the bounds over all clients hold for it too.
 
 use std::hash::Hasher as _;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use siphasher::sip::SipHasher13;
 
@@ -31,6 +31,16 @@ impl From<IpAddr> for ClientKey {
                 let [a, b, c, d, e, f, g, h, ..] = address.octets();
                 Self { prefix: u64::from_be_bytes([a, b, c, d, e, f, g, h]), v6: true }
             }
+        }
+    }
+}
+
+/// An address of the client: the one it was made from, or the first of its network.
+impl From<ClientKey> for IpAddr {
+    fn from(client: ClientKey) -> Self {
+        match u32::try_from(client.prefix) {
+            Ok(bits) if !client.v6 => Self::from(Ipv4Addr::from_bits(bits)),
+            _ => Self::from(Ipv6Addr::from_bits(u128::from(client.prefix) << 64)),
         }
     }
 }
@@ -69,6 +79,12 @@ pub struct Place {
 }
 
 impl Place {
+    /// Whose it is.
+    #[must_use]
+    pub const fn client(self) -> ClientKey {
+        self.client
+    }
+
     /// The shard of `shard_count` that holds the client.
     #[must_use]
     pub fn shard(self, shard_count: usize) -> usize {

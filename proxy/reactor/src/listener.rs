@@ -23,6 +23,30 @@ pub struct BoundListener {
 }
 
 impl BoundListener {
+    /// A listening socket that another process has bound.
+    ///
+    /// # Errors
+    ///
+    /// It is none, or of no internet address.
+    pub fn from_fd(fd: OwnedFd) -> io::Result<Self> {
+        if !sockopt::socket_acceptconn(&fd)? {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let address = SocketAddr::try_from(rustix::net::getsockname(&fd)?)?;
+        // A mark of the socket, not of the descriptor, and whoever bound it may not have set it.
+        rustix::io::ioctl_fionbio(&fd, true)?;
+        Ok(Self { fd, address })
+    }
+
+    /// A second descriptor of the same socket.
+    ///
+    /// # Errors
+    ///
+    /// The process is out of descriptors.
+    pub fn duplicate(&self) -> io::Result<Self> {
+        Ok(Self { fd: self.fd.try_clone()?, address: self.address })
+    }
+
     /// The address it listens on, with the port the kernel chose when 0 was asked for.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {

@@ -16,6 +16,12 @@ Whatever is wrong with the file, the old configuration serves on. Exit codes: 0 
 1 it could not be put into effect or the process does not answer. Without admin.socket in the configuration:
 kill -HUP, and the log tells how it went.";
 
+const UPGRADE_NOTES: &str = "\
+The new process gets the listening sockets, the sessions and the open tunnels; no tunnel is closed. The old one
+finishes the requests it has begun and ends. Whatever is wrong with the new one, the old one serves on with all it
+has. Exit codes: 0 upgraded, 1 not upgraded or the process does not answer. Without admin.socket in the
+configuration: kill -USR2, and the log tells how it went.";
+
 /// How the running process is reached.
 #[derive(Args, Debug)]
 pub(crate) struct Reach {
@@ -49,6 +55,9 @@ pub(crate) enum Order {
     /// Make the running process serve by its configuration file as it is now
     #[command(after_help = RELOAD_NOTES)]
     Reload(Reach),
+    /// Make the running process start the program that is now at its path and hand everything over to it
+    #[command(after_help = UPGRADE_NOTES)]
+    Upgrade(Reach),
     /// Print what the running process is doing
     Status(Form),
     /// Print the backends of the running process and how they stand
@@ -118,6 +127,7 @@ impl Order {
         };
         let (socket, (path, body, print)) = match self {
             Self::Reload(reach) => (&reach.socket, post("/reload", Value::Null)),
+            Self::Upgrade(reach) => (&reach.socket, post("/upgrade", Value::Null)),
             Self::Status(form) => (&form.reach.socket, get(form, "/status")),
             Self::Backends(form) => (&form.reach.socket, get(form, "/backends")),
             Self::Session { sid, form } => {

@@ -143,6 +143,8 @@ labels! {
         IdleTimeout = "idle_timeout",
         /// The drain deadline passed.
         Drained = "drained",
+        /// It goes on in the process that was upgraded to.
+        HandedOver = "handed_over",
     }
 
     /// What a tunnel carries.
@@ -262,6 +264,14 @@ labels! {
         /// The file is wrong.
         Refused = "refused",
         /// It is valid and could not be put into effect.
+        Failed = "failed",
+    }
+
+    /// What became of an upgrade of the binary.
+    Handover "result" {
+        /// This process took over from the one before.
+        TakenOver = "taken_over",
+        /// The new process failed, and this one serves on.
         Failed = "failed",
     }
 

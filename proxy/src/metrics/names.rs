@@ -152,6 +152,13 @@ metrics! {
     CONFIG_LOADED = Gauge Seconds "ringbolt_config_loaded_timestamp_seconds" []
         "When the configuration that is served was read, in seconds since 1970-01-01 UTC.";
 
+    HANDOVERS = Counter Count "ringbolt_handovers_total" [LabelKey::of::<label::Handover>()]
+        "Upgrades of the binary, by what became of them; a process that was upgraded is not asked any more.";
+    HANDOVER_TUNNELS = Counter Count "ringbolt_handover_tunnels_total" []
+        "Tunnels taken over from the process before this one.";
+    HANDOVER_TIME = Gauge Milliseconds "ringbolt_handover_milliseconds" []
+        "From the first of these tunnels to the last; none was halted longer.";
+
     ENGINE_INFO = Gauge Count "ringbolt_engine_info" [LabelKey::of::<label::EngineInUse>()]
         "Workers that run on this engine.";
     RING_FALLBACKS = Counter Count "ringbolt_ring_fallbacks_total" []

@@ -166,20 +166,20 @@ impl End {
     }
 
     /// Asks the kernel to stop receiving; it confirms with `Received::Stopped`.
-    fn stop_chat(&mut self, worker: &Worker) {
+    pub(super) fn stop_chat(&mut self, worker: &Worker) {
         if self.reading == Reading::Receiving {
             self.reading = Reading::Stopping;
             worker.reactor.stop_receiving(self.source);
         }
     }
 
-    fn hold(&mut self, mut bytes: Vec<u8>, behind: &[u8]) {
+    pub(super) fn hold(&mut self, mut bytes: Vec<u8>, behind: &[u8]) {
         bytes.extend_from_slice(behind);
         self.held = Some(Box::new(Held::Spill { bytes, sent: 0 }));
     }
 
     /// The bytes held in memory, in order. (A direction that holds a pipe is bulk and does not chat.)
-    fn take_held(&mut self) -> Vec<u8> {
+    pub(super) fn take_held(&mut self) -> Vec<u8> {
         match self.held.take().map(|held| *held) {
             Some(Held::Queue(queue)) => queue.iter().flat_map(Chunk::bytes).copied().collect(),
             Some(Held::Spill { mut bytes, sent }) => bytes.split_off(sent),

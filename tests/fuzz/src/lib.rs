@@ -65,8 +65,37 @@ mod tls {
 
 /// What a connection of the daemon counts towards; here nothing is bounded.
 mod admission {
+    use std::net::IpAddr;
+
+    use crate::snapshot::ListenerId;
+    use crate::worker::Worker;
+
     #[derive(Debug)]
     pub(crate) struct Entered;
+
+    impl Entered {
+        pub(crate) fn of(&self) -> (Option<ListenerId>, Option<IpAddr>) {
+            (None, None)
+        }
+    }
+
+    pub(crate) fn enter_again(_: &Worker, _: Option<ListenerId>, _: Option<IpAddr>) -> Option<Box<Entered>> {
+        None
+    }
+}
+
+/// The number of a listener, of which there is none here.
+mod snapshot {
+    #[derive(Clone, Copy, Debug)]
+    pub(crate) struct ListenerId;
+}
+
+/// What a tunnel says of itself to another process; none moves here.
+#[path = "../../../proxy/src/handover"]
+mod handover {
+    #[expect(dead_code, reason = "no process takes over from this one")]
+    mod wire;
+    pub(crate) use self::wire::{EndState, TunnelState};
 }
 
 /// Leave to connect to a backend; here none is bounded.

@@ -18,8 +18,8 @@ pub mod tls;
 pub use backends::{Backends, Kind};
 pub use install::{install, python};
 pub use lanes::run_everywhere;
-pub use process::Process;
-pub use ringbolt::{Engine, Metrics, Options, Ringbolt};
+pub use process::{Grandchild, Process};
+pub use ringbolt::{Engine, Metrics, Options, Ringbolt, Upgraded};
 pub use scenario::{Client, Lane, Scenario};
 
 use std::path::PathBuf;

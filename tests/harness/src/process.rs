@@ -129,7 +129,12 @@ impl Process {
     /// # Panics
     /// If it is still there after `limit`.
     pub fn wait(&mut self, limit: Duration) -> ExitStatus {
-        assert!(self.ends_within(limit), "{}: still running after {limit:?}:\n{}", self.name, self.output());
+        assert!(
+            ends_within(&self.pidfd, &self.name, limit),
+            "{}: still running after {limit:?}:\n{}",
+            self.name,
+            self.output()
+        );
         self.child.wait().unwrap_or_else(|error| panic!("{}: wait: {error}", self.name))
     }
 
@@ -147,26 +152,67 @@ impl Process {
         }
         state.lines.join("\n")
     }
+}
 
-    /// A pidfd becomes readable when its process ends.
-    fn ends_within(&self, limit: Duration) -> bool {
-        let deadline = Instant::now() + limit;
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let timeout = Timespec::try_from(left).ok();
-            match poll(&mut [PollFd::new(&self.pidfd, PollFlags::IN)], timeout.as_ref()) {
-                Ok(ready) => return ready > 0,
-                Err(rustix::io::Errno::INTR) => {}
-                Err(error) => panic!("{}: poll: {error}", self.name),
-            }
+/// A pidfd becomes readable when its process ends.
+fn ends_within(pidfd: &OwnedFd, name: &str, limit: Duration) -> bool {
+    let deadline = Instant::now() + limit;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let timeout = Timespec::try_from(left).ok();
+        match poll(&mut [PollFd::new(pidfd, PollFlags::IN)], timeout.as_ref()) {
+            Ok(ready) => return ready > 0,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => panic!("{name}: poll: {error}"),
         }
+    }
+}
+
+/// A process that another one has started. Dropping it kills it.
+#[derive(Debug)]
+pub struct Grandchild {
+    pid: u32,
+    pidfd: OwnedFd,
+}
+
+impl Grandchild {
+    /// The process of this number; `None` if there is none any more.
+    #[must_use]
+    pub fn find(pid: u32) -> Option<Self> {
+        let number = Pid::from_raw(i32::try_from(pid).ok()?)?;
+        Some(Self { pid, pidfd: pidfd_open(number, PidfdFlags::empty()).ok()? })
+    }
+
+    /// Process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Sends `signal`; nothing happens if the process has ended.
+    pub fn signal(&self, signal: Signal) {
+        let _ = pidfd_send_signal(&self.pidfd, signal);
+    }
+
+    /// Waits until the process has ended by itself.
+    ///
+    /// # Panics
+    /// If it is still there after `limit`.
+    pub fn wait(&self, limit: Duration) {
+        assert!(ends_within(&self.pidfd, "grandchild", limit), "{}: still running after {limit:?}", self.pid);
+    }
+}
+
+impl Drop for Grandchild {
+    fn drop(&mut self) {
+        self.signal(Signal::KILL);
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
         self.signal(Signal::KILL);
-        if self.ends_within(KILL_LIMIT) {
+        if ends_within(&self.pidfd, &self.name, KILL_LIMIT) {
             // Its status was asked for by `wait`, or is of no interest.
             let _ = self.child.wait();
         }

@@ -14,6 +14,7 @@ mod stream;
 mod tcp_backend;
 #[cfg(test)]
 mod tests;
+mod tunnel;
 mod wire;
 
 use std::time::Duration;
@@ -24,6 +25,7 @@ pub use gate::Gate;
 pub use message::{Ending, Head, Message};
 pub use stream::Pattern;
 pub use tcp_backend::TcpBackend;
+pub use tunnel::Tunnel;
 pub use wire::{End, Wire};
 
 /// Longest wait for anything: far above what a loaded machine needs, short enough for a test run.

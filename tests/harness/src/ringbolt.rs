@@ -7,13 +7,13 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::process::Process;
+use crate::process::{Grandchild, Process};
 use crate::socketio_folder;
 
 /// How long the daemon may take to serve: generous, because many tests start at once on few cores.
@@ -44,7 +44,7 @@ pub struct Options {
     pub binary: PathBuf,
     /// Passed as `--backend` each; not used with `config`.
     pub backends: Vec<SocketAddr>,
-    /// `--workers`.
+    /// `--workers`; 0: as the configuration says.
     pub workers: usize,
     /// `--engine`.
     pub engine: Engine,
@@ -88,6 +88,8 @@ struct Ready {
 #[derive(Debug)]
 pub struct Ringbolt {
     process: Process,
+    /// The processes it was upgraded to, the one that serves last.
+    successors: Vec<Grandchild>,
     ready: Ready,
     binary: PathBuf,
     /// Holds the configuration file as long as the daemon may read it.
@@ -102,9 +104,11 @@ impl Ringbolt {
     #[must_use]
     pub fn start(options: &Options) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
+        // What runs now, whatever a test puts in its place.
+        let binary = fs::canonicalize(&options.binary).expect("the program is there");
         let process = Process::spawn("ringbolt", &mut command(options, &folder));
         let ready = process.line("ready line", START_LIMIT, Ready::from_line);
-        Self { process, ready, binary: options.binary.clone(), folder }
+        Self { process, successors: Vec::new(), ready, binary, folder }
     }
 
     /// Address of the first listener.
@@ -131,13 +135,89 @@ impl Ringbolt {
         &self.ready.engine
     }
 
-    /// Process id of the daemon.
+    /// Process id of the daemon that serves now.
     #[must_use]
     pub fn pid(&self) -> u32 {
-        self.process.pid()
+        self.successors.last().map_or(self.process.pid(), Grandchild::pid)
     }
 
-    /// The process, for its log and for signals.
+    /// Sends a signal to the process that serves now.
+    pub fn signal(&self, signal: Signal) {
+        match self.successors.last() {
+            Some(successor) => successor.signal(signal),
+            None => self.process.signal(signal),
+        }
+    }
+
+    /// Upgrades by SIGUSR2 and waits until the new process serves.
+    ///
+    /// # Panics
+    /// If it does not within 30 s.
+    pub fn upgrade(&mut self) -> Upgraded {
+        self.signal(Signal::USR2);
+        self.upgraded()
+    }
+
+    /// Waits for one more upgrade than there has been.
+    ///
+    /// # Panics
+    /// If there is none within 30 s.
+    pub fn upgraded(&mut self) -> Upgraded {
+        let before = self.successors.len();
+        let nth = |wanted: usize, message: &'static str| {
+            let mut seen = 0;
+            move |line: &str| {
+                let line: Value =
+                    serde_json::from_str(line).ok().filter(|line: &Value| line["message"] == message)?;
+                seen += 1;
+                (seen == wanted).then_some(line)
+            }
+        };
+        let line = self.process.line("upgrade", START_LIMIT, nth(before + 1, UPGRADED));
+        let number = |key: &str| line[key].as_u64().unwrap_or_else(|| panic!("no {key} in {line}"));
+        let pid = u32::try_from(number("pid")).expect("a process id");
+        self.successors.push(Grandchild::find(pid).expect("the new process runs"));
+        let ready = self.process.line("new ready line", START_LIMIT, nth(before + 2, "ready"));
+        self.ready = Ready::from_line(&ready.to_string()).expect("a ready line");
+        Upgraded { tunnels: number("tunnels"), sids: number("sids"), halted_ms: number("halted_ms") }
+    }
+
+    /// Upgrades by SIGUSR2 and does something with the new process while it takes over. True: it failed to.
+    ///
+    /// # Panics
+    /// If nothing comes of it within 60 s.
+    pub fn upgrade_or(&mut self, disturb: impl FnOnce(&Grandchild)) -> bool {
+        let lines = || self.process.output().lines().filter(|line| line.contains(NOT_UPGRADED)).count();
+        let before = lines();
+        self.signal(Signal::USR2);
+        let deadline = Instant::now() + START_LIMIT;
+        let successor = loop {
+            if let Some(successor) = child_of(self.pid()).and_then(Grandchild::find) {
+                break successor;
+            }
+            assert!(Instant::now() < deadline, "no new process:\n{}", self.process.output());
+        };
+        disturb(&successor);
+        let mut seen = 0;
+        self.process.line("end of the upgrade", 2 * START_LIMIT, |line| {
+            seen += usize::from(line.contains(NOT_UPGRADED));
+            (seen > before || line.contains(UPGRADED)).then_some(seen > before)
+        })
+    }
+
+    /// Waits until the process that served before the last upgrade has ended.
+    ///
+    /// # Panics
+    /// If it is still there after 40 s.
+    pub fn former_ends(&mut self) {
+        match self.successors.len() {
+            0 => panic!("there was no upgrade"),
+            1 => drop(self.process.wait(STOP_LIMIT)),
+            count => self.successors[count - 2].wait(STOP_LIMIT),
+        }
+    }
+
+    /// The process that was started first, for its log, which its successors write on.
     #[must_use]
     pub fn process(&self) -> &Process {
         &self.process
@@ -226,6 +306,42 @@ impl Ringbolt {
     }
 }
 
+/// The log line of a process that was upgraded.
+const UPGRADED: &str = "upgraded, another process serves";
+
+/// The log line of a process that was not.
+const NOT_UPGRADED: &str = "not upgraded, this process serves on";
+
+/// A process that this one has started, if there is one.
+fn child_of(pid: u32) -> Option<u32> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("threads of the daemon");
+    let children = |task: fs::DirEntry| fs::read_to_string(task.path().join("children")).ok();
+    let children: Vec<String> = tasks.flatten().filter_map(children).collect();
+    children.iter().flat_map(|children| children.split(' ')).find_map(|child| child.trim().parse().ok())
+}
+
+/// What the log tells of an upgrade.
+#[derive(Clone, Copy, Debug)]
+pub struct Upgraded {
+    /// Tunnels that were handed over.
+    pub tunnels: u64,
+    /// Sessions that were.
+    pub sids: u64,
+    /// How long tunnels were halted at most.
+    pub halted_ms: u64,
+}
+
+impl Drop for Ringbolt {
+    /// Nothing may survive a failed test, not even a process that it has not heard of yet.
+    fn drop(&mut self) {
+        self.process.signal(Signal::KILL);
+        for line in self.process.output().lines().filter(|line| line.contains(UPGRADED)) {
+            let pid = serde_json::from_str::<Value>(line).ok().and_then(|line| line["pid"].as_u64());
+            drop(pid.and_then(|pid| u32::try_from(pid).ok()).and_then(Grandchild::find));
+        }
+    }
+}
+
 fn command(options: &Options, folder: &TempDir) -> Command {
     let mut command = if options.without_io_uring {
         let mut command = Command::new("python3");
@@ -249,7 +365,9 @@ fn command(options: &Options, folder: &TempDir) -> Command {
         Engine::Epoll => "epoll",
     };
     command.args(["--admin", "127.0.0.1:0", "--log-format", "json", "--engine", engine]);
-    command.arg("--workers").arg(options.workers.to_string());
+    if options.workers > 0 {
+        command.arg("--workers").arg(options.workers.to_string());
+    }
     command.args(&options.arguments).envs(options.environment.iter().map(|(name, value)| (name, value)));
     command
 }

@@ -21,6 +21,18 @@ pub struct SidKey {
 }
 
 impl SidKey {
+    /// The key in a form that can be handed to another process, which must use the same secret.
+    #[must_use]
+    pub const fn to_words(self) -> [u64; 2] {
+        [self.high, self.low]
+    }
+
+    /// A key that [`SidKey::to_words`] gave.
+    #[must_use]
+    pub const fn from_words([high, low]: [u64; 2]) -> Self {
+        Self { high, low }
+    }
+
     /// The shard of `shard_count` that holds this key. Always 0 if there is but one, or none.
     #[must_use]
     pub fn shard(self, shard_count: usize) -> usize {

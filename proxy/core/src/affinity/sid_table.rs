@@ -41,6 +41,13 @@ impl Entry {
         self.in_progress > 0 || now < self.expires
     }
 
+    fn record(&self, now: Tick) -> SidRecord {
+        let Self { key, backend, time_to_live_ticks, .. } = *self;
+        let whole = self.in_progress > 0 && !self.upgrading;
+        let left_ticks = if whole { time_to_live_ticks } else { self.expires.since(now) };
+        SidRecord { key, backend, time_to_live_ticks, left_ticks }
+    }
+
     /// A request begins or ends: if that is later than an upgrade takes, the session polls on.
     fn settle_upgrade(&mut self, now: Tick) {
         if self.upgrading && now.after(ticks_of(UPGRADE_MARGIN)) >= self.expires {
@@ -48,6 +55,19 @@ impl Entry {
             self.expires = now.after(self.time_to_live_ticks);
         }
     }
+}
+
+/// What another process needs to know to go on with a session.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SidRecord {
+    /// Of the sid and its upstream, made with the secret of the process that first stored it.
+    pub key: SidKey,
+    /// Who issued it.
+    pub backend: BackendId,
+    /// Its time to live, in eighths of a second.
+    pub time_to_live_ticks: u16,
+    /// What is left of that, in eighths of a second.
+    pub left_ticks: u16,
 }
 
 /// The shard has no room: the new session must be refused (503), because a client that got its sid
@@ -106,6 +126,43 @@ impl Shard {
         self.segments[key.segment(self.segments.len())].push(entry);
         self.len += 1;
         Ok(released)
+    }
+
+    /// Binds a session as another process knew it, with what is left of its time to live. Otherwise as
+    /// [`Shard::insert`].
+    ///
+    /// # Errors
+    /// As [`Shard::insert`].
+    pub fn restore(&mut self, record: &SidRecord, now: Tick) -> Result<Option<BackendId>, Full> {
+        let SidRecord { key, backend, time_to_live_ticks, left_ticks } = *record;
+        let released = self.insert(key, backend, Duration::ZERO, now)?;
+        if let Some(entry) = self.find(key) {
+            entry.time_to_live_ticks = time_to_live_ticks;
+            entry.expires = now.after(left_ticks);
+        }
+        Ok(released)
+    }
+
+    /// What is known of one session, now that it begins.
+    #[must_use]
+    pub fn record(&mut self, key: SidKey, now: Tick) -> Option<SidRecord> {
+        self.find(key).map(|entry| entry.record(now))
+    }
+
+    /// Parts that [`Shard::copy`] takes, one at a time.
+    #[must_use]
+    pub const fn part_count(&self) -> usize {
+        self.segments.len()
+    }
+
+    /// Appends what is known of the live sessions of one part. A session never moves to another part, so
+    /// whoever copies all of them misses none that was there at the beginning and still is.
+    ///
+    /// A session with a request in progress has its whole time to live left, and one that is being upgraded what
+    /// the upgrade leaves it.
+    pub fn copy(&self, part: usize, now: Tick, records: &mut Vec<SidRecord>) {
+        let entries = self.segments.get(part).map_or(&[][..], Segment::entries);
+        records.extend(entries.iter().filter(|entry| entry.is_live(now)).map(|entry| entry.record(now)));
     }
 
     /// Finds the session's backend and counts one more request in progress. `None`: unknown or expired.

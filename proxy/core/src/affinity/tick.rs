@@ -22,6 +22,11 @@ impl Tick {
         Self(u32::try_from(whole_ticks(since_start)).unwrap_or(u32::MAX))
     }
 
+    /// Ticks from `earlier` to this moment; 0 if it is not later.
+    pub(super) fn since(self, earlier: Self) -> u16 {
+        u16::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(u16::MAX)
+    }
+
     /// The moment this many ticks later.
     pub(super) const fn after(self, ticks: u16) -> Self {
         Self(self.0.saturating_add(ticks as u32))

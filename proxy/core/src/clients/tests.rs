@@ -18,6 +18,13 @@ fn an_ipv6_client_is_its_64_bits_and_an_ipv4_client_its_address() {
     assert_ne!(key("192.0.2.1"), key("192.0.2.2"));
     assert_eq!(key("192.0.2.1"), key("::ffff:192.0.2.1"));
     assert_ne!(key("0.0.0.1"), key("::1"), "the same bits in two families");
+    for address in ["192.0.2.1", "2001:db8:0:1::5", "::1"] {
+        assert_eq!(
+            ClientKey::from(IpAddr::from(key(address))),
+            key(address),
+            "the same from an address of it"
+        );
+    }
 }
 
 #[test]

@@ -58,6 +58,30 @@ fn a_request_in_progress_keeps_its_session() {
 }
 
 #[test]
+fn a_copy_lives_on_for_what_was_left() {
+    let mut shard = Shard::with_capacity_max(100_000);
+    for number in 0..5_000 {
+        shard.insert(key(number), BackendId(number), LIFE, at(u64::from(number) / 100)).unwrap();
+    }
+    shard.begin(key(0), at(40));
+    let mut records = Vec::new();
+    (0..shard.part_count()).for_each(|part| shard.copy(part, at(70), &mut records));
+    // Those of the first 20 seconds have expired, but for the one with a request in progress.
+    assert_eq!(records.len(), 3_001);
+    let mut copy = Shard::with_capacity_max(100_000);
+    for record in &records {
+        let words = record.key.to_words();
+        let record = SidRecord { key: SidKey::from_words(words), ..*record };
+        assert_eq!(copy.restore(&record, at(1_000)), Ok(None));
+    }
+    assert_eq!(copy.begin(key(0), at(1_049)), Some(BackendId(0)), "has its whole life before it");
+    assert_eq!(copy.begin(key(4_000), at(1_019)), Some(BackendId(4_000)), "had 20 seconds left");
+    assert_eq!(copy.begin(key(4_001), at(1_021)), None);
+    copy.end(key(4_000), at(1_020));
+    assert_eq!(copy.begin(key(4_000), at(1_069)), Some(BackendId(4_000)), "lives as long as before");
+}
+
+#[test]
 fn an_upgrade_that_holds_is_forgotten_soon() {
     let mut shard = shard_with_one();
     shard.begin(key(1), at(0));
