@@ -154,3 +154,45 @@ fn verify(identity: Option<Identity>, kept: CapabilitySet) -> Result<(), StartEr
     }
     Err(StartError::new(format!("privileges are still there after they were given up: {held:?}")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(listener: &str, admin: &str) -> Config {
+        let text = format!(
+            "[admin]\naddress = \"{admin}\"\n[[listener]]\naddress = \"{listener}\"\n\
+             [upstream.a]\nbackends = [\"127.0.0.1:3000\"]\n"
+        );
+        Config::parse("ringbolt.toml", &text).unwrap()
+    }
+
+    #[test]
+    fn the_capability_is_kept_for_low_ports_only() {
+        assert!(has_low_port(&config("0.0.0.0:80", "off")));
+        assert!(has_low_port(&config("[::]:1023", "off")));
+        assert!(has_low_port(&config("0.0.0.0:8080", "127.0.0.1:918")));
+        // The kernel chooses a high one for port 0.
+        for listener in ["0.0.0.0:1024", "0.0.0.0:0"] {
+            assert!(!has_low_port(&config(listener, "off")), "{listener}");
+        }
+    }
+
+    #[test]
+    fn users_are_found_by_name_and_by_number() {
+        let process = |user: &str, group: Option<&str>| Process {
+            user: Some(user.to_owned()),
+            group: group.map(str::to_owned),
+        };
+        assert_eq!(identity(&Process::default()), Ok(None));
+        let root = Identity { user: Uid::ROOT, group: Gid::ROOT };
+        let ours = (getuid(), getgid()) == (Uid::ROOT, Gid::ROOT);
+        assert_eq!(identity(&process("root", None)), Ok((!ours).then_some(root)));
+        let numbers = Identity { user: Uid::from_raw(4_000_001), group: Gid::from_raw(4_000_002) };
+        assert_eq!(identity(&process("4000001", Some("4000002"))), Ok(Some(numbers)));
+        // Nothing says which group an unknown number belongs to.
+        assert!(identity(&process("4000001", None)).is_err());
+        assert!(identity(&process("no-such-user", None)).is_err());
+        assert!(identity(&process("root", Some("no-such-group"))).is_err());
+    }
+}
