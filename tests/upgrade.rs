@@ -75,7 +75,7 @@ fn three_upgrades(engine: Engine) {
     let Seen { pauses, round_trips, bulk_bytes } = seen;
     println!("{upgrades:?}; pauses {pauses:?}, {round_trips} round trips, {bulk_bytes} bytes in bulk");
     assert!(upgrades.iter().all(|upgraded| upgraded.tunnels >= IDLE as u64), "{upgrades:?}");
-    assert!(upgrades.iter().map(|upgraded| upgraded.halted_ms).sum::<u64>() < 1000, "{upgrades:?}");
+    assert!(upgrades.iter().map(|upgraded| upgraded.halted_ms).sum::<u64>() < 3000, "{upgrades:?}");
     let metrics = ringbolt.metrics();
     assert_eq!(metrics["ringbolt_handovers_total{result=\"taken_over\"}"], 1.0);
     assert_eq!(metrics["ringbolt_tunnels_active"], IDLE as f64);
@@ -101,7 +101,7 @@ fn thousands_of_idle_tunnels_survive() {
     let upgrades = [ringbolt.upgrade(), ringbolt.upgrade(), ringbolt.upgrade()];
     println!("{upgrades:?}");
     assert!(upgrades.iter().all(|upgraded| upgraded.tunnels == idle.len() as u64), "{upgrades:?}");
-    assert!(upgrades.iter().map(|upgraded| upgraded.halted_ms).sum::<u64>() < 1000, "{upgrades:?}");
+    assert!(upgrades.iter().map(|upgraded| upgraded.halted_ms).sum::<u64>() < 3000, "{upgrades:?}");
     idle.iter().for_each(Tunnel::check);
 }
 

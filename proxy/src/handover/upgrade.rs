@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -21,6 +22,9 @@ use crate::metrics::HousekeepingCounters;
 use crate::metrics::label::Handover;
 use crate::reload::Reloader;
 use crate::signals::UpgradeSignals;
+
+/// For which a process that was upgraded goes on as before, to say so to whoever has ordered it.
+const ANSWER_TIME: Duration = Duration::from_millis(100);
 
 /// What an upgrade came to, or why the process serves on.
 pub(crate) type Outcome = Result<Given, String>;
@@ -125,16 +129,21 @@ impl Upgrader {
                     tracing::info!(pid, tunnels, sids, halted_ms, "upgraded, another process serves");
                     reloader.notify().main_process_is(*pid);
                     drop(self.admin.take());
-                    let _ = handed_over.send(true);
                 }
                 Err(cause) => {
                     self.counters.handovers.of(Handover::Failed).add(1);
                     tracing::error!("not upgraded, this process serves on: {cause}");
                 }
             }
+            let is_done = outcome.is_ok();
             if let Some(reply) = reply {
                 // Whoever asked may have gone.
                 let _ = reply.send(outcome);
+                // The answer is written by another task of this thread, and behind the next line the process may end.
+                tokio::time::sleep(ANSWER_TIME).await;
+            }
+            if is_done {
+                let _ = handed_over.send(true);
             }
         }
     }
