@@ -219,7 +219,7 @@ fn a_client_that_says_nothing_or_too_little_is_closed_in_time() {
 #[test]
 fn a_silent_client_holds_up_no_drain_and_no_backend() {
     let behind = Behind::new("");
-    let mut ringbolt = behind.start(ONE_PORT, &format!("{FLASH}\n{DETECT_LATE}"));
+    let mut ringbolt = behind.start(ONE_PORT, &format!("{FLASH}\n{DETECT_LATE}\ndrain = \"1h\""));
     let mut silent: Vec<Wire> = (0..50).map(|_| Wire::connect(ringbolt.address())).collect();
     let mut client = Wire::connect(ringbolt.address());
     assert_eq!(client.exchange(GET).text(), "ok", "all others have been accepted");

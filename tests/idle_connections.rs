@@ -25,11 +25,19 @@ fn open(address: SocketAddr, count: usize, asks: bool) -> Vec<Wire> {
         .collect()
 }
 
-fn costs_little(engine: Engine, asks: bool) {
+/// With `detects` the listener waits to see what its clients speak, also those that say nothing.
+fn costs_little(engine: Engine, asks: bool, detects: bool) {
     let backend = Backend::answering("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
     let ringbolt = Ringbolt::start(&Options {
         engine,
         workers: 1,
+        config: detects.then(|| {
+            format!(
+                "[[listener]]\naddress = \"127.0.0.1:0\"\ndetect = [\"http\", \"tcp\"]\n\
+                 [upstream.a]\nbackends = [\"{}\"]\n[timeouts]\ndetect = \"1h\"\n",
+                backend.address()
+            )
+        }),
         // Huge pages would hide two megabytes of growth in the first page.
         environment: vec![("MIMALLOC_ALLOW_THP".to_owned(), "0".to_owned())],
         ..Options::new(env!("CARGO_BIN_EXE_ringbolt"), &[backend.address()])
@@ -44,15 +52,17 @@ fn costs_little(engine: Engine, asks: bool) {
     while accepted() < (200 + CONNECTIONS + 1) as f64 {}
     let after = ringbolt.memory_bytes();
     let each = after.saturating_sub(before) / CONNECTIONS as u64;
-    println!("{engine:?}, has asked: {asks}: {each} bytes per idle connection");
-    assert!(each <= BYTES_PER_CONNECTION_MAX, "{each} bytes per idle connection, has asked: {asks}");
+    println!("{engine:?}, has asked: {asks}, detects: {detects}: {each} bytes per idle connection");
+    assert!(each <= BYTES_PER_CONNECTION_MAX, "{each} bytes, has asked: {asks}, detects: {detects}");
     drop((first, connections, last));
 }
 
 #[test]
 fn a_connection_that_waits_costs_at_most_700_bytes() {
     for engine in [Engine::Uring, Engine::Epoll] {
-        costs_little(engine, true);
-        costs_little(engine, false);
+        costs_little(engine, true, false);
+        costs_little(engine, false, false);
+        costs_little(engine, true, true);
+        costs_little(engine, false, true);
     }
 }

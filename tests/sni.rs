@@ -4,8 +4,16 @@
 //! handshake that breaks because a byte of it was lost or held back.
 #![forbid(unsafe_code)]
 
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
 use ringbolt_harness::raw::{Backend, End, TcpBackend, Wire};
-use ringbolt_harness::{Options, Ringbolt};
+use ringbolt_harness::{Options, Process, Ringbolt};
+
+/// How long a program may take to start.
+const LIMIT: Duration = Duration::from_secs(30);
 
 /// Three backends that greet with their letter, behind a listener that knows two names and, with `more`, others.
 struct Behind {
@@ -169,4 +177,56 @@ fn plain_http_where_tls_is_all_there_is_is_answered() {
     let answer = String::from_utf8(answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("this port speaks TLS"), "{answer}");
     assert_eq!((end, refused(&ringbolt, "http")), (End::Fin, 1.0));
+}
+
+fn openssl(folder: &Path, arguments: &str) -> Command {
+    let mut command = Command::new("openssl");
+    command.args(arguments.split(' ')).current_dir(folder);
+    command
+}
+
+/// A TLS server with a certificate of its own for `name`, whom its clients believe by that certificate.
+fn tls_server(folder: &Path, name: &str) -> (Process, SocketAddr) {
+    let request = format!(
+        "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj /CN={name} \
+         -addext subjectAltName=DNS:{name} -keyout {name}.key -out {name}.pem"
+    );
+    let made = openssl(folder, &request).stderr(Stdio::null()).status().expect("openssl");
+    assert!(made.success(), "no certificate for {name}");
+    // It sends back each line, turned around.
+    let serve = format!("s_server -accept 127.0.0.1:0 -cert {name}.pem -key {name}.key -rev");
+    let process = Process::spawn(name, &mut openssl(folder, &serve));
+    let address = process.line("its address", LIMIT, |line| line.strip_prefix("ACCEPT ")?.parse().ok());
+    (process, address)
+}
+
+/// Real handshakes of both versions: the server of the name has the certificate, and what is said arrives.
+#[test]
+#[ignore = "needs openssl in PATH"]
+fn openssl_shakes_hands_with_the_server_it_names() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (_a, a) = tls_server(folder.path(), "a.example.com");
+    let (_b, b) = tls_server(folder.path(), "b.example.com");
+    let config = format!(
+        "[[listener]]\naddress = \"127.0.0.1:0\"\n\
+         [listener.sni]\n\"a.example.com\" = \"a\"\n\"*.example.com\" = \"b\"\n\
+         [upstream.a]\nbackends = [\"{a}\"]\n[upstream.b]\nbackends = [\"{b}\"]\n"
+    );
+    let ringbolt = Ringbolt::start(&Options {
+        config: Some(config),
+        ..Options::new(env!("CARGO_BIN_EXE_ringbolt"), &[])
+    });
+    for name in ["a.example.com", "b.example.com"] {
+        for version in ["-tls1_2", "-tls1_3"] {
+            let connect = format!(
+                "s_client -connect {} -servername {name} -verify_hostname {name} -CAfile {name}.pem \
+                 -verify_return_error -quiet {version}",
+                ringbolt.address()
+            );
+            let mut client = Process::spawn("s_client", &mut openssl(folder.path(), &connect));
+            client.write_line("word");
+            client.line("the word turned around", LIMIT, |line| (line == "drow").then_some(()));
+        }
+    }
+    assert_eq!(ringbolt.metrics()["ringbolt_tunnels_by_kind_total{kind=\"tls_passthrough\"}"], 4.0);
 }

@@ -201,15 +201,43 @@ fn tunnels_live_until_the_end_of_a_drain_and_no_longer() {
     let mut ringbolt = start(&addresses(&backends), LISTENER, "", "[timeouts]\ndrain = \"1s\"");
     let (mut leaves, _) = tunnel(&ringbolt, Ipv4Addr::LOCALHOST);
     let (mut stays, _) = tunnel(&ringbolt, Ipv4Addr::LOCALHOST);
-    ringbolt.process().signal(rustix::process::Signal::TERM);
-    ringbolt.process().line("line about the drain", WAIT, |line| line.contains("draining").then_some(()));
+    ringbolt.drain();
     for wire in [&mut leaves, &mut stays] {
         wire.send("still");
         assert_eq!(wire.read_exactly(5, "an echo"), b"still");
     }
     leaves.close();
     assert_eq!(stays.expect_end(), End::Fin);
-    assert_eq!(ringbolt.terminate().code(), Some(0));
+    assert_eq!(ringbolt.wait().code(), Some(0));
+}
+
+#[test]
+fn a_reload_moves_new_tunnels_and_leaves_living_ones() {
+    let [a, b] = named::<2>();
+    let config = |backend: &TcpBackend, detect: &str| {
+        format!(
+            "[admin]\nsocket = \"FOLDER/admin.sock\"\n[[listener]]\naddress = \"127.0.0.1:0\"\n\
+             detect = [{detect}]\n[upstream.raw]\nbackends = [\"{}\"]\n[timeouts]\ndetect = \"1h\"\n",
+            backend.address()
+        )
+    };
+    let options = Options::new(env!("CARGO_BIN_EXE_ringbolt"), &[]);
+    let ringbolt = Ringbolt::start(&Options { config: Some(config(&a, "\"tcp\"")), ..options });
+    let (mut old, name) = tunnel(&ringbolt, Ipv4Addr::LOCALHOST);
+    assert_eq!(name, "a");
+    let reload = |text: &str| {
+        ringbolt.configure(text);
+        assert_eq!(ringbolt.order(&["reload"]).0, Some(0));
+    };
+    reload(&config(&b, "\"tcp\""));
+    assert_eq!(tunnel(&ringbolt, Ipv4Addr::LOCALHOST).1, "b");
+    // From here on the first bytes are waited for.
+    reload(&config(&b, "\"tcp\", \"http\""));
+    let mut new = Wire::connect(ringbolt.address());
+    new.send("\0");
+    assert_eq!(new.read_exactly(2, "the name and an echo"), b"b\0");
+    old.send("still");
+    assert_eq!(old.read_exactly(5, "an echo"), b"still");
 }
 
 #[test]

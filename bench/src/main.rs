@@ -24,6 +24,7 @@ mod runtimes;
 mod sample;
 mod scale;
 mod statistics;
+mod tls;
 mod with;
 
 use std::ffi::OsString;
@@ -46,7 +47,9 @@ struct Options {
 enum Command {
     /// Side by side with nginx and HAProxy, interleaved in one run
     Peers(Peers),
-    /// Draw the plots of the last table again
+    /// TLS side by side with nginx, HAProxy and hitch, interleaved in one run
+    Tls(Tls),
+    /// Draw the plots of the last tables again
     Plots(Plots),
     /// Run another load tool against each proxy in turn
     With(With),
@@ -80,8 +83,29 @@ struct Peers {
 }
 
 #[derive(Debug, clap::Args)]
+struct Tls {
+    /// About a minute: fewer and shorter rounds; the table goes to the screen only
+    #[arg(long)]
+    quick: bool,
+    /// Only rows whose name contains this; the table goes to the screen only
+    #[arg(long, value_name = "TEXT")]
+    only: Option<String>,
+    /// Only the peers; the table goes to the screen only
+    #[arg(long)]
+    without_ringbolt: bool,
+    /// The proxy to measure (default: the one built beside this program)
+    #[arg(long, value_name = "FILE")]
+    ringbolt: Option<PathBuf>,
+    /// Folder for `tls.md`, `tls.json` and `plots`
+    #[arg(long, value_name = "FOLDER", default_value = "bench/results")]
+    results: PathBuf,
+    #[command(flatten)]
+    surroundings: Surroundings,
+}
+
+#[derive(Debug, clap::Args)]
 struct Plots {
-    /// Folder of `peers.json`; the plots go to `plots` in it
+    /// Folder of `peers.json` and `tls.json`; the plots go to `plots` in it
     #[arg(long, value_name = "FOLDER", default_value = "bench/results")]
     results: PathBuf,
 }
@@ -129,6 +153,7 @@ struct Budgets {
 fn main() -> ExitCode {
     let outcome = match Options::parse().command {
         Command::Peers(options) => peers::run(&options),
+        Command::Tls(options) => tls::run(&options),
         Command::Plots(options) => plots::draw(&options.results),
         Command::With(options) => with::run(&options),
         Command::Scale(options) => scale::run(&options),

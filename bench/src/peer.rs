@@ -87,20 +87,24 @@ impl Programs {
 
     /// What the contestant says of its version.
     pub(crate) fn version(&self, kind: Kind) -> String {
-        let mut command = match kind {
-            Kind::Ringbolt => Command::new(&self.ringbolt),
-            Kind::Nginx => Command::new(&self.nginx),
-            Kind::Haproxy => Command::new(&self.haproxy),
-        };
-        let output = command.arg(if kind == Kind::Ringbolt { "--version" } else { "-v" }).output();
-        // nginx says it on standard error.
-        let text = output.map(|output| [output.stdout, output.stderr].concat()).unwrap_or_default();
-        String::from_utf8_lossy(&text).lines().next().unwrap_or_default().to_owned()
+        match kind {
+            Kind::Ringbolt => first_line(&self.ringbolt, "--version"),
+            Kind::Nginx => first_line(&self.nginx, "-v"),
+            Kind::Haproxy => first_line(&self.haproxy, "-v"),
+        }
     }
 }
 
+/// The first line a program says when asked with one word.
+pub(crate) fn first_line(program: &Path, word: &str) -> String {
+    let output = Command::new(program).arg(word).output();
+    // nginx says it on standard error.
+    let text = output.map(|output| [output.stdout, output.stderr].concat()).unwrap_or_default();
+    String::from_utf8_lossy(&text).lines().next().unwrap_or_default().to_owned()
+}
+
 /// Daemons stand in /usr/sbin, which is not in every user's path.
-fn find_program(name: &str) -> Option<PathBuf> {
+pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
         .chain(["/usr/sbin".into(), "/usr/local/sbin".into()])
@@ -235,7 +239,7 @@ pub(crate) struct Places<'a> {
     pub(crate) address: SocketAddr,
     address_bulk: SocketAddr,
     pub(crate) origin: SocketAddr,
-    folder: &'a Path,
+    pub(crate) folder: &'a Path,
 }
 
 impl Places<'_> {
@@ -243,11 +247,14 @@ impl Places<'_> {
         template
             .replace("@LISTEN@", &self.address.to_string())
             .replace("@LISTEN_BULK@", &self.address_bulk.to_string())
+            .replace("@LISTEN_PORT@", &self.address.port().to_string())
             .replace("@ORIGIN@", &self.origin.to_string())
+            .replace("@ORIGIN_PORT@", &self.origin.port().to_string())
             .replace("@FOLDER@", &self.folder.display().to_string())
     }
 
-    fn write(&self, template: &str) -> Result<PathBuf, String> {
+    /// Writes a configuration and says where.
+    pub(crate) fn write(&self, template: &str) -> Result<PathBuf, String> {
         let path = self.folder.join("configuration");
         fs::write(&path, self.fill(template))
             .map_err(|error| format!("cannot write {}: {error}", path.display()))?;

@@ -1,4 +1,4 @@
-//! Plots of the table: one SVG for each thing that is measured, drawn from the JSON file of a run.
+//! Plots of the tables: one SVG for each thing that is measured, drawn from the JSON file of a run.
 //!
 //! Bars begin at zero and share one scale within a plot; the thin line is how far the rounds are apart.
 //! A plot brings its own background, so that it can be read on a light and on a dark page.
@@ -14,11 +14,21 @@ use crate::statistics::three_figures;
 
 /// Name of the JSON file in the folder of results.
 pub(crate) const SOURCE: &str = "peers.json";
+/// The same of the TLS terminators.
+pub(crate) const TLS_SOURCE: &str = "tls.json";
 /// Name of the folder of plots in it.
 const FOLDER: &str = "plots";
 
 /// File, title, and the keys of the rows, which have one unit.
-const PLOTS: [(&str, &str, &[&str]); 9] = [
+type Plot = (&'static str, &'static str, &'static [&'static str]);
+
+const TLS_PLOTS: [Plot; 3] = [
+    ("tls-handshakes", "A TLS handshake", &["tls-full", "tls-resumed"]),
+    ("tls-bulk", "Bulk through TLS tunnels", &["tls-bulk-1", "tls-bulk-32"]),
+    ("tls-memory", "Memory of TLS", &["tls-memory"]),
+];
+
+const PLOTS: [Plot; 9] = [
     ("requests", "A request", &["get-64", "get-512", "get-rate", "get-new", "upgrade"]),
     (
         "messages",
@@ -86,16 +96,21 @@ struct Spread {
     most: f64,
 }
 
-/// Draws every plot of which the JSON file in this folder has a row.
+/// Draws every plot of which a JSON file in this folder has a row.
 pub(crate) fn draw(results: &Path) -> Result<(), String> {
-    let source = results.join(SOURCE);
+    draw_from(results, SOURCE, &PLOTS)?;
+    if results.join(TLS_SOURCE).is_file() { draw_from(results, TLS_SOURCE, &TLS_PLOTS) } else { Ok(()) }
+}
+
+fn draw_from(results: &Path, source: &str, plots: &[Plot]) -> Result<(), String> {
+    let source = results.join(source);
     let text =
         fs::read_to_string(&source).map_err(|error| format!("cannot read {}: {error}", source.display()))?;
     let table: Table =
         serde_json::from_str(&text).map_err(|error| format!("{}: {error}", source.display()))?;
     let folder = results.join(FOLDER);
     fs::create_dir_all(&folder).map_err(|error| format!("cannot create {}: {error}", folder.display()))?;
-    for (name, title, keys) in PLOTS {
+    for (name, title, keys) in plots {
         let rows: Vec<&Row> =
             keys.iter().filter_map(|key| table.rows.iter().find(|row| row.key == *key)).collect();
         if let Some(svg) = svg(title, &table.contestants, &rows) {
@@ -215,18 +230,24 @@ fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::measure::{self, THREADS};
+    use crate::measure::{self, THREADS, Unit};
+    use crate::tls;
 
     #[test]
     fn every_row_is_in_one_plot_and_a_plot_has_one_unit() {
-        let rows = measure::all();
-        let unit = |key: &str| rows.iter().find(|row| row.key == key).map(|row| row.unit);
-        let mut drawn: Vec<&str> = vec![THREADS.key];
-        for (name, _, keys) in PLOTS {
+        let peers: Vec<(&str, Unit)> = measure::all().iter().map(|row| (row.key, row.unit)).collect();
+        assert_drawn(&PLOTS, &peers, &[THREADS.key]);
+        assert_drawn(&TLS_PLOTS, &tls::MEASURES.map(|row| (row.key, row.unit)), &[]);
+    }
+
+    fn assert_drawn(plots: &[Plot], rows: &[(&str, Unit)], left_out: &[&str]) {
+        let unit = |key: &str| rows.iter().find(|(other, _)| *other == key).map(|(_, unit)| *unit);
+        let mut drawn = left_out.to_vec();
+        for (name, _, keys) in plots {
             assert!(keys.iter().all(|key| unit(key).is_some() && unit(key) == unit(keys[0])), "{name}");
-            drawn.extend(keys);
+            drawn.extend_from_slice(keys);
         }
-        let mut all: Vec<&str> = rows.iter().map(|row| row.key).collect();
+        let mut all: Vec<&str> = rows.iter().map(|(key, _)| *key).collect();
         drawn.sort_unstable();
         all.sort_unstable();
         assert_eq!(drawn, all);

@@ -37,7 +37,10 @@ async fn run(worker: Rc<Worker>, listener: Listener, id: ListenerId) {
     let mut quiet_until = worker.reactor.now();
     while let Some(accepted) = worker.unless_closing(id, listener.accept()).await {
         match accepted {
-            Ok((fd, address)) => admit(&worker, fd, address, id),
+            Ok((fd, address)) => {
+                reserve.renew();
+                admit(&worker, fd, address, id);
+            }
             Err(error) if is_exhausted(&error) => {
                 let now = worker.reactor.now();
                 if now >= quiet_until {
@@ -90,6 +93,13 @@ struct Reserve(Option<OwnedFd>);
 impl Reserve {
     fn new() -> Self {
         Self(open_reserve())
+    }
+
+    /// Has the reserve again where another connection was faster to take its number.
+    fn renew(&mut self) {
+        if self.0.is_none() {
+            self.0 = open_reserve();
+        }
     }
 
     /// Takes a waiting connection in place of the reserve and closes it. `false`: none is waiting any more.

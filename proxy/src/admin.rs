@@ -11,6 +11,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::Router;
 use axum::extract::State;
@@ -18,9 +19,11 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
 
+use crate::identity::uptime_ms;
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::metrics::{CONTENT_TYPE, Page};
 use crate::reload::{NotReloaded, Requests};
+use crate::served::Served;
 use crate::start::StartError;
 
 const PATHS: &str = "/metrics   metrics, Prometheus text format\n\
@@ -32,6 +35,7 @@ const PATHS: &str = "/metrics   metrics, Prometheus text format\n\
 pub(crate) struct View {
     pub(crate) page: Page,
     pub(crate) lifecycle: Arc<Lifecycle>,
+    pub(crate) served: Arc<Served>,
 }
 
 /// Binds the admin address, before any thread starts.
@@ -110,7 +114,10 @@ fn router(view: Arc<View>) -> Router {
 }
 
 async fn metrics(State(view): State<Arc<View>>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, CONTENT_TYPE)], view.page.render())
+    (
+        [(header::CONTENT_TYPE, CONTENT_TYPE)],
+        view.page.render(&view.served.standings(uptime_ms(Instant::now()))),
+    )
 }
 
 async fn ready(State(view): State<Arc<View>>) -> impl IntoResponse {
@@ -127,6 +134,7 @@ mod tests {
     use std::net::TcpStream;
 
     use super::*;
+    use crate::config::{Affinity, Config};
     use crate::metrics::Counters;
 
     /// The answer to a request, status line to body.
@@ -143,8 +151,11 @@ mod tests {
         let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = listener.local_addr().unwrap();
         let lifecycle = Arc::new(Lifecycle::default());
+        let backends = ["127.0.0.1:1".parse().unwrap()];
+        let config = Config::without_file(&[address], &backends, Affinity::default()).unwrap();
         let page = Page::new(Counters::new(1), 10, Arc::default());
-        let view = Arc::new(View { page, lifecycle: Arc::clone(&lifecycle) });
+        let served = Arc::new(Served::of(&config));
+        let view = Arc::new(View { page, lifecycle: Arc::clone(&lifecycle), served });
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let server = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
@@ -169,7 +180,15 @@ mod tests {
         starts("/healthz", 200);
         let metrics = starts("/metrics", 200);
         assert!(metrics.contains("content-type: text/plain; version=0.0.4"), "{metrics}");
-        assert!(metrics.contains("\nringbolt_connections_accepted_total 0\n"), "{metrics}");
+        let backend = r#"upstream="default",backend="127.0.0.1:1""#;
+        for line in [
+            "ringbolt_connections_accepted_total 0",
+            &format!(r#"ringbolt_backend_state{{{backend},state="up"}} 1"#),
+            &format!(r#"ringbolt_backend_state{{{backend},state="down"}} 0"#),
+            &format!("ringbolt_backend_load{{{backend}}} 0"),
+        ] {
+            assert!(metrics.contains(&format!("\n{line}\n")), "{line} in {metrics}");
+        }
         assert!(starts("/other", 404).contains("/readyz"));
         let refused = answer(address, "POST", "/metrics");
         assert!(refused.starts_with("HTTP/1.1 405") && refused.contains("allow: GET,HEAD"), "{refused}");

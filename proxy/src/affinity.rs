@@ -1,21 +1,22 @@
 //! Which backend a request goes to: gathers what it shows, asks `ringbolt_core` and keeps the result.
 
 use ringbolt_core::affinity::{
-    self, Affinity, Candidate, Evidence, Handshake, Protocol, Role, Seen, choose_bounded, cookie_value,
-    is_close, key_of_address, query,
+    self, Affinity, Balance, Candidate, Evidence, Handshake, Member, Protocol, Role, Seen, State, Tier,
+    cookie_value, is_close, key_of_address, query, takes_part,
 };
 use ringbolt_core::http::Answer;
 
 use crate::admission;
 use crate::answer::Asked;
 use crate::error::Error;
+use crate::identity::uptime_ms;
 use crate::load::Placing;
 use crate::memory;
 use crate::metrics::label;
 use crate::request::Request;
 use crate::route::Route;
 use crate::sids::Session;
-use crate::snapshot::Backend;
+use crate::snapshot::{Backend, Upstream};
 use crate::worker::Worker;
 
 /// The backend chosen for a request, and what follows from the choice.
@@ -76,17 +77,15 @@ pub(crate) fn choose<'a>(
         table: known.as_ref().map(|(owner, _)| *owner),
         value,
         client: route.source().client,
+        balance: route.upstream().balance,
         rotation: worker.next_rotation(),
+        random: worker.random(),
     };
     let opens = matches!(role, Some(Role::Handshake | Role::WebSocketHandshake));
     if opens {
         admission::open_session(worker, route.snapshot(), route.source().client)?;
     }
-    let choice = with_candidates(worker, route, &[], opens, |candidates| {
-        affinity::decide(affinity, &seen, candidates)
-    })
-    .ok_or(Answer::NO_BACKEND)?;
-    worker.counters().affinity_decisions.of(label::Evidence::of(choice.reason)).add(1);
+    let choice = decide(worker, route, opens, &seen)?;
     let has_sid = matches!(role, Some(Role::Session(_) | Role::SessionTooLong));
     if has_sid && choice.reason != Evidence::Table {
         worker.counters().sids_unknown.add(1);
@@ -114,13 +113,10 @@ pub(crate) fn choose<'a>(
 /// 503 when no backend takes it.
 pub(crate) fn choose_for_connection<'a>(worker: &'a Worker, route: &'a Route) -> Result<Choice<'a>, Error> {
     let client = route.source().client;
-    let (role, rotation) = (Some(&Role::Handshake), worker.next_rotation());
-    let seen = Seen { role, table: None, value: None, client, rotation };
-    let choice = with_candidates(worker, route, &[], true, |candidates| {
-        affinity::decide(route.affinity(), &seen, candidates)
-    })
-    .ok_or(Answer::NO_BACKEND)?;
-    worker.counters().affinity_decisions.of(label::Evidence::of(choice.reason)).add(1);
+    let (rotation, random) = (worker.next_rotation(), worker.random());
+    let (role, balance) = (Some(&Role::Handshake), route.upstream().balance);
+    let seen = Seen { role, table: None, value: None, client, balance, rotation, random };
+    let choice = decide(worker, route, true, &seen)?;
     Ok(Choice {
         worker,
         route,
@@ -137,6 +133,30 @@ pub(crate) fn choose_for_connection<'a>(worker: &'a Worker, route: &'a Route) ->
     })
 }
 
+/// Decides, and counts the decision wherever that matters.
+fn decide(worker: &Worker, route: &Route, opens: bool, seen: &Seen<'_>) -> Result<affinity::Choice, Error> {
+    let choice = with_candidates(worker, route, &[], opens, |candidates| {
+        affinity::decide(route.affinity(), seen, candidates)
+    })
+    .ok_or(Answer::NO_BACKEND)?;
+    worker.counters().affinity_decisions.of(label::Evidence::of(choice.reason)).add(1);
+    if matches!(choice.reason, Evidence::Placement | Evidence::Least) {
+        given(route.upstream(), choice.index, opens);
+    }
+    Ok(choice)
+}
+
+/// Notes that a backend was given something that nothing bound to it.
+fn given(upstream: &Upstream, index: usize, opens: bool) {
+    let identity = &upstream.backends[index].identity;
+    if upstream.balance == Some(Balance::RoundRobin) {
+        identity.take_turn();
+    }
+    if let Some(slow_start) = upstream.slow_start.filter(|_| opens) {
+        identity.give(slow_start);
+    }
+}
+
 fn place<'a>(worker: &'a Worker, route: &Route, index: usize) -> Placing<'a> {
     Placing::begin(&worker.shared.loads, route.upstream().backends[index].id)
 }
@@ -144,7 +164,7 @@ fn place<'a>(worker: &'a Worker, route: &Route, index: usize) -> Placing<'a> {
 /// Shows `decide` the backends of the route's upstream as they are now, without the failed ones.
 ///
 /// A request that opens a session is weighed by sessions and tunnels, which all workers count together;
-/// any other by this worker's requests in flight too.
+/// any other by this worker's requests in flight too. Turns are weighed as they are.
 fn with_candidates<T>(
     worker: &Worker,
     route: &Route,
@@ -152,17 +172,58 @@ fn with_candidates<T>(
     opens: bool,
     decide: impl FnOnce(&[Candidate]) -> T,
 ) -> T {
+    let upstream = route.upstream();
     let in_flight = |backend: &Backend| if opens { 0 } else { worker.in_flight.get(backend.id) };
-    let mut candidates = worker.candidates.borrow_mut();
+    // Whole rounds that all have had, so that the rest is a small number.
+    let rounds = match upstream.balance {
+        Some(Balance::RoundRobin) => {
+            upstream.backends.iter().map(|one| one.identity.turns() / u64::from(one.weight)).min()
+        }
+        _ => None,
+    };
+    let load = |backend: &Backend| match rounds {
+        Some(rounds) => {
+            let turns = backend.identity.turns().saturating_sub(rounds * u64::from(backend.weight));
+            u32::try_from(turns).unwrap_or(u32::MAX)
+        }
+        None => worker.shared.loads.get(backend.id).saturating_add(in_flight(backend)),
+    };
+    let (members, candidates) = &mut *worker.placement.borrow_mut();
+    members.clear();
+    members.extend(
+        upstream
+            .backends
+            .iter()
+            .enumerate()
+            .map(|(index, backend)| member(worker, route, backend, failed.contains(&index))),
+    );
+    let tier = Tier::of(members.iter().copied(), upstream.panic_percent);
     candidates.clear();
-    candidates.extend(route.upstream().backends.iter().enumerate().map(|(index, backend)| Candidate {
+    candidates.extend(upstream.backends.iter().zip(&*members).map(|(backend, member)| Candidate {
         id: backend.id,
         seed: backend.seed,
         weight: backend.weight,
-        accepts_new: backend.accepts_new && !failed.contains(&index),
-        load: worker.shared.loads.get(backend.id).saturating_add(in_flight(backend)),
+        accepts_new: tier.takes(member),
+        serves: member.serves(),
+        load: load(backend),
     }));
-    decide(&candidates)
+    decide(candidates)
+}
+
+/// How a backend stands for a request of this route.
+fn member(worker: &Worker, route: &Route, backend: &Backend, has_failed: bool) -> Member {
+    let slow_start = route.upstream().slow_start;
+    let is_full = || backend.maxconn.is_some_and(|most| backend.identity.gate.is_full(most));
+    let starts =
+        || slow_start.is_some_and(|most| !takes_part(backend.identity.given(), most, worker.random()));
+    // These would move a client's requests to and fro.
+    let by_value = matches!(route.affinity(), Affinity::ClientIp | Affinity::Header(_));
+    Member {
+        state: if has_failed { State::Drain } else { backend.state },
+        health: backend.identity.health(uptime_ms(worker.reactor.now())),
+        backup: backend.backup,
+        reluctant: !by_value && (is_full() || starts()),
+    }
 }
 
 impl Choice<'_> {
@@ -202,10 +263,14 @@ impl Choice<'_> {
         }
         self.failed.push(self.index);
         let opens = self.placing.take().is_some();
+        let upstream = self.route.upstream();
+        let (rotation, random) = (self.worker.next_rotation(), self.worker.random());
+        let placing = affinity::Placing { key: self.key, rotation, random };
         let next = with_candidates(self.worker, self.route, &self.failed, opens, |candidates| {
-            choose_bounded(self.key, candidates)
+            affinity::place(upstream.balance.unwrap_or(Balance::Rendezvous), &placing, candidates)
         });
         let Some(next) = next else { return false };
+        given(upstream, next, opens);
         self.index = next;
         self.placing = opens.then(|| place(self.worker, self.route, next));
         self.evidence = Evidence::Placement;

@@ -1,4 +1,4 @@
-//! The command line: `run`, `check`, `reload`, `plan`, `version`, and `-t` as in nginx.
+//! The command line: `run`, `check`, `reload`, `plan`, `doctor`, `version`, and `-t` as in nginx.
 //!
 //! Decides what was asked for and turns flags into a [`Config`]; does none of it. Values are read by
 //! the same rules as in the file.
@@ -65,6 +65,15 @@ Examples:
   ringbolt plan --tunnels 1000000
   ringbolt plan --tunnels 200000 -c /etc/ringbolt.toml --json";
 
+const DOCTOR_NOTES: &str = "\
+Sends no message of the application and closes the sessions it opens. Works against any proxy.
+
+Exit codes: 0 nothing is wrong, 3 a warning, 4 a fault; 1 it could not look.
+
+Examples:
+  ringbolt doctor http://chat.example.com
+  ringbolt doctor --quick --json http://10.0.0.1:8080/app/chat.io/";
+
 /// Edge proxy for Socket.IO and WebSocket services: every session stays with its backend.
 #[derive(Parser, Debug)]
 #[command(
@@ -112,6 +121,9 @@ pub(crate) enum Command {
     /// Print what a number of tunnels takes, and whether this machine gives it
     #[command(after_help = PLAN_NOTES)]
     Plan(Plan),
+    /// Play a client of a service through whatever stands in front of it, and say what is wrong
+    #[command(after_help = DOCTOR_NOTES)]
+    Doctor(Doctor),
     /// Print version, architecture and engines
     Version,
 }
@@ -136,6 +148,33 @@ pub(crate) struct Plan {
     pub(crate) config: Option<PathBuf>,
 
     /// Print JSON for programs, in bytes and numbers
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Flags of `ringbolt doctor`.
+#[derive(Args, Debug)]
+pub(crate) struct Doctor {
+    /// Of the service, as its clients reach it: http://HOST[:PORT][/PATH/]; the path is /socket.io/ by default
+    pub(crate) url: String,
+
+    /// Generation of Engine.IO: 4 for Socket.IO 3 and 4, 3 for Socket.IO 1 and 2
+    #[arg(long, value_name = "NUMBER", default_value_t = 4, value_parser = clap::value_parser!(u8).range(3..=4))]
+    pub(crate) eio: u8,
+
+    /// Sessions to open when looking for lost ones
+    #[arg(long, value_name = "COUNT", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(crate) sessions: u16,
+
+    /// How long a tunnel is kept open, seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 65, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub(crate) idle: u64,
+
+    /// Leave out what takes long: the held poll and the idle tunnel
+    #[arg(long)]
+    pub(crate) quick: bool,
+
+    /// Print JSON for programs
     #[arg(long)]
     pub(crate) json: bool,
 }

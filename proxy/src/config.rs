@@ -6,6 +6,7 @@
 
 pub(crate) mod bounds;
 mod detect;
+mod health;
 mod problem;
 mod read;
 mod route;
@@ -24,12 +25,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub(crate) use self::bounds::BACKENDS_MAX;
+pub(crate) use self::health::{Check, Health};
 pub(crate) use self::problem::Refused;
 #[cfg(test)]
 pub(crate) use self::tls::CIPHERS;
 pub(crate) use self::tls::{CertificateFiles, ClientAuth, ListenerTls, TlsPolicy, TlsVersion, UpstreamTls};
 pub(crate) use self::value::{backend_address, listen_address};
-pub(crate) use ringbolt_core::affinity::Affinity;
+pub(crate) use ringbolt_core::affinity::{Affinity, Balance, State as BackendState};
 pub(crate) use ringbolt_core::detect::{Protocol, Protocols};
 pub(crate) use ringbolt_core::flash_policy::FlashPolicy;
 pub(crate) use ringbolt_core::http::{FieldRules, PathRewrite, RouteReply};
@@ -198,6 +200,15 @@ pub(crate) struct Upstream {
     pub(crate) verify_accept: bool,
     /// How its backends with TLS are talked to.
     pub(crate) tls: UpstreamTls,
+    /// Where what nothing binds goes; `None`: sessions by rendezvous hashing, other requests to the least load.
+    pub(crate) balance: Option<Balance>,
+    /// Sessions and tunnels over which a backend that comes or comes back is filled slowly; `None`: it is not.
+    pub(crate) slow_start: Option<u32>,
+    /// Requests that wait for one backend with `maxconn`.
+    pub(crate) queue: u32,
+    /// How long they wait.
+    pub(crate) queue_timeout: Duration,
+    pub(crate) health: Health,
     /// A client that closes its half of the connection while its answer is awaited ends its request.
     pub(crate) abort_on_close: bool,
     /// At least one, at most [`BACKENDS_MAX`] in all upstreams together. No two have the same name.
@@ -215,14 +226,36 @@ pub(crate) struct Backend {
     /// Share of new sessions relative to the others, at least 1.
     pub(crate) weight: u32,
     pub(crate) state: BackendState,
+    /// Gets new sessions only while no other backend can.
+    pub(crate) backup: bool,
+    /// Requests and tunnels at once, over all workers; `None`: any number.
+    pub(crate) maxconn: Option<u32>,
 }
 
-/// Whether a backend is given new sessions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum BackendState {
-    Up,
-    /// Keeps the sessions it has, gets no new ones.
-    Drain,
+impl Backend {
+    /// A backend of this name and address, defaults else.
+    fn new(name: String, address: SocketAddr) -> Self {
+        Self { name, address, tls: false, weight: 1, state: BackendState::Up, backup: false, maxconn: None }
+    }
+}
+
+impl Upstream {
+    /// An upstream with these backends, defaults else.
+    fn new(affinity: Affinity, backends: Vec<Backend>) -> Self {
+        Self {
+            affinity,
+            proxy_protocol: None,
+            verify_accept: true,
+            abort_on_close: true,
+            tls: UpstreamTls::default(),
+            balance: None,
+            slow_start: None,
+            queue: 1024,
+            queue_timeout: Duration::from_secs(10),
+            health: Health::default(),
+            backends,
+        }
+    }
 }
 
 /// `[timeouts]`. None of them ends a live tunnel unless `tunnel_idle` is set.

@@ -4,13 +4,15 @@ use std::io;
 use std::time::Instant;
 
 use ringbolt_core::http::Answer;
-use ringbolt_reactor::connect;
+use ringbolt_reactor::{Socket, connect};
 
 use crate::affinity::Choice;
 use crate::error::Error;
+use crate::identity::uptime_ms;
 use crate::limits::{CONNECT_ATTEMPTS_MAX, SOCKET_OPTIONS};
 use crate::load::InFlightGuard;
 use crate::metrics::label;
+use crate::queue::{self, Pass};
 use crate::route::Route;
 use crate::snapshot::{Backend, Upstream};
 use crate::stream::Stream;
@@ -25,6 +27,8 @@ pub(crate) struct Connection<'a> {
     /// It has carried a request before, so it may turn out to be closed.
     pub(crate) reused: bool,
     pub(crate) in_flight: InFlightGuard<'a>,
+    /// Where connections to the backend are bounded.
+    pub(crate) pass: Option<Pass>,
 }
 
 /// Why one backend could not be connected to.
@@ -37,31 +41,47 @@ enum Failure {
 
 /// Connects to the chosen backend; where that fails and no session binds the request to it, to the next.
 ///
-/// All attempts together take at most twice the connect timeout.
+/// All attempts together take at most twice the connect timeout, beside the time in a backend's queue. `client`: whoever
+/// it is for, if its end is to be heeded there.
 ///
 /// # Errors
-/// 502 when the last attempt was refused or TLS failed, 504 when it timed out.
+/// 502 when the last attempt was refused or TLS failed, 504 when it timed out, 503 of a queue.
 pub(crate) async fn open<'a>(
     worker: &'a Worker,
+    client: Option<&Socket>,
     route: &'a Route,
     choice: &mut Choice<'_>,
 ) -> Result<Connection<'a>, Error> {
     let timeout = route.snapshot().timeouts.connect;
-    let last_deadline = worker.reactor.now() + timeout * 2;
+    let mut last_deadline = None;
     let mut attempts = 1;
     loop {
-        let deadline = (worker.reactor.now() + timeout).min(last_deadline);
         let backend = &route.upstream().backends[choice.index()];
+        let pass = queue::enter(worker, client, route.upstream(), backend).await?;
+        let last_deadline = *last_deadline.get_or_insert(worker.reactor.now() + timeout * 2);
+        let deadline = (worker.reactor.now() + timeout).min(last_deadline);
         let failure = match attempt(worker, route.upstream(), backend, choice.may_use_pool(), deadline).await
         {
-            Ok(connection) => return Ok(connection),
+            Ok(connection) => return Ok(Connection { pass, ..connection }),
             Err(failure) => failure,
         };
+        failed(worker, route.upstream(), backend);
         let may_go_on = attempts < CONNECT_ATTEMPTS_MAX && worker.reactor.now() < last_deadline;
         if !(may_go_on && choice.move_on()) {
             return Err(failure.into());
         }
         attempts += 1;
+    }
+}
+
+/// Notes that a backend could not be connected to, or closed without an answer.
+pub(crate) fn failed(worker: &Worker, upstream: &Upstream, backend: &Backend) {
+    let Some(most) = upstream.failures else { return };
+    if backend.identity.failed(most, upstream.failure_pause, uptime_ms(worker.reactor.now())) {
+        worker.counters().backends_suspected.add(1);
+        let pause_seconds = upstream.failure_pause.as_secs_f64();
+        tracing::warn!(backend = %backend.name, address = %backend.address, failures = most, pause_seconds,
+            "requests to the backend fail, it gets no new ones for a while");
     }
 }
 
@@ -75,12 +95,14 @@ async fn attempt<'a>(
     let in_flight = worker.in_flight.begin(backend.id);
     if pooled && let Some(stream) = worker.pool.take(backend, worker.reactor.now(), &worker.hot) {
         worker.counters().upstream_reuses.add(1);
-        return Ok(Connection { stream, backend, reused: true, in_flight });
+        return Ok(Connection { stream, backend, reused: true, in_flight, pass: None });
     }
     let connecting = connect(&worker.reactor, backend.address, &SOCKET_OPTIONS);
     let (label, outcome) = match worker.reactor.timeout_at(Some(deadline), connecting).await {
         Ok(Ok(socket)) => match begin_tls(worker, upstream, backend, Stream::new(socket), deadline).await {
-            Ok(stream) => (label::Connect::Ok, Ok(Connection { stream, backend, reused: false, in_flight })),
+            Ok(stream) => {
+                (label::Connect::Ok, Ok(Connection { stream, backend, reused: false, in_flight, pass: None }))
+            }
             Err(failure) => (label::Connect::Tls, Err(failure)),
         },
         Ok(Err(error)) => {

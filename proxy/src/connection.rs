@@ -8,10 +8,13 @@
 //! One file per step. What a step decides is in `ringbolt_core`, how bytes and events reach it in
 //! `ringbolt_reactor`.
 
+use ringbolt_core::detect::{Protocol, Protocols};
+use ringbolt_reactor::Elapsed;
+
 use crate::accept::Admitted;
 use crate::answer::Asked;
 use crate::client::Client;
-use crate::detect::{self, Outcome};
+use crate::detect::{self, First, Outcome};
 use crate::error::Error;
 use crate::forward::Next;
 use crate::load::Counted;
@@ -32,26 +35,16 @@ pub(crate) fn serve(admitted: Admitted, mut client: Client) -> impl Future<Outpu
         if !proxy_header::receive(worker, &mut client).await || !admission::enter(worker, &mut client) {
             return;
         }
-        // It may have been removed while the PROXY header was awaited.
-        let listener = client.listener;
-        let Some(protocols) = worker.snapshot().listener(listener).map(|listener| listener.protocols) else {
-            return;
-        };
-        match detect::outcome(worker, &mut client, protocols).await {
-            Outcome::Http => {}
-            Outcome::Tls(terminator) => {
-                if !tls::accept(worker, &mut client, &terminator).await {
-                    return;
+        let Some(protocols) = detect::protocols(worker, &client) else { return };
+        if !protocols.is_only(Protocol::Http) {
+            let first = detect::first(worker, &mut client, protocols).await;
+            match Box::pin(begin(worker, &mut client, protocols, first)).await {
+                After::Request => {}
+                After::Close => return,
+                After::Tunnel(upstream, counted) => {
+                    return tunnel::open(worker, client.stream, client.entered, upstream, counted);
                 }
             }
-            Outcome::Tunnel(kind, target) => {
-                if let Some((upstream, counted)) = Box::pin(tcp::connect(worker, &client, target)).await {
-                    worker.counters().tunnels_by_kind.of(kind).add(1);
-                    tunnel::open(worker, client.stream, client.entered, upstream, counted);
-                }
-                return;
-            }
-            Outcome::End => return,
         }
         while let Some(begun) = request::begun(worker, &mut client).await {
             match Box::pin(serve_request(worker, &mut client, begun)).await {
@@ -67,14 +60,38 @@ pub(crate) fn serve(admitted: Admitted, mut client: Client) -> impl Future<Outpu
     }
 }
 
-/// What becomes of a connection after a request.
+/// What becomes of a connection after its first bytes, or after a request.
 enum After {
-    /// It may send another one.
+    /// It may send one, or another.
     Request,
     /// It is closed.
     Close,
     /// It becomes a tunnel, together with this one.
     Tunnel(Stream, Counted),
+}
+
+/// A connection on a port that serves more than HTTP, up to its first request or the end of its path.
+async fn begin(
+    worker: &Worker,
+    client: &mut Client,
+    protocols: Protocols,
+    first: Result<First, Elapsed>,
+) -> After {
+    match detect::outcome(worker, client, protocols, first).await {
+        Outcome::Http => After::Request,
+        Outcome::Tls(terminator) => match tls::accept(worker, client, &terminator).await {
+            true => After::Request,
+            false => After::Close,
+        },
+        Outcome::End => After::Close,
+        Outcome::Tunnel(kind, route) => match tcp::connect(worker, client, &route).await {
+            Some((upstream, counted)) => {
+                worker.counters().tunnels_by_kind.of(kind).add(1);
+                After::Tunnel(upstream, counted)
+            }
+            None => After::Close,
+        },
+    }
 }
 
 /// One request, from its first byte to the last of its answer.
@@ -107,7 +124,7 @@ async fn pass_on(
     let route = route::find(worker, client, first)?;
     let mut choice = affinity::choose(worker, &route, asked, first)?;
     loop {
-        let connection = connect::open(worker, &route, &mut choice).await?;
+        let connection = connect::open(worker, Some(&client.stream.socket), &route, &mut choice).await?;
         match forward::exchange(worker, client, asked, &route, &choice, connection, &mut request).await {
             Err(Error::Stale) if request.is_some() => choice.avoid_pool(),
             outcome => return outcome,

@@ -16,7 +16,7 @@ use crate::affinity::Choice;
 use crate::answer::Asked;
 use crate::client::Client;
 use crate::config::Timeouts;
-use crate::connect::Connection;
+use crate::connect::{self, Connection};
 use crate::error::Error;
 use crate::load::Counted;
 use crate::proxy_header;
@@ -82,7 +82,7 @@ pub(crate) async fn exchange(
     connection: Connection<'_>,
     request: &mut Option<Request<'_>>,
 ) -> Result<Next, Error> {
-    let Connection { mut stream, backend, reused, in_flight } = connection;
+    let Connection { mut stream, backend, reused, in_flight, pass } = connection;
     let mut upload = upload_of(worker, client, route, choice, request);
     let (answered, uploaded) = (Cell::new(false), Cell::new(false));
     let over_tls = client.stream.tls.is_some();
@@ -98,8 +98,13 @@ pub(crate) async fn exchange(
         }
     };
     drop(in_flight);
+    match &received {
+        Ok(_) => backend.identity.succeeded(),
+        Err(Error::Stale) if !reused => connect::failed(worker, route.upstream(), backend),
+        Err(_) => {}
+    }
     match received {
-        Ok(Received::Switching) => Ok(Next::Tunnel(stream, worker.shared.loads.count(backend.id))),
+        Ok(Received::Switching) => Ok(Next::Tunnel(stream, worker.shared.loads.count(backend.id, pass))),
         Ok(Received::Final { upstream_keep_alive, client_keep_alive }) => {
             let uploaded = exchange.uploaded.get();
             if upstream_keep_alive && uploaded && route.upstream().proxy_protocol.is_none() {

@@ -8,17 +8,138 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
 
-use ringbolt_core::affinity::BackendId;
+use ringbolt_core::affinity::{BackendId, Health};
 
 use crate::config::Config;
 use crate::limits::BACKEND_IDS_MAX;
 use crate::load::Loads;
+use crate::queue::Gate;
+
+/// Milliseconds since the process began, the same in all threads.
+pub(crate) fn uptime_ms(now: Instant) -> u64 {
+    static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
+    // A moment before the first call counts as it.
+    u64::try_from(now.saturating_duration_since(*BEGAN).as_millis()).unwrap_or(u64::MAX)
+}
 
 /// A backend over all configurations that name it. Whoever holds it may still begin something there.
+///
+/// Here is what all workers know of it. Most of it changes rarely or is touched only where it is configured.
 #[derive(Debug)]
 pub(crate) struct Identity {
     pub(crate) id: BackendId,
+    /// Who may connect, where that is bounded.
+    pub(crate) gate: Gate,
+    /// Turns it has had, for `balance = "round-robin"`.
+    turns: AtomicU64,
+    /// Sessions and tunnels it was given since it came, for `slow_start`.
+    given: AtomicU32,
+    /// Checks say that it is down.
+    down: AtomicBool,
+    /// Checks have said anything.
+    checked: AtomicBool,
+    /// Requests that failed in a row.
+    failures: AtomicU32,
+    /// Until then it is suspect, in milliseconds of [`uptime_ms`].
+    suspect_until: AtomicU64,
+}
+
+impl Identity {
+    /// `given`: 0 for one that comes to others that serve already.
+    fn new(id: BackendId, given: u32) -> Self {
+        Self {
+            id,
+            gate: Gate::default(),
+            turns: AtomicU64::new(0),
+            given: AtomicU32::new(given),
+            down: AtomicBool::new(false),
+            checked: AtomicBool::new(false),
+            failures: AtomicU32::new(0),
+            suspect_until: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn turns(&self) -> u64 {
+        self.turns.load(Relaxed)
+    }
+
+    pub(crate) fn take_turn(&self) {
+        self.turns.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn given(&self) -> u32 {
+        self.given.load(Relaxed)
+    }
+
+    /// Counts a session or tunnel it was given, as far as that matters.
+    pub(crate) fn give(&self, slow_start: u32) {
+        if self.given() < slow_start {
+            self.given.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// What is known of it at this [`uptime_ms`].
+    pub(crate) fn health(&self, uptime_ms: u64) -> Health {
+        if self.is_down() {
+            Health::Down
+        } else if uptime_ms < self.suspect_until.load(Relaxed) {
+            Health::Suspect
+        } else {
+            Health::Up
+        }
+    }
+
+    pub(crate) fn is_down(&self) -> bool {
+        self.down.load(Relaxed)
+    }
+
+    pub(crate) fn is_checked(&self) -> bool {
+        self.checked.load(Relaxed)
+    }
+
+    /// What checks say.
+    pub(crate) fn set_checked(&self, up: bool) {
+        self.checked.store(true, Relaxed);
+        self.down.store(!up, Relaxed);
+    }
+
+    /// It is not checked any more.
+    pub(crate) fn forget_checks(&self) {
+        self.checked.store(false, Relaxed);
+        self.down.store(false, Relaxed);
+    }
+
+    /// A request has got an answer from it.
+    pub(crate) fn succeeded(&self) {
+        // Looked at first: nearly always there is nothing to write.
+        if self.failures.load(Relaxed) != 0 {
+            self.failures.store(0, Relaxed);
+            self.suspect_until.store(0, Relaxed);
+        }
+    }
+
+    /// It could not be connected to, or closed without an answer. `true`: that makes it suspect, which it was not.
+    pub(crate) fn failed(&self, failures_max: u32, pause: Duration, uptime_ms: u64) -> bool {
+        if self.failures.fetch_add(1, Relaxed) + 1 < failures_max {
+            return false;
+        }
+        let until = uptime_ms + u64::try_from(pause.as_millis()).unwrap_or(u64::MAX / 2);
+        self.suspect_until.swap(until, Relaxed) <= uptime_ms
+    }
+
+    /// It comes, or comes back, to others: it starts slowly, and has as many turns behind it as they.
+    pub(crate) fn join<'a>(&self, weight: u32, others: impl Iterator<Item = (&'a Self, u32)>) {
+        self.given.store(0, Relaxed);
+        let others = others.filter(|(other, _)| other.id != self.id);
+        // Of the one that has had most for its weight, so that it owes nobody a turn.
+        let turns =
+            others.map(|(other, its_weight)| other.turns() * u64::from(weight) / u64::from(its_weight));
+        self.turns.fetch_max(turns.max().unwrap_or(0), Relaxed);
+    }
 }
 
 /// All numbers are in use.
@@ -36,11 +157,18 @@ pub(crate) struct Registry {
     known: BTreeMap<(String, String), Arc<Identity>>,
     /// Numbers that nothing refers to; the next one is that which was given back first.
     free: VecDeque<BackendId>,
+    /// There has been a configuration: what is new comes to others.
+    started: bool,
 }
 
 impl Registry {
     pub(crate) fn new(loads: Arc<Loads>) -> Self {
-        Self { loads, known: BTreeMap::new(), free: (0..BACKEND_IDS_MAX).map(BackendId).collect() }
+        Self {
+            loads,
+            known: BTreeMap::new(),
+            free: (0..BACKEND_IDS_MAX).map(BackendId).collect(),
+            started: false,
+        }
     }
 
     /// The backends of `config`, upstream by upstream in the order of names: those known from before by their
@@ -58,7 +186,7 @@ impl Registry {
                     Some(identity) => Arc::clone(identity),
                     None => {
                         let id = self.free.pop_front().ok_or_else(|| self.exhausted(config))?;
-                        let identity = Arc::new(Identity { id });
+                        let identity = Arc::new(Identity::new(id, if self.started { 0 } else { u32::MAX }));
                         self.known.insert(name, Arc::clone(&identity));
                         identity
                     }
@@ -66,6 +194,7 @@ impl Registry {
                 identities.push(identity);
             }
         }
+        self.started = true;
         Ok(identities)
     }
 
@@ -74,7 +203,7 @@ impl Registry {
     /// Without a snapshot that has the backend nothing new begins there, so its load only falls: once both are
     /// gone they stay gone.
     fn forget(&mut self) {
-        let Self { loads, known, free } = self;
+        let Self { loads, known, free, .. } = self;
         known.retain(|_, identity| {
             // Unlike a look at the count, this sees all that former holders did before they let go.
             let is_held = Arc::get_mut(identity).is_none();
@@ -135,6 +264,27 @@ mod tests {
     }
 
     #[test]
+    fn a_backend_is_suspect_after_failures_in_a_row_for_a_while() {
+        let identity = Identity::new(BackendId(0), 0);
+        let pause = Duration::from_secs(10);
+        assert_eq!([1, 2].map(|now| identity.failed(3, pause, now)), [false, false]);
+        identity.succeeded();
+        assert_eq!([3, 4].map(|now| identity.failed(3, pause, now)), [false, false], "in a row");
+        assert_eq!(identity.health(5), Health::Up);
+        assert!(identity.failed(3, pause, 5));
+        assert!(!identity.failed(3, pause, 6), "it was already");
+        assert_eq!(
+            [6, 10_005, 10_006].map(|now| identity.health(now)),
+            [Health::Suspect, Health::Suspect, Health::Up]
+        );
+        assert!(identity.failed(3, pause, 20_000), "one failure is enough until one succeeds");
+        identity.succeeded();
+        assert_eq!(identity.health(20_001), Health::Up);
+        identity.set_checked(false);
+        assert_eq!(identity.health(20_001), Health::Down);
+    }
+
+    #[test]
     fn a_number_is_free_when_neither_snapshot_nor_load_refers_to_it() {
         let loads = Arc::new(Loads::new());
         let mut registry = Registry::new(Arc::clone(&loads));
@@ -142,7 +292,7 @@ mod tests {
         registry.free.truncate(1);
         let (x, y) = (config(&["x"]), config(&["y"]));
         let held = registry.identify(&x).unwrap();
-        let tunnel = loads.count(held[0].id);
+        let tunnel = loads.count(held[0].id, None);
         assert_eq!(registry.identify(&y).err(), Some(Exhausted { removed: 1 }), "a snapshot has it");
         drop(held);
         assert_eq!(registry.identify(&y).err(), Some(Exhausted { removed: 1 }), "a tunnel goes there");

@@ -103,6 +103,13 @@ pub(crate) const COMMANDS_MAX: usize = 16;
 /// After this a worker has had the turn in which its closed listeners let go of their ports.
 pub(crate) const CLOSING_TURN: Duration = Duration::from_millis(2);
 
+/// Health checks at once. More wait for their turn, which delays them, but thousands of backends do not take
+/// the descriptors away.
+pub(crate) const CHECKS_AT_ONCE_MAX: usize = 32;
+
+/// Bytes of an answer that a check reads; a longer one fails it.
+pub(crate) const CHECK_ANSWER_BYTES_MAX: usize = 256 * 1024;
+
 /// How long workers may take to serve by a new configuration. They need a turn of their loops, so after this
 /// something is wrong.
 pub(crate) const ADOPT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -128,3 +135,19 @@ pub(crate) const SOCKET_OPTIONS: SocketOptions = SocketOptions {
     keepalive: Some(Keepalive { idle: Duration::from_secs(300), interval: Duration::from_secs(30) }),
     user_timeout: Some(Duration::from_secs(390)),
 };
+
+/// `ringbolt doctor` waits this long for a connection.
+pub(crate) const DOCTOR_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// And this long for an answer that is due at once. Longer than a healthy service ever takes, and shorter than the
+/// timeouts it looks for.
+pub(crate) const DOCTOR_ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// And this much longer than the ping interval for the end of a held poll.
+pub(crate) const DOCTOR_HELD_MARGIN: Duration = Duration::from_secs(5);
+
+/// The answers of Engine.IO are short; whatever sends more is not a service to be looked at.
+pub(crate) const DOCTOR_ANSWER_BYTES_MAX: usize = 1024 * 1024;
+
+/// Sessions it opens at the same time: it looks at services that people use.
+pub(crate) const DOCTOR_SESSIONS_AT_ONCE: usize = 8;

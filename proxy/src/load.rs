@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use ringbolt_core::affinity::BackendId;
 
 use crate::limits::BACKEND_IDS_MAX;
+use crate::queue::Pass;
 
 /// Sessions and tunnels by backend, shared by all workers.
 #[derive(Debug)]
@@ -33,13 +34,13 @@ impl Loads {
     }
 
     /// Counts a tunnel in, which is to be given to [`Self::release`] when it has ended.
-    pub(crate) fn count(&self, backend: BackendId) -> Counted {
+    pub(crate) fn count(&self, backend: BackendId, pass: Option<Pass>) -> Counted {
         self.add(backend);
-        Counted(backend)
+        Counted { backend, _pass: pass }
     }
 
-    pub(crate) fn release(&self, Counted(backend): Counted) {
-        self.sub(backend);
+    pub(crate) fn release(&self, counted: Counted) {
+        self.sub(counted.backend);
     }
 }
 
@@ -47,7 +48,11 @@ impl Loads {
 /// is counted while the snapshot that has the backend is at hand, and not later.
 #[must_use]
 #[derive(Debug)]
-pub(crate) struct Counted(BackendId);
+pub(crate) struct Counted {
+    backend: BackendId,
+    /// Where connections to the backend are bounded.
+    _pass: Option<Pass>,
+}
 
 /// A session that is being placed: it weighs on its backend, for all workers to see, until it is counted
 /// itself or has failed. Without it a backend that is slow to answer handshakes would draw all the others.

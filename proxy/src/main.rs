@@ -14,10 +14,12 @@ mod connection;
 mod date;
 mod descriptors;
 mod detect;
+mod doctor;
 mod error;
 mod forward;
 #[cfg(test)]
 mod golden;
+mod health;
 mod hot_buffer;
 mod housekeeping;
 mod identity;
@@ -35,12 +37,14 @@ mod plan;
 mod pool;
 mod privileges;
 mod proxy_header;
+mod queue;
 mod relay;
 mod reload;
 mod request;
 mod request_ids;
 mod response;
 mod route;
+mod served;
 mod server;
 mod sids;
 mod signals;
@@ -87,6 +91,10 @@ fn main() -> ExitCode {
         }
         Command::Check { config } => check(&config),
         Command::Plan(asked) => plan(&asked),
+        Command::Doctor(asked) => doctor::run(&asked, io::stdout()).unwrap_or_else(|error| {
+            tell(io::stderr(), &error);
+            ExitCode::FAILURE
+        }),
         Command::Reload(order) => reload(&order.socket),
         Command::Run(run) => {
             // First, so that no change of the file goes unnoticed.
@@ -212,7 +220,6 @@ fn run(source: Source, config: &Arc<Config>) -> Result<End, StartError> {
     }
     let tls = Arc::new(tls::Current::new(tls));
     let page = Page::new(counters.clone(), config.limits.sids, Arc::clone(&tls));
-    let view = Arc::new(View { page, lifecycle: Arc::clone(&lifecycle) });
 
     let (end, workers_ended) = oneshot::channel();
     let server = server::start(config, &tls, connections, &counters, end)?;
@@ -224,6 +231,7 @@ fn run(source: Source, config: &Arc<Config>) -> Result<End, StartError> {
     log::ready(config, Started { listen, admin: admin_address, workers, engine });
     let notify = Notify::from_environment();
     notify.ready("serving");
+    let view = Arc::new(View { page, lifecycle: Arc::clone(&lifecycle), served: server.served() });
     let reloader = Reloader::new(source, server, lifecycle, Arc::clone(counters.housekeeping()), notify);
     let ended = housekeeping.run(Duties { admin, socket, view, reloader, tls }, workers_ended);
     if let Some(path) = &config.admin_socket {

@@ -13,8 +13,8 @@ use std::sync::Arc;
 
 use self::cell::{Cell, Counter, Gauge, PerLabel, See};
 use self::label::{
-    AnswerStatus, Connect, Detected, Direction, EngineInUse, EngineIo, Evidence, Limit, Method,
-    RefusedConnection, Reload, StatusClass, TlsFailure, TlsVersion, TunnelEnd, TunnelKind, Upgrade,
+    AnswerStatus, Check, Connect, Detected, Direction, EngineInUse, EngineIo, Evidence, Limit, Method,
+    Queued, RefusedConnection, Reload, StatusClass, TlsFailure, TlsVersion, TunnelEnd, TunnelKind, Upgrade,
 };
 
 pub(crate) use self::page::{CONTENT_TYPE, Page};
@@ -99,6 +99,12 @@ counters! {
     sid_table_entries: Gauge => SID_TABLE_ENTRIES,
     /// Sids not stored because the table was full.
     sid_table_full: Counter => SID_TABLE_FULL,
+    /// Requests that had to wait for a connection to their backend.
+    queued: PerLabel<Queued> => QUEUED,
+    /// Requests that wait now.
+    queue_waiting: Gauge => QUEUE_WAITING,
+    /// Backends that became suspect because requests to them failed.
+    backends_suspected: Counter => BACKENDS_SUSPECTED,
     /// Attempts to connect to a backend.
     upstream_connects: PerLabel<Connect> => UPSTREAM_CONNECTS,
     /// Requests sent over a pooled connection.
@@ -121,6 +127,8 @@ counters! {
     config_current: Gauge => CONFIG_CURRENT,
     /// When the configuration that is served was read.
     config_loaded_seconds: Gauge => CONFIG_LOADED,
+    /// Health checks.
+    checks: PerLabel<Check> => CHECKS,
     }
 }
 

@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::cli::Run;
 use crate::config::{Config, Refused};
+use crate::health::Checks;
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::limits::{ADOPT_TIMEOUT, RELOADS_WAITING_MAX, WATCH_INTERVAL};
 use crate::metrics::HousekeepingCounters;
@@ -94,6 +95,7 @@ pub(crate) struct Reloader {
     lifecycle: Arc<Lifecycle>,
     counters: Arc<HousekeepingCounters>,
     notify: Notify,
+    checks: RefCell<Checks>,
     requests: Requests,
     requested: RefCell<Option<mpsc::Receiver<oneshot::Sender<Outcome>>>>,
 }
@@ -109,11 +111,13 @@ impl Reloader {
         let (sender, receiver) = mpsc::channel(RELOADS_WAITING_MAX);
         counters.config_loaded_seconds.set(seconds_since_1970());
         counters.config_current.set(1);
+        let checks = RefCell::new(Checks::new(server.served(), Arc::clone(&counters)));
         let (server, requested) = (RefCell::new(server), RefCell::new(Some(receiver)));
         Self {
             run,
             read_at_start,
             server,
+            checks,
             lifecycle,
             counters,
             notify,
@@ -140,6 +144,7 @@ impl Reloader {
     /// and is run once.
     pub(crate) async fn attend(&self, mut hangups: Hangups) {
         let Some(mut requested) = self.requested.take() else { return };
+        self.checks.borrow_mut().adopt();
         let mut watch = Watch::new(self.run.file(), self.read_at_start);
         loop {
             let (cause, reply) = tokio::select! {
@@ -199,12 +204,13 @@ impl Reloader {
         let mut config = self.run.config().map_err(NotReloaded::Refused)?;
         let (waiting, adopted) = {
             let mut server = self.server.borrow_mut();
-            let waiting = keep_fixed(server.config(), &mut config);
+            let waiting = keep_fixed(&server.config(), &mut config);
             (waiting, server.adopt(Arc::new(config)).map_err(|error| failed(&error))?)
         };
         if tokio::time::timeout(ADOPT_TIMEOUT, adopted).await.is_err() {
             return Err(failed(&"workers have not taken the new configuration in time"));
         }
+        self.checks.borrow_mut().adopt();
         Ok(Reloaded { waiting })
     }
 }
@@ -224,6 +230,8 @@ fn keep_fixed(served: &Config, config: &mut Config) -> Vec<&'static str> {
     }
     let mut differing = Vec::new();
     let changed = &mut differing;
+    keep("process.user", &served.process.user, &mut config.process.user, changed);
+    keep("process.group", &served.process.group, &mut config.process.group, changed);
     keep("workers.count", &served.workers.count, &mut config.workers.count, changed);
     keep("workers.engine", &served.workers.engine, &mut config.workers.engine, changed);
     keep("workers.pin", &served.workers.pin, &mut config.workers.pin, changed);

@@ -25,10 +25,8 @@ pub(crate) struct Route {
 }
 
 impl Route {
-    /// The route of a connection without requests: to the upstream of this target of the present snapshot.
-    /// `None`: its listener was removed meanwhile.
-    pub(crate) fn of_connection(worker: &Worker, client: &Client, target: usize) -> Option<Self> {
-        let snapshot = worker.snapshot();
+    /// The route of a connection without requests, to this target of a snapshot. `None`: it has not its listener.
+    pub(crate) fn of_connection(snapshot: Rc<Snapshot>, client: &Client, target: usize) -> Option<Self> {
         let listener = client.listener;
         let listener_index = snapshot.position(listener)?;
         let Goal::Upstream(upstream) = snapshot.targets[target].goal else { return None };

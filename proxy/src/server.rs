@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 
 use crate::accept;
 use crate::admission::Admission;
-use crate::config::{self, Config};
+use crate::config::{self, BackendState, Config};
 use crate::descriptors;
 use crate::identity::Registry;
 use crate::limits::COMMANDS_MAX;
@@ -25,6 +25,7 @@ use crate::load::Loads;
 use crate::metrics::Counters;
 use crate::metrics::label::EngineInUse;
 use crate::privileges;
+use crate::served::Served;
 use crate::sids::SidTable;
 use crate::snapshot::{ListenerId, Revision, Snapshot};
 use crate::start::StartError;
@@ -42,7 +43,7 @@ pub(crate) struct Server {
     backends: Registry,
     listeners: Listeners,
     tls: Arc<tls::Current>,
-    revision: Arc<Revision>,
+    served: Arc<Served>,
 }
 
 /// What a worker thread reports once it serves.
@@ -120,7 +121,8 @@ pub(crate) fn start(
         engine = of_worker;
         refusal = refusal.or(refused);
     }
-    Ok(Server { engine, refusal, commands, shared, tls: Arc::clone(tls), backends, listeners, revision })
+    let served = Arc::new(Served::new(revision, Arc::clone(&shared.loads)));
+    Ok(Server { engine, refusal, commands, shared, backends, listeners, tls: Arc::clone(tls), served })
 }
 
 impl Server {
@@ -130,8 +132,13 @@ impl Server {
     }
 
     /// The configuration that is served.
-    pub(crate) fn config(&self) -> &Arc<Config> {
-        &self.revision.config
+    pub(crate) fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.served.revision().config)
+    }
+
+    /// The same, for other threads and later.
+    pub(crate) fn served(&self) -> Arc<Served> {
+        Arc::clone(&self.served)
     }
 
     /// Makes every worker serve by `config`, in which nothing differs that holds until the process ends.
@@ -144,7 +151,7 @@ impl Server {
         let count = self.commands.len();
         let connections = |config: &Config| (config.limits.connections, config.listeners.len());
         // Not each time: a limit that the descriptors do not allow is warned of.
-        let connections_max = if connections(&config) == connections(self.config()) {
+        let connections_max = if connections(&config) == connections(&self.config()) {
             self.shared.connections_max.load(Relaxed)
         } else {
             let reserve = descriptors::reserve(count, config.listeners.len());
@@ -153,7 +160,8 @@ impl Server {
         let followed = self.tls.get().followed_by(&config);
         let tls = Arc::new(followed.map_err(|problems| StartError::new(problems.join("; ")))?);
         let (listeners, bound) = self.listeners.changed(&config, count)?;
-        let former = self.revision.admission.as_deref();
+        let served = self.served.revision();
+        let former = served.admission.as_deref();
         let revision = Arc::new(Revision {
             backends: self.backends.identify(&config).map_err(|error| StartError::new(error.to_string()))?,
             admission: Admission::of(&config, &listeners.ids(), count, random_key()?, former),
@@ -162,6 +170,7 @@ impl Server {
             config,
         });
         Snapshot::new(&revision).map_err(|error| StartError::new(error.to_string()))?;
+        join(&served, &revision);
         self.shared.connections_max.store(connections_max, Relaxed);
         let (done, all_done) = oneshot::channel();
         let done = Arc::new(done);
@@ -171,7 +180,7 @@ impl Server {
             let _ = commands.try_send(Command::Adopt(Box::new(adoption)));
         }
         self.listeners = listeners;
-        self.revision = revision;
+        self.served.replace(revision);
         self.tls.set(tls);
         self.tls.reload();
         Ok(all_done)
@@ -182,6 +191,25 @@ impl Server {
         for commands in &self.commands {
             // A full mailbox holds this very command already; a closed one belongs to an ended worker.
             let _ = commands.try_send(Command::Drain { deadline });
+        }
+    }
+}
+
+/// Backends that may be given sessions by `new` and could not by `former` come to the others.
+fn join(former: &Revision, new: &Revision) {
+    let serving = |revision: &Revision, id| {
+        revision
+            .by_upstream()
+            .flatten()
+            .any(|(backend, identity)| identity.id == id && backend.state == BackendState::Up)
+    };
+    for upstream in new.by_upstream() {
+        let all: Vec<_> = upstream.collect();
+        for (backend, identity) in &all {
+            if backend.state == BackendState::Up && !serving(former, identity.id) {
+                identity
+                    .join(backend.weight, all.iter().map(|(other, identity)| (&***identity, other.weight)));
+            }
         }
     }
 }

@@ -5,6 +5,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ringbolt_core::affinity::{Affinity, BackendId, seed_of_name};
 use ringbolt_core::detect::Protocols;
@@ -16,7 +17,7 @@ use ringbolt_core::proxy_protocol::ProxyVersion;
 use ringbolt_core::route::{RouteError, Routes, Rule, TargetId};
 
 use crate::admission::Admission;
-use crate::config::{self, BackendState, Config, Policy};
+use crate::config::{self, BackendState, Balance, Config, Policy};
 use crate::identity::Identity;
 use crate::tls::{Originator, Setup, Terminator};
 
@@ -38,20 +39,34 @@ pub(crate) struct Revision {
     pub(crate) tls: Arc<Setup>,
 }
 
+impl Revision {
+    /// The backends of each upstream, in the order of names.
+    pub(crate) fn by_upstream(
+        &self,
+    ) -> impl Iterator<Item = impl Iterator<Item = (&config::Backend, &Arc<Identity>)>> {
+        let mut rest = &self.backends[..];
+        self.config.upstreams.values().map(move |upstream| {
+            let identities = rest.split_off(..upstream.backends.len()).unwrap_or_default();
+            upstream.backends.iter().zip(identities)
+        })
+    }
+}
+
 /// One address requests may be sent to.
 #[derive(Debug)]
 pub(crate) struct Backend {
     pub(crate) id: BackendId,
-    /// Keeps the number this backend's.
-    _identity: Arc<Identity>,
+    /// What all workers know of it; keeps the number this backend's.
+    pub(crate) identity: Arc<Identity>,
     pub(crate) name: Box<str>,
     /// Its place in rendezvous hashing: from the name, so that neither order nor address matters.
     pub(crate) seed: u64,
     pub(crate) address: SocketAddr,
     pub(crate) tls: bool,
     pub(crate) weight: u32,
-    /// Takes new sessions; a draining backend only keeps its own.
-    pub(crate) accepts_new: bool,
+    pub(crate) state: BackendState,
+    pub(crate) backup: bool,
+    pub(crate) maxconn: Option<u32>,
 }
 
 /// A named group of backends.
@@ -67,6 +82,16 @@ pub(crate) struct Upstream {
     pub(crate) abort_on_close: bool,
     /// How its backends with TLS are talked to.
     pub(crate) tls: Option<Arc<Originator>>,
+    pub(crate) balance: Option<Balance>,
+    pub(crate) slow_start: Option<u32>,
+    /// Share of backends free of suspicion below which suspicion is not heeded.
+    pub(crate) panic_percent: u64,
+    /// Requests that fail in a row until a backend is suspect, and how long it then is.
+    pub(crate) failures: Option<u32>,
+    pub(crate) failure_pause: Duration,
+    /// Requests that may wait for one backend, and for how long.
+    pub(crate) queue: usize,
+    pub(crate) queue_timeout: Duration,
     pub(crate) backends: Vec<Backend>,
 }
 
@@ -284,13 +309,15 @@ fn upstreams(revision: &Revision) -> Vec<Upstream> {
     let mut identities = revision.backends.iter();
     let backend = |(backend, identity): (&config::Backend, &Arc<Identity>)| Backend {
         id: identity.id,
-        _identity: Arc::clone(identity),
+        identity: Arc::clone(identity),
         name: backend.name.as_str().into(),
         seed: seed_of_name(&backend.name),
         address: backend.address,
         tls: backend.tls,
         weight: backend.weight,
-        accepts_new: backend.state == BackendState::Up,
+        state: backend.state,
+        backup: backend.backup,
+        maxconn: backend.maxconn,
     };
     let upstreams = revision.config.upstreams.iter().enumerate();
     upstreams
@@ -300,6 +327,13 @@ fn upstreams(revision: &Revision) -> Vec<Upstream> {
             verify_accept: upstream.verify_accept,
             abort_on_close: upstream.abort_on_close,
             tls: revision.tls.upstream(number),
+            balance: upstream.balance,
+            slow_start: upstream.slow_start,
+            panic_percent: upstream.health.panic_threshold.into(),
+            failures: upstream.health.failures,
+            failure_pause: upstream.health.failure_pause,
+            queue: upstream.queue as usize,
+            queue_timeout: upstream.queue_timeout,
             backends: upstream.backends.iter().zip(&mut identities).map(backend).collect(),
         })
         .collect()

@@ -10,6 +10,7 @@ use ringbolt_core::client_hello::{BadClientHello, ClientHello, ClientHelloReader
 use ringbolt_core::route::TargetId;
 
 use crate::client::Client;
+use crate::route::Route;
 use crate::stream::Consumed;
 use crate::worker::Worker;
 
@@ -27,28 +28,20 @@ impl From<io::Error> for Fault {
     }
 }
 
-/// Index of the target that the connection's server name leads to, on a listener that passes names through.
-/// `None`: none does. The bytes stay unread.
+/// The route that the connection's server name leads to, on a listener that passes names through. `None`: it
+/// leads nowhere. The bytes stay unread.
 ///
 /// # Errors
 /// There is no whole, well-formed ClientHello in time.
-pub(crate) async fn target(worker: &Worker, client: &mut Client) -> Result<Option<usize>, Fault> {
-    let deadline = {
-        let snapshot = worker.snapshot();
-        let passes = snapshot.listener(client.listener).is_some_and(|listener| listener.sni.is_some());
-        if !passes {
-            return Ok(None);
-        }
-        worker.reactor.now() + snapshot.timeouts.request_head
-    };
-    let hello = read(worker, client, deadline).await?;
-    let name = hello.server_name.as_deref().unwrap_or_default();
-    // Looked up now, for targets are numbered by the snapshot of the moment.
+pub(crate) async fn route(worker: &Worker, client: &mut Client) -> Result<Option<Route>, Fault> {
     let snapshot = worker.snapshot();
     let names = snapshot.listener(client.listener).and_then(|listener| listener.sni.as_ref());
-    let target = names.and_then(|names| names.find(name.as_bytes(), b"/")).map(TargetId::index);
+    let Some(names) = names else { return Ok(None) };
+    let hello = read(worker, client, worker.reactor.now() + snapshot.timeouts.request_head).await?;
+    let name = hello.server_name.as_deref().unwrap_or_default();
+    let target = names.find(name.as_bytes(), b"/").map(TargetId::index);
     tracing::debug!(from = %client.address, server_name = name, passed = target.is_some(), "ClientHello");
-    Ok(target)
+    Ok(target.and_then(|target| Route::of_connection(snapshot, client, target)))
 }
 
 async fn read(

@@ -3,8 +3,6 @@
 //! The client's address is all there is to choose by: with every affinity but `none` it decides, with a bound
 //! on load unless it is `client-ip`. A tunnel counts as a session does, so it is placed as one.
 
-use ringbolt_core::http::Answer;
-
 use crate::affinity;
 use crate::client::Client;
 use crate::connect;
@@ -16,13 +14,13 @@ use crate::route::Route;
 use crate::stream::Stream;
 use crate::worker::Worker;
 
-/// Connects to a backend of the upstream of `target`. `None`: there is none, and the client is reset.
-pub(crate) async fn connect(worker: &Worker, client: &Client, target: usize) -> Option<(Stream, Counted)> {
+/// Connects to a backend of the route's upstream. `None`: there is none, and the client is reset.
+pub(crate) async fn connect(worker: &Worker, client: &Client, route: &Route) -> Option<(Stream, Counted)> {
     if worker.tunnels.is_full() {
         worker.counters().connections_refused.of(RefusedConnection::Limit).add(1);
         return None;
     }
-    match open(worker, client, target).await {
+    match open(worker, client, route).await {
         Ok(opened) => Some(opened),
         Err(error) => {
             let words = if let Error::Answer(answer) = &error { answer.reason } else { "backend failed" };
@@ -35,15 +33,15 @@ pub(crate) async fn connect(worker: &Worker, client: &Client, target: usize) -> 
     }
 }
 
-async fn open(worker: &Worker, client: &Client, target: usize) -> Result<(Stream, Counted), Error> {
-    let route = Route::of_connection(worker, client, target).ok_or(Answer::DRAINING)?;
-    let mut choice = affinity::choose_for_connection(worker, &route)?;
-    let connection = connect::open(worker, &route, &mut choice).await?;
+async fn open(worker: &Worker, client: &Client, route: &Route) -> Result<(Stream, Counted), Error> {
+    let mut choice = affinity::choose_for_connection(worker, route)?;
+    let connection = connect::open(worker, None, route, &mut choice).await?;
     if let Some(version) = route.upstream().proxy_protocol {
         let mut header = Vec::new();
         proxy_header::write(client, route.source(), version, &mut header);
         // The first bytes of a new connection: its send buffer takes them whole.
         connection.stream.socket.send_all(&header).await?;
     }
-    Ok((connection.stream, worker.shared.loads.count(connection.backend.id)))
+    connection.backend.identity.succeeded();
+    Ok((connection.stream, worker.shared.loads.count(connection.backend.id, connection.pass)))
 }

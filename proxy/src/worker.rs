@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::task::{Poll, Waker};
 use std::time::Instant;
 
-use ringbolt_core::affinity::Candidate;
+use ringbolt_core::affinity::{Candidate, Member, key_of_bytes};
 use ringbolt_core::http::{RequestHead, ResponseHead};
 use ringbolt_reactor::{BoundListener, Chunk, Reactor, Ready, Received, Sink, SinkToken, mailbox};
 use tokio::sync::oneshot;
@@ -82,10 +82,11 @@ pub(crate) struct Worker {
     pub(crate) pipes: Pipes,
     pub(crate) in_flight: InFlight,
     /// Memory for placing one request; empty between two.
-    pub(crate) candidates: RefCell<Vec<Candidate>>,
+    pub(crate) placement: RefCell<(Vec<Member>, Vec<Candidate>)>,
     pub(crate) request_ids: RequestIds,
     date: DateCache,
     rotation: Cell<usize>,
+    random: Cell<u64>,
     snapshot: RefCell<Rc<Snapshot>>,
     started: Instant,
     connections: Cell<usize>,
@@ -117,10 +118,11 @@ impl Worker {
             pipes: Pipes::default(),
             tunnels: TunnelTable::new(&snapshot.timeouts),
             in_flight: InFlight::default(),
-            candidates: RefCell::default(),
+            placement: RefCell::default(),
             request_ids: RequestIds::new(),
             date: DateCache::new(),
             rotation: Cell::new(id),
+            random: Cell::new(key_of_bytes(&id.to_le_bytes())),
             snapshot: RefCell::new(Rc::new(snapshot)),
             connections: Cell::new(0),
             draining: Cell::new(false),
@@ -143,6 +145,12 @@ impl Worker {
         let rotation = self.rotation.get();
         self.rotation.set(rotation.wrapping_add(1));
         rotation
+    }
+
+    /// A number that looks random, for draws that no client gains by guessing.
+    pub(crate) fn random(&self) -> u64 {
+        self.random.set(key_of_bytes(&self.random.get().wrapping_add(1).to_le_bytes()));
+        self.random.get()
     }
 
     /// The configuration new requests are served by.

@@ -22,6 +22,7 @@ fn among(count: u32, units: u64) -> Work {
             seed: seed_of_name(&format!("10.0.0.{number}:3000")),
             weight: 1,
             accepts_new: true,
+            serves: true,
             // Some are above their bound, as in a group that has been busy.
             load: 1000 + 200 * (number % 3),
         })

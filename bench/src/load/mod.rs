@@ -15,6 +15,7 @@ pub(crate) mod origin;
 pub(crate) mod paced;
 pub(crate) mod slots;
 pub(crate) mod storm;
+pub(crate) mod tls;
 pub(crate) mod visit;
 
 use std::io;

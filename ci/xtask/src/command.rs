@@ -11,25 +11,34 @@ Commands:
           (options after the word go to the demo: `cargo xtask demo --listen 127.0.0.1:0`)
   bench   build for release and measure (bench/README.md):
           `bench peers [--quick]`     the proxy beside nginx and HAProxy; `bench plots` draws it again
+          `bench tls [--quick]`       TLS beside nginx, HAProxy and hitch
           `bench with PROGRAM`        lends the proxies to another load tool
           `bench runtimes [--quick]`  the same relay on our reactor, monoio and tokio-uring
           `bench budgets`             instructions and bytes, held against bench/budgets.toml
           `bench micro [FILTER]`      time of the same units of work, by criterion
           `bench scale`               one proxy process with more and more tunnels, in a guest up to a million
   vm      run a program on another kernel, under qemu: `cargo xtask vm --kernel 6.1 -- PROGRAM` (see --help there)
+  ktls    what the proxy relies on of kTLS, checked under qemu on Linux 6.1 and 6.12;
+          `ktls compare` counts instructions of TLS records in user space and in the kernel
   check   all that CI runs: fmt, tidy, clippy, tools, build, budgets, test
   test    the part of it that runs tests: tools, build, test
   tidy    rules of the source tree that no compiler checks
   tools   install the Debian packages that tests need and that are missing
   fuzz-smoke  search a minute for inputs that break a promise of a parser, for each fuzz target
           (`cargo xtask fuzz-smoke [--seconds N] [TARGET...]`; not part of CI's check)
+  soak    torn, stalled and hostile connections for a quarter of an hour, or `--minutes N`, on each engine; then
+          nothing may be left (the part of it that CI runs takes half a minute)
 
 Options:
   -h, --help    print this text
 ";
 
 /// Every command by its word, in the order of the help text.
-const WORDS: [&str; 8] = ["demo", "bench", "vm", "check", "test", "tidy", "tools", "fuzz-smoke"];
+const WORDS: [&str; 10] =
+    ["demo", "bench", "vm", "ktls", "check", "test", "tidy", "tools", "fuzz-smoke", "soak"];
+
+/// How long a soak takes on each engine, settling aside.
+const SOAK_MINUTES: u32 = 15;
 
 /// A command of the project.
 #[derive(Debug, PartialEq, Eq)]
@@ -45,8 +54,12 @@ pub(crate) enum Command {
     Bench(Vec<String>),
     /// With the guest's options and the program.
     Vm(Vec<String>),
+    /// With nothing, or `compare`.
+    Ktls(Vec<String>),
     /// With its options and targets.
     FuzzSmoke(Vec<String>),
+    /// For this many minutes.
+    Soak(u32),
 }
 
 /// Reads the command line, without the program's name.
@@ -59,7 +72,9 @@ pub(crate) fn parse(words: &[String]) -> Result<Command, String> {
         "demo" => return Ok(Command::Demo(rest.to_vec())),
         "bench" => return Ok(Command::Bench(rest.to_vec())),
         "vm" => return Ok(Command::Vm(rest.to_vec())),
+        "ktls" => return Ok(Command::Ktls(rest.to_vec())),
         "fuzz-smoke" => return Ok(Command::FuzzSmoke(rest.to_vec())),
+        "soak" => return soak(rest),
         "check" => Command::Check,
         "test" => Command::Test,
         "tidy" => Command::Tidy,
@@ -71,6 +86,15 @@ pub(crate) fn parse(words: &[String]) -> Result<Command, String> {
         Some("-h" | "--help") => Ok(Command::Help),
         Some(surplus) => Err(format!("`{word}` takes no {surplus:?}")),
     }
+}
+
+fn soak(words: &[String]) -> Result<Command, String> {
+    let minutes = match words {
+        [] => Some(SOAK_MINUTES),
+        [option, number] if option == "--minutes" => number.parse().ok().filter(|minutes| *minutes > 0),
+        _ => None,
+    };
+    minutes.map(Command::Soak).ok_or_else(|| "`soak` takes `--minutes` and a number above 0".to_owned())
 }
 
 /// The command that takes the fewest changed letters to reach.
@@ -137,6 +161,9 @@ mod tests {
         assert_eq!(parsed("demo --listen 127.0.0.1:0"), Ok(Command::Demo(options)));
         let options = vec!["peers".to_owned(), "--quick".to_owned()];
         assert_eq!(parsed("bench peers --quick"), Ok(Command::Bench(options)));
+        assert_eq!(parsed("soak --minutes 3"), Ok(Command::Soak(3)));
+        assert_eq!(parsed("soak"), Ok(Command::Soak(SOAK_MINUTES)));
+        assert!(parsed("soak --minutes 0").is_err() && parsed("soak 3").is_err());
         assert_eq!(parsed("check fast"), Err("`check` takes no \"fast\"".to_owned()));
     }
 

@@ -7,6 +7,7 @@
 
 mod command;
 mod fuzz;
+mod ktls;
 mod packages;
 mod release;
 mod steps;
@@ -45,7 +46,9 @@ fn run(command: Command) -> Result<ExitCode, String> {
         Command::Tools => packages::install(&packages::TOOLS)?,
         Command::Demo(options) => release::demo(&root, &options)?,
         Command::Bench(options) => release::bench(&root, &options)?,
+        Command::Ktls(words) => ktls::run(&root, &words)?,
         Command::FuzzSmoke(options) => fuzz::run(&root, &options)?,
+        Command::Soak(minutes) => steps::soak(&root, minutes)?,
     }
     Ok(ExitCode::SUCCESS)
 }

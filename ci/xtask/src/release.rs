@@ -70,7 +70,7 @@ fn become_program(program: &str, root: &Path, options: &[String]) -> Result<(), 
 }
 
 /// This program stands in TARGET/debug, whatever TARGET is.
-fn target() -> Result<PathBuf, String> {
+pub(crate) fn target() -> Result<PathBuf, String> {
     let own = std::env::current_exe().map_err(|error| format!("cannot find my own executable: {error}"))?;
     own.parent()
         .and_then(Path::parent)

@@ -67,6 +67,13 @@ impl Work {
     }
 }
 
+/// The soak for this many minutes on each engine, side by side; the figures are printed.
+pub(crate) fn soak(root: &Path, minutes: u32) -> Result<(), String> {
+    let mut command = cargo(root);
+    command.args(["test", "--quiet", "--package", "ringbolt", "--test", "soak", "--", "--nocapture"]);
+    succeed(command.env("RINGBOLT_SOAK_MINUTES", minutes.to_string()))
+}
+
 /// The cargo that runs this program, in the workspace's folder.
 pub(crate) fn cargo(root: &Path) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));

@@ -24,6 +24,8 @@ Options:
   --module NAME          load a module first, with what it depends on; may be repeated
   --sysctl NAME=VALUE    change a setting first; may be repeated
   --parameter WORD       a word for the kernel's command line; may be repeated
+  --clock WHAT           `real`, or `instructions`: it moves a nanosecond with each of them, so that processor
+                         times do not depend on what else this machine does (default: real)
   --file HERE[:THERE]    put a file or program into the guest, at the same path or another; may be repeated
 
 Exit codes: the program's; 125 if the guest has not told one.
@@ -75,6 +77,7 @@ fn parse(words: &[String]) -> Result<Option<(Machine, Program)>, String> {
             "--module" => machine.modules.push(value.clone()),
             "--sysctl" => machine.sysctls.push(value.clone()),
             "--parameter" => machine.parameters.push(value.clone()),
+            "--clock" => machine.clock_counts_instructions = clock(value)?,
             "--file" => {
                 let (here, there) = value.split_once(':').unwrap_or((value, value));
                 files.push((Path::new(here).to_path_buf(), Path::new(there).to_path_buf()));
@@ -85,6 +88,14 @@ fn parse(words: &[String]) -> Result<Option<(Machine, Program)>, String> {
     let path = words.next().ok_or("no program behind `--`")?;
     let program = Program { files, ..Program::new(path, words.cloned()) };
     Ok(Some((machine, program)))
+}
+
+fn clock(word: &str) -> Result<bool, String> {
+    match word {
+        "real" => Ok(false),
+        "instructions" => Ok(true),
+        _ => Err(format!("--clock: {word:?} is neither `real` nor `instructions`")),
+    }
 }
 
 #[cfg(test)]
@@ -99,7 +110,11 @@ mod tests {
     fn every_option_of_the_help_is_understood() {
         for line in HELP.lines().filter(|line| line.starts_with("  --")) {
             let option = line.split_whitespace().next().unwrap();
-            let value = if option == "--arch" { "arm64" } else { "7" };
+            let value = match option {
+                "--arch" => "arm64",
+                "--clock" => "instructions",
+                _ => "7",
+            };
             assert!(parsed(&format!("{option} {value} -- x")).is_ok(), "{option}");
         }
         assert!(parsed("--help").unwrap().is_none());
@@ -124,6 +139,7 @@ mod tests {
             ("prog", "comes behind"),
             ("--memory x -- prog", "--memory: \"x\" is no whole number"),
             ("--arch mips -- prog", "no architecture \"mips\""),
+            ("--clock 7 -- prog", "--clock: \"7\" is neither"),
             ("--speed 9 -- prog", "no option --speed"),
             ("--kernel", "--kernel takes a value"),
         ] {

@@ -44,6 +44,17 @@ pub enum ProxyVersion {
     V2,
 }
 
+impl ProxyVersion {
+    /// The header of a connection that is nobody's but the sender's own, such as a health check.
+    #[must_use]
+    pub fn local_header(self) -> &'static [u8] {
+        match self {
+            Self::V1 => b"PROXY UNKNOWN\r\n",
+            Self::V2 => v2::LOCAL_HEADER,
+        }
+    }
+}
+
 impl BadProxyHeader {
     const NO_SIGNATURE: Self = Self { reason: "no PROXY header" };
     const TOO_LONG: Self = Self { reason: "PROXY header is too long" };

@@ -12,6 +12,7 @@ mod buffer_ring;
 mod connect;
 mod epoll;
 mod executor;
+mod ktls;
 pub mod limits;
 mod listener;
 pub mod mailbox;
@@ -33,6 +34,10 @@ mod wheel;
 
 pub use buffer_ring::Chunk;
 pub use connect::connect;
+pub use ktls::{
+    ContentType, KtlsSupport, TlsCipher, TlsDirection, TlsVersion, TrafficKeys, give_to_kernel, install_keys,
+    is_record, next_sequence, probe_ktls, recv_record, send_record,
+};
 pub use listener::{BoundListener, Listener};
 pub use memory::{Counted, bytes_held};
 pub use pin::{available_cores, pin_to_core};
@@ -43,7 +48,8 @@ pub use refusal::RingRefusal;
 pub use select::{Either, Join, Select, join, select, yield_now};
 pub use slab::{Key, Slab};
 pub use socket::{
-    Keepalive, Socket, SocketOptions, recv, send, send_vectored, set_incoming_cpu, shutdown_write,
+    Keepalive, Socket, SocketOptions, is_writable, recv, send, send_vectored, set_incoming_cpu,
+    shutdown_write,
 };
 pub use source::SourceId;
 pub use timer::{Elapsed, Sleep, Timeout};

@@ -271,11 +271,11 @@ impl Reactor {
 
     fn note_ready(&self, key: u64, ready: Ready, ended: bool) -> io::Result<()> {
         let id = SourceId::from_key(key);
-        let Some(noted) = self.0.sources.borrow_mut().note(id, ready) else { return Ok(()) };
+        let Some(noted) = self.0.sources.borrow_mut().note(id, ready, ended) else { return Ok(()) };
         if noted.for_sink {
             self.tell_sink(id, Occurrence::Ready(ready));
         }
-        if ended && !noted.receiving {
+        if noted.unwatched {
             self.0.readiness.borrow_mut().renew(noted.fd, key)?;
         }
         for target in [noted.reader, noted.writer].into_iter().flatten() {

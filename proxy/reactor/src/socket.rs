@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, sockopt};
 
 use crate::pipe::Pipe;
@@ -301,6 +302,17 @@ pub fn send_vectored(fd: BorrowedFd<'_>, data: &[IoSlice<'_>]) -> io::Result<usi
     Ok(rustix::io::retry_on_intr(|| {
         rustix::net::sendmsg(fd, data, &mut SendAncillaryBuffer::default(), SendFlags::NOSIGNAL)
     })?)
+}
+
+/// Whether a third of the send buffer is free, asked of the kernel. If not, an event tells when it is.
+///
+/// # Errors
+///
+/// The kernel is out of memory.
+pub fn is_writable(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    let mut asked = [PollFd::from_borrowed_fd(fd, PollFlags::OUT)];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    Ok(rustix::io::retry_on_intr(|| rustix::event::poll(&mut asked, Some(&now)))? > 0)
 }
 
 /// Sends the end of the stream; reading goes on. Called directly: as a ring operation it runs on an io-wq thread.

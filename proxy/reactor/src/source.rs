@@ -46,6 +46,9 @@ struct Source {
     owner: Owner,
     /// The kernel receives by itself, and no watch is set.
     receiving: bool,
+    /// Watches that a receive has replaced and whose end was not reported yet. It may be after the receive has ended
+    /// itself and the source has its next watch: a second one beside that would keep the socket open for ever.
+    replaced: u8,
 }
 
 /// An idle tunnel holds two of these and little else; two share a cache line.
@@ -67,7 +70,8 @@ pub(crate) type Displaced = [Option<Target>; 2];
 pub(crate) struct Noted {
     pub(crate) fd: RawFd,
     pub(crate) for_sink: bool,
-    pub(crate) receiving: bool,
+    /// The watch has ended, and the source needs another.
+    pub(crate) unwatched: bool,
     pub(crate) reader: Option<Target>,
     pub(crate) writer: Option<Target>,
 }
@@ -87,7 +91,15 @@ impl Sources {
     }
 
     pub(crate) fn insert(&mut self, fd: RawFd, ready: Ready) -> SourceId {
-        let source = Source { reader: None, writer: None, fd, ready, owner: Owner::Tasks, receiving: false };
+        let source = Source {
+            reader: None,
+            writer: None,
+            fd,
+            ready,
+            owner: Owner::Tasks,
+            receiving: false,
+            replaced: 0,
+        };
         let Key { index, generation } = self.0.insert(source);
         SourceId { index, generation }
     }
@@ -96,6 +108,7 @@ impl Sources {
     pub(crate) fn set_receiving(&mut self, id: SourceId, receiving: bool) -> Option<RawFd> {
         let source = self.0.get_mut(id.slot())?;
         source.receiving = receiving;
+        source.replaced = source.replaced.saturating_add(receiving.into());
         Some(source.fd)
     }
 
@@ -109,13 +122,15 @@ impl Sources {
         self.0.remove(id.slot()).map(|source| [source.reader, source.writer])
     }
 
-    /// Records an event. `None` when it is meant for a source that is gone.
-    pub(crate) fn note(&mut self, id: SourceId, ready: Ready) -> Option<Noted> {
+    /// Records an event, which may be the last of its watch (`ended`). `None` when it is meant for a source that is
+    /// gone.
+    pub(crate) fn note(&mut self, id: SourceId, ready: Ready, ended: bool) -> Option<Noted> {
         let source = self.0.get_mut(id.slot())?;
         source.ready = source.ready.with(ready);
         let for_sink = source.owner == Owner::Sink;
-        let mut noted =
-            Noted { fd: source.fd, for_sink, receiving: source.receiving, reader: None, writer: None };
+        let unwatched = ended && source.replaced == 0;
+        source.replaced = source.replaced.saturating_sub(ended.into());
+        let mut noted = Noted { fd: source.fd, for_sink, unwatched, reader: None, writer: None };
         if !for_sink && ready.has_any(Ready::FOR_READER) {
             noted.reader = source.reader.take();
         }

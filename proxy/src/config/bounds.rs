@@ -39,6 +39,18 @@ pub(crate) const REPLY_BODY_BYTES_MAX: usize = 64 * 1024;
 /// A backend's weight. Ratios beyond 1,000 are better said with `state = "drain"`.
 pub(crate) const WEIGHT: RangeInclusive<u32> = 1..=1000;
 
+/// Checks or requests in a row that decide over a backend. More than that would be minutes.
+pub(crate) const CHECKS_IN_A_ROW: RangeInclusive<u32> = 1..=100;
+
+/// Bytes of the text that a check looks for.
+pub(crate) const CHECK_BODY_BYTES_MAX: usize = 1024;
+
+/// Requests that wait for one backend: each holds its connection and its head, and the last one waits longest.
+pub(crate) const QUEUE: RangeInclusive<u32> = 0..=65_536;
+
+/// Sessions of a slow start: with more, a backend would never be done.
+pub(crate) const SLOW_START: RangeInclusive<u32> = 1..=100_000;
+
 /// Bytes of an upstream's or backend's name: it stands in logs, metrics and cookies.
 pub(crate) const NAME_BYTES_MAX: usize = 128;
 

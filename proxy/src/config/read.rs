@@ -12,17 +12,25 @@ use ringbolt_core::network::NetworkError;
 use toml::de::{DeTable, DeValue};
 
 use super::bounds::{
-    BACKENDS_MAX, MEMORY_BYTES_MIN, REQUEST_HEAD_BYTES, TABLE_ENTRIES, TRUSTED_PROXIES_MAX, WEIGHT,
-    WORKERS_MAX,
+    BACKENDS_MAX, MEMORY_BYTES_MIN, QUEUE, REQUEST_HEAD_BYTES, SLOW_START, TABLE_ENTRIES,
+    TRUSTED_PROXIES_MAX, WEIGHT, WORKERS_MAX,
 };
 use super::problem::{Problems, Refused};
 use super::section::{Field, Section, boolean, integer, or_off, suggest, text, wrong_type};
 use super::{
-    Admin, Affinity, Backend, BackendState, Config, Limits, Listener, Log, Process, ProxyVersion, Reload,
-    Timeouts, Upstream, UpstreamTls, Workers, tls, value,
+    Admin, Affinity, Backend, BackendState, Balance, Check, Config, Limits, Listener, Log, Process,
+    ProxyVersion, Reload, Timeouts, Upstream, Workers, tls, value,
 };
 
-const BACKEND_STATES: &[(&str, BackendState)] = &[("up", BackendState::Up), ("drain", BackendState::Drain)];
+const BACKEND_STATES: &[(&str, BackendState)] =
+    &[("up", BackendState::Up), ("drain", BackendState::Drain), ("maintenance", BackendState::Maintenance)];
+
+const BALANCES: &[(&str, Balance)] = &[
+    ("rendezvous", Balance::Rendezvous),
+    ("least-tunnels", Balance::LeastTunnels),
+    ("round-robin", Balance::RoundRobin),
+    ("random-two", Balance::RandomTwo),
+];
 
 const PROXY_VERSIONS: &[(&str, ProxyVersion)] = &[("v1", ProxyVersion::V1), ("v2", ProxyVersion::V2)];
 
@@ -81,25 +89,12 @@ pub(super) fn without_file(
     }
     let upstream = "default".to_owned();
     let listener = |&address: &SocketAddr| Listener::new(address, Some(upstream.clone()));
-    let backend = |&address: &SocketAddr| Backend {
-        name: address.to_string(),
-        address,
-        tls: false,
-        weight: 1,
-        state: BackendState::Up,
-    };
+    let backend = |&address: &SocketAddr| Backend::new(address.to_string(), address);
     Ok(Config {
         listeners: listeners.iter().map(listener).collect(),
         upstreams: BTreeMap::from([(
             upstream.clone(),
-            Upstream {
-                affinity,
-                proxy_protocol: None,
-                verify_accept: true,
-                tls: UpstreamTls::default(),
-                abort_on_close: true,
-                backends: backends.iter().map(backend).collect(),
-            },
+            Upstream::new(affinity, backends.iter().map(backend).collect()),
         )]),
         ..Config::empty()
     })
@@ -330,9 +325,30 @@ fn upstreams(problems: &Problems, section: &Section<'_>, base: &Path) -> BTreeMa
                 .problem("backends", format!("more than {BACKENDS_MAX} backends in all upstreams together"));
         }
         backends_left = backends_left.saturating_sub(backends.len());
+        let default = Upstream::new(affinity, backends);
+        let balance = section.read("balance", text("a string", |text| value::choice(text, BALANCES)));
+        let slow_start = section.read("slow_start", or_off(integer(SLOW_START))).flatten();
+        let queue = section.read("queue", integer(QUEUE)).unwrap_or(default.queue);
+        let timeout = text(r#"a duration such as "10s""#, value::duration);
+        let queue_timeout = section.read("queue_timeout", timeout).unwrap_or(default.queue_timeout);
+        let health = super::health::health(section.section("health"));
+        let speaks = matches!(health.check, Some(Check::Http { .. } | Check::EngineIo { .. }));
+        if speaks && default.backends.iter().any(|backend| backend.tls) {
+            section.problem("health.check", r#"of backends with TLS can be "tcp" only, so far"#);
+        }
         section.finish();
-        let tls = tls.unwrap_or_default();
-        let upstream = Upstream { affinity, proxy_protocol, verify_accept, abort_on_close, tls, backends };
+        let upstream = Upstream {
+            proxy_protocol,
+            verify_accept,
+            abort_on_close,
+            tls: tls.unwrap_or_default(),
+            balance,
+            slow_start,
+            queue,
+            queue_timeout,
+            health,
+            ..default
+        };
         upstreams.insert(name.to_owned(), upstream);
     }
     upstreams
@@ -373,8 +389,7 @@ fn backend(problems: &Problems, entry: Field<'_>) -> Option<Backend> {
     if entry.value.is_str() {
         let (tls, address) =
             address(entry.value).map_err(|problem| problems.add(entry.at, entry.key, problem)).ok()?;
-        let name = address.to_string();
-        return Some(Backend { name, address, tls, weight: 1, state: BackendState::Up });
+        return Some(Backend { tls, ..Backend::new(address.to_string(), address) });
     }
     let expected =
         r#"an address such as "10.0.0.1:3000" or a table such as { address = "10.0.0.1:3000", weight = 2 }"#;
@@ -383,14 +398,17 @@ fn backend(problems: &Problems, entry: Field<'_>) -> Option<Backend> {
     let name = section.read("name", text("a string", value::name));
     let weight = section.read("weight", weight);
     let state = section.read("state", text("a string", |text| value::choice(text, BACKEND_STATES)));
+    let backup = section.read("backup", boolean).unwrap_or(false);
+    let maxconn = section.read("maxconn", or_off(integer(TABLE_ENTRIES))).flatten();
     section.finish();
     let (tls, address) = address?;
     Some(Backend {
-        name: name.unwrap_or_else(|| address.to_string()),
-        address,
         tls,
         weight: weight.unwrap_or(1),
         state: state.unwrap_or(BackendState::Up),
+        backup,
+        maxconn,
+        ..Backend::new(name.unwrap_or_else(|| address.to_string()), address)
     })
 }
 

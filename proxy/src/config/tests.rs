@@ -3,7 +3,7 @@
 //! Fails when a message loses its place, its key or its hint: operators copy these from a console.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -75,6 +75,40 @@ fn every_key_is_documented() {
 }
 
 #[test]
+fn every_documented_key_of_operation_and_backends_is_read() {
+    let config = parsed(include_str!("complete.toml"));
+    let chat = &config.upstreams["chat"];
+    assert_eq!(chat.affinity, Affinity::Cookie(b"Place".as_slice().into()));
+    let drained = Backend {
+        name: "b".to_owned(),
+        address: "10.0.0.2:3000".parse().unwrap(),
+        tls: false,
+        weight: 2,
+        state: BackendState::Drain,
+        backup: true,
+        maxconn: Some(90),
+    };
+    assert_eq!(chat.backends[1], drained);
+    assert_eq!((chat.balance, chat.slow_start), (Some(Balance::RandomTwo), Some(100)));
+    assert_eq!((chat.queue, chat.queue_timeout), (110, Duration::from_secs(12)));
+    let (path, host) = ("/health".to_owned(), Some("health.example.com".to_owned()));
+    let health = Health {
+        check: Some(Check::Http { path, host, status: 200..=204, body: Some("fine".to_owned()) }),
+        interval: Duration::from_secs(10),
+        fast_interval: Duration::from_secs(2),
+        timeout: Duration::from_secs(3),
+        rise: 4,
+        fall: 5,
+        failures: Some(6),
+        failure_pause: Duration::from_secs(7),
+        panic_threshold: 40,
+    };
+    assert_eq!(chat.health, health);
+    assert_eq!(config.admin_socket.as_deref(), Some(Path::new("/run/a.sock")));
+    assert!(config.reload.watch);
+}
+
+#[test]
 fn every_documented_key_is_read() {
     let config = parsed(include_str!("complete.toml"));
     let process = Process { user: Some("ringbolt".to_owned()), group: Some("1234".to_owned()) };
@@ -107,16 +141,6 @@ fn every_documented_key_is_read() {
     assert_eq!(config.routes[2].goal, Goal::Reply(fixed));
     assert_eq!(config.routes[3].rewrite, Some(PathRewrite::new("/app", "/")));
     assert_eq!(route.affinity, Some(Affinity::Header(b"x-room".as_slice().into())));
-    let chat = &config.upstreams["chat"];
-    assert_eq!(chat.affinity, Affinity::Cookie(b"Place".as_slice().into()));
-    let drained = Backend {
-        name: "b".to_owned(),
-        address: "10.0.0.2:3000".parse().unwrap(),
-        tls: false,
-        weight: 2,
-        state: BackendState::Drain,
-    };
-    assert_eq!(chat.backends[1], drained);
 }
 
 #[test]
@@ -372,5 +396,25 @@ fn a_star_stands_for_the_first_labels_only() {
     assert_eq!(value::host("*.Example.com").as_deref(), Ok("*.example.com"));
     for text in ["*", "*.", "a.*.com", "*a.com", "**.com"] {
         assert!(value::host(text).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn a_check_has_only_keys_that_it_looks_at() {
+    let check = |keys: &str| {
+        let text = format!("{SMALLEST}\n[upstream.chat.health]\n{keys}\n");
+        let config = Config::parse("a.toml", &text).map_err(|refused| refused.to_string())?;
+        Ok::<_, String>(config.upstreams["chat"].health.check.clone())
+    };
+    assert_eq!(check(""), Ok(None));
+    assert_eq!(check("check = \"off\""), Ok(None));
+    assert_eq!(check("check = \"tcp\""), Ok(Some(Check::Tcp)));
+    let engine_io = Check::EngineIo { path: "/socket.io/".to_owned(), host: None };
+    assert_eq!(check("check = \"engine-io\""), Ok(Some(engine_io)));
+    let refused = check("check = \"tcp\"\npath = \"/\"").unwrap_err();
+    assert!(refused.contains("upstream.chat.health.path: is only for"), "{refused}");
+    for status in ["20", "399-200", "200-", "x"] {
+        let refused = check(&format!("check = \"http\"\nstatus = \"{status}\"")).unwrap_err();
+        assert!(refused.contains("is no range of statuses"), "{refused}");
     }
 }

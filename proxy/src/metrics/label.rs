@@ -190,6 +190,27 @@ labels! {
         Least = "least",
     }
 
+    /// What a health check showed.
+    Check "result" {
+        Passed = "passed",
+        /// The backend refused, or answered something else than was wanted.
+        Failed = "failed",
+        /// It did not answer in time.
+        Timeout = "timeout",
+    }
+
+    /// What became of a request that had to wait for a connection to its backend.
+    Queued "result" {
+        /// Its turn came.
+        Served = "served",
+        /// It came too late.
+        Timeout = "timeout",
+        /// Too many waited already.
+        Full = "full",
+        /// Its client went away.
+        Gone = "gone",
+    }
+
     /// What became of an attempt to connect to a backend.
     Connect "result" {
         Ok = "ok",

@@ -16,7 +16,7 @@ pub(crate) enum Kind {
     Gauge,
 }
 
-/// A label and the values it may have; no values listed: one, fixed for the life of the process.
+/// A label and the values it may have; none are listed where they are not known when the program is built.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LabelKey {
     pub(crate) key: &'static str,
@@ -29,7 +29,8 @@ impl LabelKey {
         Self { key: L::KEY, values: L::VALUES }
     }
 
-    const fn fixed(key: &'static str) -> Self {
+    /// With the names of the configuration for values.
+    const fn open(key: &'static str) -> Self {
         Self { key, values: &[] }
     }
 }
@@ -85,7 +86,7 @@ metrics! {
         "TLS handshakes of clients that failed, by the cause.";
     TLS_RELOADS = Counter Count "ringbolt_tls_reloads_total" [LabelKey::of::<label::TlsReload>()]
         "Times changed certificates, keys and issuers were loaded; refused: something was wrong and stays as it was.";
-    TLS_EXPIRY = Gauge Seconds "ringbolt_tls_certificate_expiry_timestamp_seconds" [LabelKey::fixed("certificate")]
+    TLS_EXPIRY = Gauge Seconds "ringbolt_tls_certificate_expiry_timestamp_seconds" [LabelKey::open("certificate")]
         "When a certificate in use ends, in seconds since 1970-01-01 UTC, by its first name.";
     REQUESTS = Counter Count "ringbolt_requests_total" [LabelKey::of::<label::Method>()]
         "Requests whose head was read in full.";
@@ -125,6 +126,18 @@ metrics! {
     SID_TABLE_FULL = Counter Count "ringbolt_sid_table_full_total" []
         "Sids not stored because the table was full; such a session is found by rendezvous only.";
 
+    BACKEND_STATE = Gauge Count "ringbolt_backend_state"
+        [LabelKey::open("upstream"), LabelKey::open("backend"), LabelKey::open("state")]
+        "1 for the state each backend is in: up, suspect, down, drain or maintenance; 0 for the others.";
+    BACKEND_LOAD = Gauge Count "ringbolt_backend_load" [LabelKey::open("upstream"), LabelKey::open("backend")]
+        "Sessions and tunnels of each backend.";
+    BACKENDS_SUSPECTED = Counter Count "ringbolt_backends_suspected_total" []
+        "Times a backend became suspect because requests to it failed.";
+    CHECKS = Counter Count "ringbolt_health_checks_total" [LabelKey::of::<label::Check>()]
+        "Health checks of backends, by what they showed.";
+    QUEUED = Counter Count "ringbolt_queued_total" [LabelKey::of::<label::Queued>()]
+        "Requests that had to wait for a connection to a backend with maxconn, by what became of them.";
+    QUEUE_WAITING = Gauge Count "ringbolt_queue_waiting" [] "Requests that wait for one now.";
     UPSTREAM_CONNECTS = Counter Count "ringbolt_upstream_connects_total" [LabelKey::of::<label::Connect>()]
         "Attempts to connect to a backend.";
     UPSTREAM_REUSES = Counter Count "ringbolt_upstream_reuses_total" []
@@ -143,7 +156,7 @@ metrics! {
         "Workers that run on this engine.";
     RING_FALLBACKS = Counter Count "ringbolt_ring_fallbacks_total" []
         "Workers that wanted io_uring and got epoll, because the kernel refused a ring.";
-    BUILD_INFO = Gauge Count "ringbolt_build_info" [LabelKey::fixed("version"), LabelKey::fixed("arch")]
+    BUILD_INFO = Gauge Count "ringbolt_build_info" [LabelKey::open("version"), LabelKey::open("arch")]
         "Always 1; the labels name the build.";
 
     PROCESS_CPU = Counter Seconds "process_cpu_seconds_total" []

@@ -16,6 +16,7 @@ use super::names::{self, Kind, Metric};
 use super::process::Process;
 use super::{Counters, WorkerCounters};
 use crate::limits::TLS_CERTIFICATES_SHOWN_MAX;
+use crate::served::{STATES, Standing};
 use crate::tls;
 
 /// Content type of the page (Prometheus text format 0.0.4).
@@ -59,8 +60,8 @@ impl Page {
         page
     }
 
-    /// The page as of now.
-    pub(crate) fn render(&self) -> String {
+    /// The page as of now, with how the backends stand.
+    pub(crate) fn render(&self, backends: &[Standing]) -> String {
         let mut sums = sums(&self.counters.workers);
         self.counters.housekeeping.show(&mut |metric, label, value| sums.push((metric, label, value)));
         for (metric, label, value) in sums {
@@ -97,6 +98,7 @@ impl Page {
         if let Some(seconds) = process.cpu_seconds {
             write_fraction(&mut rendered, &names::PROCESS_CPU, seconds);
         }
+        write_backends(&mut rendered, backends);
         in_order(&rendered)
     }
 
@@ -142,6 +144,28 @@ fn write_expiries(page: &mut String, tls: &tls::Setup) {
     for (certificate, validity) in tls.certificates().iter().take(TLS_CERTIFICATES_SHOWN_MAX) {
         let label = certificate.replace(['\\', '"', '\n'], "_");
         let _ = writeln!(page, "{name}{{certificate=\"{label}\"}} {}", validity.not_after);
+    }
+    page.push('\n');
+}
+
+/// Writes what is told of each backend. Names are of the configuration, so that the recorder would keep those of
+/// removed ones for ever; they hold nothing that would have to be escaped.
+fn write_backends(page: &mut String, backends: &[Standing]) {
+    let Metric { name, help, .. } = names::BACKEND_STATE;
+    let _ = writeln!(page, "# HELP {name} {help}\n# TYPE {name} gauge");
+    for Standing { upstream, backend, state, .. } in backends {
+        for (index, known) in STATES.iter().enumerate() {
+            let value = u8::from(index == *state);
+            let _ = writeln!(
+                page,
+                "{name}{{upstream=\"{upstream}\",backend=\"{backend}\",state=\"{known}\"}} {value}"
+            );
+        }
+    }
+    let Metric { name, help, .. } = names::BACKEND_LOAD;
+    let _ = writeln!(page, "\n# HELP {name} {help}\n# TYPE {name} gauge");
+    for Standing { upstream, backend, load, .. } in backends {
+        let _ = writeln!(page, "{name}{{upstream=\"{upstream}\",backend=\"{backend}\"}} {load}");
     }
     page.push('\n');
 }

@@ -80,7 +80,7 @@ fn names_follow_the_conventions() {
 
 #[test]
 fn the_page_shows_every_metric_with_every_label() {
-    let page = Page::new(Counters::new(2), 1000, Arc::default()).render();
+    let page = Page::new(Counters::new(2), 1000, Arc::default()).render(&[]);
     for metric in ALL {
         let name = metric.name;
         assert!(page.contains(&format!("# HELP {name} {}\n", metric.help)), "{name} in\n{page}");
@@ -108,7 +108,7 @@ fn workers_are_added_up() {
     two.engine_info.of(EngineInUse::Epoll).add(1);
     two.affinity_decisions.of(Evidence::Table).add(7);
     for _ in 0..2 {
-        let page = page.render();
+        let page = page.render(&[]);
         for line in [
             "ringbolt_tunnel_bytes_total{direction=\"client_to_upstream\"} 15",
             "ringbolt_sid_table_entries 1",
@@ -119,7 +119,7 @@ fn workers_are_added_up() {
         }
     }
     two.sid_table_entries.sub(1);
-    assert!(page.render().contains("\nringbolt_sid_table_entries 0\n"));
+    assert!(page.render(&[]).contains("\nringbolt_sid_table_entries 0\n"));
 }
 
 #[test]

@@ -11,10 +11,10 @@ use crate::request_head;
 
 /// What we made of a client's bytes.
 #[derive(Debug, Default)]
-struct Forwarded {
-    messages: Vec<Message>,
+pub struct Forwarded {
+    pub messages: Vec<Message>,
     /// What a backend gets, on one connection.
-    bytes: Vec<u8>,
+    pub bytes: Vec<u8>,
 }
 
 pub(crate) fn run(input: &[u8]) {
@@ -41,7 +41,8 @@ pub(crate) fn run(input: &[u8]) {
 }
 
 /// Forwards everything a connection brings, as if every answer were an ordinary one.
-fn forward(input: &[u8]) -> Forwarded {
+#[must_use]
+pub fn forward(input: &[u8]) -> Forwarded {
     let context = request_head::context(false, false);
     let mut out = Forwarded::default();
     let mut head = RequestHead::default();

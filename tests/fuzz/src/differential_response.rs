@@ -12,9 +12,9 @@ use crate::response_head::DATE;
 
 pub(crate) fn run(input: &[u8]) {
     hyper_reader::check();
-    for (name, method) in [("GET", Method::Get), ("HEAD", Method::Head)] {
+    for name in ["GET", "HEAD"] {
         let mut bytes = Vec::new();
-        let ours = pass_on(input, method, &mut bytes);
+        let ours = pass_on(input, name, &mut bytes);
         let theirs = hyper_reader::reply(&bytes, name);
         match &ours {
             // It may refuse a head of ours, but neither lose nor add a byte.
@@ -32,8 +32,9 @@ pub(crate) fn run(input: &[u8]) {
     }
 }
 
-/// Writes what an HTTP/1.1 client gets to `out`, and returns what we believe it is.
-fn pass_on(input: &[u8], method: Method, out: &mut Vec<u8>) -> Reply {
+/// Writes what an HTTP/1.1 client that has asked by GET or HEAD gets to `out`, and returns what we believe it is.
+pub fn pass_on(input: &[u8], method: &str, out: &mut Vec<u8>) -> Reply {
+    let method = if method == "HEAD" { Method::Head } else { Method::Get };
     let asked = Asked { method, upgrade: None, verify_accept: true };
     let context = ReplyContext {
         client_version: Version::Http11,

@@ -25,10 +25,10 @@ const FIELDS_MAX: usize = 256;
 
 /// A request as its receiver understood it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Message {
-    pub(crate) method: Vec<u8>,
-    pub(crate) target: Vec<u8>,
-    pub(crate) body: Vec<u8>,
+pub struct Message {
+    pub method: Vec<u8>,
+    pub target: Vec<u8>,
+    pub body: Vec<u8>,
 }
 
 /// What a server read from a connection.
@@ -51,7 +51,7 @@ pub(crate) enum End {
 
 /// What a client read from a connection.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Reply {
+pub enum Reply {
     Complete {
         status: u16,
         body: Vec<u8>,

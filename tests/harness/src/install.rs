@@ -31,14 +31,25 @@ pub fn install() {
         unless_stamped(&folder.join("requirements.txt"), &venv, || {
             run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv));
             let pip = ["-m", "pip", "install", "--quiet", "--no-deps", "--requirement", "requirements.txt"];
-            run(python().args(pip).current_dir(&folder));
+            run(interpreter().args(pip));
         });
     });
 }
 
-/// The Python of the installed packages.
-pub(crate) fn python() -> Command {
-    Command::new(venv().join("bin/python"))
+/// The Python of the installed packages, in the folder of the programs that use them.
+///
+/// # Panics
+/// As [`install`], which it does first.
+#[must_use]
+pub fn python() -> Command {
+    install();
+    interpreter()
+}
+
+fn interpreter() -> Command {
+    let mut command = Command::new(venv().join("bin/python"));
+    command.current_dir(socketio_folder());
+    command
 }
 
 fn venv() -> PathBuf {

@@ -2,7 +2,7 @@
 //!
 //! Decides how a wait ends: with what was waited for, or with a panic that shows the output so far.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write as _};
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
@@ -69,6 +69,15 @@ impl Process {
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Writes a line to its standard input.
+    ///
+    /// # Panics
+    /// If it reads none any more.
+    pub fn write_line(&mut self, line: &str) {
+        let stdin = self.child.stdin.as_mut().expect("a piped stream");
+        writeln!(stdin, "{line}").unwrap_or_else(|error| panic!("{}: standard input: {error}", self.name));
     }
 
     /// Everything written so far, both streams in the order of arrival.

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
+use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -175,6 +176,24 @@ impl Ringbolt {
         let tasks = fs::read_dir(format!("/proc/{}/task", self.pid())).expect("threads of the daemon");
         let name = |task: fs::DirEntry| fs::read_to_string(task.path().join("comm")).unwrap_or_default();
         tasks.flatten().map(|task| name(task).trim_end().to_owned()).collect()
+    }
+
+    /// Sends SIGTERM and waits until the drain has begun; [`Ringbolt::wait`] waits for its end.
+    ///
+    /// # Panics
+    /// If the daemon does not say so within 10 s.
+    pub fn drain(&self) {
+        self.process.signal(Signal::TERM);
+        let begun = |line: &str| line.contains("draining").then_some(());
+        self.process.line("line about the drain", ADMIN_LIMIT, begun);
+    }
+
+    /// Waits for the daemon's end.
+    ///
+    /// # Panics
+    /// If it is still there after 40 s.
+    pub fn wait(&mut self) -> ExitStatus {
+        self.process.wait(STOP_LIMIT)
     }
 
     /// Puts another configuration file in place of the first, at once as a deployment does.

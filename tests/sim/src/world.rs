@@ -53,6 +53,8 @@ pub struct Report {
 enum State {
     Up,
     Draining,
+    /// Gets nothing.
+    Maintenance,
     /// Refuses connections.
     Down,
     /// Not in the configuration.
@@ -226,7 +228,7 @@ impl World {
     }
 
     fn change(&mut self, backend: usize) {
-        let states = [State::Up, State::Up, State::Draining, State::Down, State::Removed];
+        let states = [State::Up, State::Up, State::Draining, State::Maintenance, State::Down, State::Removed];
         self.backends[backend].state = states[self.random.below(states.len())];
         if self.now < self.end {
             self.later(30 * SECOND, Event::Change { backend });
@@ -241,7 +243,9 @@ impl World {
                 id: id(index),
                 seed: backend.seed,
                 weight: backend.weight,
-                accepts_new: backend.state != State::Draining && !failed.contains(&index),
+                accepts_new: !matches!(backend.state, State::Draining | State::Maintenance)
+                    && !failed.contains(&index),
+                serves: backend.state != State::Maintenance,
                 load: self.table.load(id(index))
                     + if opens { 0 } else { self.workers[worker].in_flight[index] },
             })
@@ -329,7 +333,9 @@ impl World {
         let seen = self.seen(worker, role.as_ref(), table, client);
         let choice = decide(&Affinity::EngineIo, &seen, &candidates);
         let chosen = choice.map(|choice| candidates[choice.index].id.index());
-        let is_present = self.backends[issuer].state != State::Removed;
+        let is_present = !matches!(self.backends[issuer].state, State::Removed | State::Maintenance);
+        let in_maintenance = |index: usize| self.backends[index].state == State::Maintenance;
+        assert!(!chosen.is_some_and(in_maintenance), "sid {text} went where nothing may go");
         if must_be_known {
             assert!(!is_present || chosen == Some(issuer), "sid {text} went to {chosen:?}");
             assert_eq!(table, Some(id(issuer)), "sid {text} was forgotten");
@@ -405,7 +411,8 @@ impl World {
         client: IpAddr,
     ) -> Seen<'a> {
         self.workers[worker].rotation += 1;
-        Seen { role, table, value: None, client, rotation: self.workers[worker].rotation }
+        let rotation = self.workers[worker].rotation;
+        Seen { role, table, value: None, client, balance: None, rotation, random: 0 }
     }
 
     /// Half of the clients are behind one address.

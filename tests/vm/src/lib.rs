@@ -94,6 +94,9 @@ pub struct Machine {
     pub sysctls: Vec<String>,
     /// Words for the kernel's command line.
     pub parameters: Vec<String>,
+    /// The guest's clock moves a nanosecond with each instruction, whatever else this machine does: processor times
+    /// are instructions then. Its processors take turns, and it is slower still.
+    pub clock_counts_instructions: bool,
     /// Where packages and unpacked kernels are kept.
     pub cache: PathBuf,
 }
@@ -111,6 +114,7 @@ impl Machine {
             modules: Vec::new(),
             sysctls: Vec::new(),
             parameters: Vec::new(),
+            clock_counts_instructions: false,
             cache: cache(),
         }
     }

@@ -23,10 +23,10 @@ pub fn cookie_value(seed: u64) -> [u8; COOKIE_VALUE_BYTES] {
     })
 }
 
-/// Index of the candidate that `value` names, whether it accepts anything new or not.
+/// Index of the candidate that `value` names, if it serves, whether it accepts anything new or not.
 pub(super) fn named(value: &[u8], candidates: &[Candidate]) -> Option<usize> {
     let value: &[u8; COOKIE_VALUE_BYTES] = value.try_into().ok()?;
-    candidates.iter().position(|candidate| cookie_value(candidate.seed) == *value)
+    candidates.iter().position(|candidate| candidate.serves && cookie_value(candidate.seed) == *value)
 }
 
 #[cfg(test)]

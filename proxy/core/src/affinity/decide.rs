@@ -10,6 +10,9 @@
 //! | `cookie:NAME` | the backend the cookie names | client address, load-bounded; then the cookie is set |
 //! | `none` | least connections | |
 //!
+//! Where a policy is configured ([`Balance`]), it takes the place of load-bounded client addresses and of least
+//! connections.
+//!
 //! A bound on load would move clients of `client-ip` and `header` from one request to the next, so these
 //! have none. Only `engine-io` believes the sid table: the other rules are for servers whose sids are
 //! not unique. A session or cookie of a draining backend stays there; its clients under `client-ip` and
@@ -19,8 +22,8 @@ use std::net::IpAddr;
 
 use super::rendezvous::best;
 use super::{
-    Affinity, BackendId, Candidate, Role, choose, choose_bounded, cookie, key_of_address, key_of_bytes,
-    least_connections,
+    Affinity, BackendId, Balance, Candidate, Placing, Role, choose, cookie, key_of_address, key_of_bytes,
+    place,
 };
 
 #[cfg(test)]
@@ -37,8 +40,13 @@ pub struct Seen<'a> {
     pub value: Option<&'a [u8]>,
     /// Where it comes from.
     pub client: IpAddr,
+    /// The upstream's policy for what nothing binds. `None`: bounded rendezvous hashing of the client's address for
+    /// sessions, least connections for other requests.
+    pub balance: Option<Balance>,
     /// A number the caller counts up, for taking turns.
     pub rotation: usize,
+    /// A random number.
+    pub random: u64,
 }
 
 /// What decided.
@@ -100,13 +108,17 @@ impl Evidence {
 #[must_use]
 pub fn decide(affinity: &Affinity, seen: &Seen<'_>, candidates: &[Candidate]) -> Option<Choice> {
     let address = || key_of_address(seen.client);
+    let placed = |default| {
+        let placing = Placing { key: address(), rotation: seen.rotation, random: seen.random };
+        place(seen.balance.unwrap_or(default), &placing, candidates)
+    };
     let (index, reason) = match affinity {
         Affinity::EngineIo => match seen.role {
             Some(Role::Session(_) | Role::SessionTooLong) => return of_session(seen, candidates),
             Some(Role::Handshake | Role::WebSocketHandshake) => {
-                (choose_bounded(address(), candidates), Evidence::Placement)
+                (placed(Balance::Rendezvous), Evidence::Placement)
             }
-            Some(Role::Other) | None => (least_connections(candidates, seen.rotation), Evidence::Least),
+            Some(Role::Other) | None => (placed(Balance::LeastTunnels), Evidence::Least),
         },
         Affinity::ClientIp => (choose(address(), candidates), Evidence::ClientIp),
         Affinity::Header(_) => match seen.value {
@@ -115,22 +127,22 @@ pub fn decide(affinity: &Affinity, seen: &Seen<'_>, candidates: &[Candidate]) ->
         },
         Affinity::Cookie(_) => match seen.value.and_then(|value| cookie::named(value, candidates)) {
             Some(index) => (Some(index), Evidence::Cookie),
-            None => (choose_bounded(address(), candidates), Evidence::Placement),
+            None => (placed(Balance::Rendezvous), Evidence::Placement),
         },
-        Affinity::None => (least_connections(candidates, seen.rotation), Evidence::Least),
+        Affinity::None => (placed(Balance::LeastTunnels), Evidence::Least),
     };
     index.map(|index| Choice { index, reason })
 }
 
-/// The backend of a session. A table entry counts if its backend is still there, draining or not.
+/// The backend of a session. A table entry counts if its backend is still there and serves, draining or not.
 fn of_session(seen: &Seen<'_>, candidates: &[Candidate]) -> Option<Choice> {
     if let Some(owner) = seen.table
-        && let Some(index) = candidates.iter().position(|candidate| candidate.id == owner)
+        && let Some(index) = candidates.iter().position(|candidate| candidate.id == owner && candidate.serves)
     {
         return Some(Choice { index, reason: Evidence::Table });
     }
     let key = key_of_address(seen.client);
     // A session asks nothing new of its backend: where all are draining, one of them has it.
-    let index = choose(key, candidates).or_else(|| best(key, candidates, |_| true))?;
+    let index = choose(key, candidates).or_else(|| best(key, candidates, |candidate| candidate.serves))?;
     Some(Choice { index, reason: Evidence::Rendezvous })
 }

@@ -42,6 +42,7 @@ mod tests {
                 seed: 0,
                 weight,
                 accepts_new: true,
+                serves: true,
                 load,
             })
             .collect()

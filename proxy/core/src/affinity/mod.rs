@@ -1,10 +1,11 @@
 //! Which backend a request belongs to.
 //!
 //! `engine_io` reads what a query says, `handshake` learns the sid a backend issues, `close` sees a
-//! session end, `sid_table` remembers who issued what, `rendezvous` and `least` place what is new,
-//! `policy` is the configured rule and `decide` weighs all of it. Nothing here knows sockets, HTTP heads
+//! session end, `sid_table` remembers who issued what, `standing` tells who may be given anything new,
+//! `balance`, `rendezvous` and `least` place it, `policy` is the configured rule and `decide` weighs all of it. Nothing here knows sockets, HTTP heads
 //! or configuration files; time is an argument.
 
+mod balance;
 mod close;
 mod cookie;
 mod decide;
@@ -17,8 +18,10 @@ mod rendezvous;
 mod sid;
 mod sid_key;
 mod sid_table;
+mod standing;
 mod tick;
 
+pub use balance::{Balance, Placing, place, takes_part};
 pub use close::is_close;
 pub use cookie::{COOKIE_VALUE_BYTES, cookie_value};
 pub use decide::{Choice, Evidence, Seen, decide};
@@ -30,6 +33,7 @@ pub use rendezvous::{choose, choose_bounded, key_of_address, key_of_bytes, order
 pub use sid::{Sid, SidTooLong};
 pub use sid_key::{SidHasher, SidKey};
 pub use sid_table::{Full, Shard};
+pub use standing::{Health, Member, State, Tier};
 pub use tick::Tick;
 
 /// One backend, by a number of the caller's.
@@ -57,6 +61,8 @@ pub struct Candidate {
     pub weight: u32,
     /// It takes new sessions. A draining one does not, and keeps those it has.
     pub accepts_new: bool,
+    /// Sessions that it has are served by it: it is neither down nor in maintenance.
+    pub serves: bool,
     /// What it carries, in whatever the caller balances: sessions and tunnels, requests in flight.
     pub load: u32,
 }

@@ -49,6 +49,10 @@ impl Answer {
     pub const BACKEND_CLOSED: Self = Self::new(502, "backend closed the connection before it answered");
     /// No backend may take a new session or request: all are down or draining.
     pub const NO_BACKEND: Self = Self::new(503, "no backend is available");
+    /// The backend has as many connections as it may, and as many requests wait for one.
+    pub const QUEUE_FULL: Self = Self::new(503, "the queue for a connection to the backend is full");
+    /// The backend had as many connections as it may all the while.
+    pub const QUEUE_TIMEOUT: Self = Self::new(503, "no connection to the backend became free in time");
     /// The sid table has reached its bound.
     pub const SESSIONS_FULL: Self = Self::new(503, "session table is full");
     /// The table of tunnels has reached its bound.

@@ -143,3 +143,11 @@ proptest! {
         prop_assert!(bounded, "{} bytes and no verdict", input.len());
     }
 }
+
+#[test]
+fn a_local_header_reads_as_one() {
+    for version in [ProxyVersion::V1, ProxyVersion::V2] {
+        let header = version.local_header();
+        assert_eq!(ProxyHeader::parse(header), Ok(Some((ProxyHeader::Local, header.len()))));
+    }
+}

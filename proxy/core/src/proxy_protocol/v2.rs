@@ -10,6 +10,9 @@ use crate::limits::PROXY_HEADER_BYTES_MAX;
 /// What every header of this version begins with. No line of HTTP does, and no TLS record.
 pub const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 
+/// Signature, LOCAL, no family, no addresses.
+pub(super) const LOCAL_HEADER: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
+
 /// Signature, version and command, family and transport, length.
 const FIXED_BYTES: usize = 16;
 

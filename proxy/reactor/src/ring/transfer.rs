@@ -55,6 +55,8 @@ pub(super) struct Transfers {
     buffers: Option<BufferRing>,
     /// The kernel refused buffers or the receive: not tried again.
     unsupported: bool,
+    /// A receive has given bytes: a later refusal is one connection's, as kTLS has for a record of another version.
+    proven: bool,
     receiving: usize,
     /// By buffer: what is being sent and who is told.
     sending: Vec<Option<(Chunk, u64)>>,
@@ -80,13 +82,14 @@ impl Transfers {
             let chunk = buffers.and_then(|buffers| buffers.take(id, length));
             // Some kernels hand a buffer out for the end of the stream as well.
             let chunk = chunk.filter(|chunk| !chunk.bytes().is_empty());
+            self.proven |= chunk.is_some();
             chunk.into_iter().for_each(|chunk| tell(Received::Bytes(chunk)));
         }
         match -entry.result() {
-            // 0 is the end of the stream: the watch finds it.
-            ..=0 | libc::ECANCELED | libc::EAGAIN | libc::EINTR | libc::ENOMEM => {}
+            // 0 is the end of the stream, and EIO a record of kTLS that is not data: the watch finds both.
+            ..=0 | libc::ECANCELED | libc::EAGAIN | libc::EINTR | libc::ENOMEM | libc::EIO => {}
             libc::ENOBUFS => buffers.into_iter().for_each(BufferRing::widen),
-            libc::EINVAL | libc::EOPNOTSUPP => self.unsupported = true,
+            libc::EINVAL | libc::EOPNOTSUPP if !self.proven => self.unsupported = true,
             error => tell(Received::Failed(io::Error::from_raw_os_error(error))),
         }
         if !cqueue::more(entry.flags()) {

@@ -238,3 +238,32 @@ fn a_reset_is_told_once_and_a_closed_source_tells_nothing() {
         assert_eq!(reactor.stats().sources, 0);
     });
 }
+
+#[test]
+fn a_receive_that_ends_at_once_leaves_no_watch_behind() {
+    on_each_engine(|reactor| {
+        let (socket, mut other) = socket_pair(reactor);
+        // All there is and the end: the receive is over before the watch that it replaces is.
+        other.write_all(b"all").unwrap();
+        other.shutdown(Shutdown::Write).unwrap();
+        let Some(sink) = Collector::receiving(reactor, socket, false) else { return };
+        sink.until(|sink| sink.closed.get());
+        assert_eq!(&*sink.bytes.borrow(), b"all");
+        sink.close();
+        // The end of the stream is only sent when nothing in the ring holds the socket any more.
+        let closed = Cell::new(false);
+        other.set_nonblocking(true).unwrap();
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(5);
+        super::run(
+            reactor,
+            super::sink::until(
+                || {
+                    closed.set(matches!((&other).read(&mut [0; 8]), Ok(0)));
+                    closed.get() || std::time::Instant::now() > deadline
+                },
+                reactor,
+            ),
+        );
+        assert!(closed.get(), "a closed socket is held open");
+    });
+}

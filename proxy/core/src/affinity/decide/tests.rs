@@ -13,13 +13,22 @@ fn candidates() -> Vec<Candidate> {
             seed: seed_of_name(name),
             weight: 1,
             accepts_new: true,
+            serves: true,
             load: 0,
         })
         .collect()
 }
 
 fn seen(role: Option<&Role>) -> Seen<'_> {
-    Seen { role, table: None, value: None, client: "192.0.2.9".parse().unwrap(), rotation: 0 }
+    Seen {
+        role,
+        table: None,
+        value: None,
+        client: "192.0.2.9".parse().unwrap(),
+        balance: None,
+        rotation: 0,
+        random: 0,
+    }
 }
 
 fn session() -> Role {
@@ -116,6 +125,36 @@ fn a_cookie_names_its_backend_and_any_other_value_is_placed_anew() {
     }
 }
 
+#[test]
+fn what_is_bound_to_a_backend_that_does_not_serve_goes_elsewhere() {
+    let mut backends = candidates();
+    let role = session();
+    let index = of_client(&backends);
+    backends[index] = Candidate { accepts_new: false, serves: false, ..backends[index] };
+    let elsewhere = of_client(&backends);
+    assert_ne!(elsewhere, index);
+    let value = cookie_value(backends[index].seed);
+    let request = Seen { table: Some(backends[index].id), value: Some(&value), ..seen(Some(&role)) };
+    let guess = Choice { index: elsewhere, reason: Evidence::Rendezvous };
+    assert_eq!(decide(&Affinity::EngineIo, &request, &backends), Some(guess));
+    let anew = Choice { index: elsewhere, reason: Evidence::Placement };
+    assert_eq!(decide(&cookie(), &request, &backends), Some(anew));
+    backends.iter_mut().for_each(|backend| backend.accepts_new = false);
+    backends.iter_mut().for_each(|backend| backend.serves = false);
+    assert_eq!(decide(&Affinity::EngineIo, &request, &backends), None);
+}
+
+#[test]
+fn a_configured_policy_places_sessions_and_plain_requests() {
+    let mut backends = candidates();
+    backends.iter_mut().for_each(|backend| backend.load = 7);
+    backends[2].load = 6;
+    let least = Seen { balance: Some(Balance::LeastTunnels), ..seen(Some(&Role::Handshake)) };
+    assert_eq!(decide(&Affinity::EngineIo, &least, &backends).unwrap().index, 2);
+    let hashed = Seen { balance: Some(Balance::Rendezvous), ..seen(None) };
+    assert_eq!(decide(&Affinity::None, &hashed, &backends).unwrap().index, of_client(&backends));
+}
+
 proptest! {
     #[test]
     fn a_choice_is_always_a_candidate_that_may_have_it(
@@ -127,16 +166,22 @@ proptest! {
         value in prop::option::of(prop::collection::vec(any::<u8>(), 0..20)),
         client: std::net::IpAddr,
         rotation: usize,
-        states in prop::collection::vec((any::<bool>(), any::<u32>(), 0..3_u32), 4),
+        balance in prop::option::of(prop::sample::select(vec![Balance::RandomTwo, Balance::Rendezvous])),
+        states in prop::collection::vec((any::<bool>(), any::<bool>(), any::<u32>(), 0..3_u32), 4),
     ) {
         let mut backends = candidates();
-        for (backend, (accepts_new, load, weight)) in backends.iter_mut().zip(states) {
-            *backend = Candidate { accepts_new, load, weight, ..*backend };
+        for (backend, (serves, accepts_new, load, weight)) in backends.iter_mut().zip(states) {
+            *backend = Candidate { accepts_new: accepts_new && serves, serves, load, weight, ..*backend };
         }
-        let seen = Seen { role: role.as_ref(), table: table.map(BackendId), value: value.as_deref(), client, rotation };
+        let seen = Seen {
+            role: role.as_ref(), table: table.map(BackendId), value: value.as_deref(), client, balance, rotation, random: 5,
+        };
         match decide(&affinity, &seen, &backends) {
-            Some(Choice { index, reason: Evidence::Table }) => prop_assert_eq!(Some(backends[index].id), seen.table),
-            Some(Choice { index, reason: Evidence::Cookie | Evidence::Rendezvous }) => prop_assert!(index < backends.len()),
+            Some(Choice { index, reason: Evidence::Table }) => {
+                prop_assert_eq!(Some(backends[index].id), seen.table);
+                prop_assert!(backends[index].serves);
+            }
+            Some(Choice { index, reason: Evidence::Cookie | Evidence::Rendezvous }) => prop_assert!(backends[index].serves),
             Some(choice) => prop_assert!(backends[choice.index].is_usable()),
             None => prop_assert!(!backends.iter().any(Candidate::is_usable)),
         }

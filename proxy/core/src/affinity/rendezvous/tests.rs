@@ -9,7 +9,7 @@ use super::*;
 use crate::affinity::BackendId;
 
 fn candidate(id: u32, seed: u64, weight: u32) -> Candidate {
-    Candidate { id: BackendId(id), seed, weight, accepts_new: true, load: 0 }
+    Candidate { id: BackendId(id), seed, weight, accepts_new: true, serves: true, load: 0 }
 }
 
 fn named(names_and_weights: &[(&str, u32)]) -> Vec<Candidate> {
@@ -129,7 +129,7 @@ prop_compose! {
         shape in prop::collection::vec((any::<u64>(), 0..20_u32, any::<bool>(), 0..1000_u32), 0..16),
     ) -> Vec<Candidate> {
         (0..).zip(shape).map(|(id, (seed, weight, accepts_new, load))| {
-            Candidate { id: BackendId(id), seed, weight, accepts_new, load }
+            Candidate { id: BackendId(id), seed, weight, accepts_new, serves: true, load }
         }).collect()
     }
 }

@@ -1,0 +1,71 @@
+//! `ringbolt doctor URL`: plays a client of an Engine.IO service through whatever stands in front of it, and says in
+//! words what is wrong.
+//!
+//! Useful against any proxy. It leaves the service as it was: it sends no message of an application, and closes the
+//! sessions it opens.
+
+mod checks;
+mod exchange;
+mod finding;
+mod session;
+mod target;
+
+use std::io;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use self::finding::{Report, Severity};
+use self::target::Target;
+use crate::cli;
+
+/// Exit codes, beside 0.
+const EXIT_WARNING: u8 = 3;
+const EXIT_FAULT: u8 = 4;
+
+/// Looks at the service and prints what it found. The exit code is that of the worst finding.
+///
+/// # Errors
+/// What is wrong with the command line, or what this machine lacks.
+pub(crate) fn run(asked: &cli::Doctor, mut out: impl io::Write) -> Result<ExitCode, String> {
+    let target = Target::parse(&asked.url, asked.eio)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| format!("the runtime cannot start: {error}"))?;
+    let report = runtime.block_on(look(&target, asked));
+    let text = if asked.json {
+        serde_json::to_string_pretty(&report).map_err(|error| error.to_string())?
+    } else {
+        report.to_string()
+    };
+    // Fails only when nobody reads any more; the exit code still tells.
+    let _ = writeln!(out, "{text}");
+    Ok(match report.severity() {
+        Severity::Ok => ExitCode::SUCCESS,
+        Severity::Warning => ExitCode::from(EXIT_WARNING),
+        Severity::Fault => ExitCode::from(EXIT_FAULT),
+    })
+}
+
+async fn look(to: &Target, asked: &cli::Doctor) -> Report {
+    let mut report = Report { url: to.to_string(), hops: Vec::new(), findings: Vec::new() };
+    let session = match checks::polling(to).await {
+        Ok((session, answer, findings)) => {
+            report.hops = answer.hops;
+            report.findings = findings;
+            session
+        }
+        Err(fault) => {
+            report.findings.push(fault);
+            return report;
+        }
+    };
+    report.findings.push(checks::upgrade(to, &session).await);
+    session.close(to).await;
+    report.findings.push(checks::affinity(to, asked.sessions.into()).await);
+    report.findings.push(checks::http10(to).await);
+    let held = async { if asked.quick { None } else { Some(checks::held_poll(to).await) } };
+    let time = Duration::from_secs(if asked.quick { 0 } else { asked.idle });
+    let tunnel = async { if session.offers_websocket { Some(checks::tunnel(to, time).await) } else { None } };
+    let (held, tunnel) = tokio::join!(held, tunnel);
+    report.findings.extend(held.into_iter().chain(tunnel));
+    report
+}

@@ -1,0 +1,83 @@
+//! The configuration that is served, and how its backends stand, for the threads beside the workers.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use ringbolt_core::affinity::{Health, State};
+
+use crate::config;
+use crate::identity::Identity;
+use crate::load::Loads;
+use crate::snapshot::Revision;
+
+/// The revision that is served. Workers have their own snapshots of it.
+#[derive(Debug)]
+pub(crate) struct Served {
+    revision: Mutex<Arc<Revision>>,
+    loads: Arc<Loads>,
+}
+
+/// How one backend stands.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Standing {
+    pub(crate) upstream: String,
+    pub(crate) backend: String,
+    /// Index in [`STATES`].
+    pub(crate) state: usize,
+    /// Sessions and tunnels.
+    pub(crate) load: u32,
+}
+
+/// States of a backend, as metrics name them.
+pub(crate) const STATES: [&str; 5] = ["up", "suspect", "down", "drain", "maintenance"];
+
+impl Served {
+    pub(crate) fn new(revision: Arc<Revision>, loads: Arc<Loads>) -> Self {
+        Self { revision: Mutex::new(revision), loads }
+    }
+
+    /// A configuration that nobody serves.
+    #[cfg(test)]
+    pub(crate) fn of(config: &config::Config) -> Self {
+        let loads = Arc::new(Loads::new());
+        let backends = crate::identity::Registry::new(Arc::clone(&loads)).identify(config).unwrap();
+        let config = Arc::new(config.clone());
+        let (listeners, tls) = (Vec::new(), Arc::default());
+        Self::new(Arc::new(Revision { config, backends, listeners, admission: None, tls }), loads)
+    }
+
+    pub(crate) fn revision(&self) -> Arc<Revision> {
+        Arc::clone(&self.revision.lock())
+    }
+
+    pub(crate) fn replace(&self, revision: Arc<Revision>) {
+        let former = std::mem::replace(&mut *self.revision.lock(), revision);
+        // Outside the lock: it may be the last one.
+        drop(former);
+    }
+
+    /// Every backend, upstream by upstream, at this [`crate::identity::uptime_ms`].
+    pub(crate) fn standings(&self, uptime_ms: u64) -> Vec<Standing> {
+        let revision = self.revision();
+        let mut standings = Vec::new();
+        for (upstream, backends) in revision.config.upstreams.keys().zip(revision.by_upstream()) {
+            standings.extend(backends.map(|(backend, identity)| Standing {
+                upstream: upstream.clone(),
+                backend: backend.name.clone(),
+                state: state(backend, identity, uptime_ms),
+                load: self.loads.get(identity.id),
+            }));
+        }
+        standings
+    }
+}
+
+fn state(backend: &config::Backend, identity: &Identity, uptime_ms: u64) -> usize {
+    match (backend.state, identity.health(uptime_ms)) {
+        (State::Maintenance, _) => 4,
+        (_, Health::Down) => 2,
+        (State::Drain, _) => 3,
+        (State::Up, Health::Suspect) => 1,
+        (State::Up, Health::Up) => 0,
+    }
+}

@@ -1,0 +1,22 @@
+//! What a tunnel counts, in the daemon's own cells.
+
+#[path = "../../../proxy/src/metrics/cell.rs"]
+pub(crate) mod cell;
+#[path = "../../../proxy/src/metrics/label.rs"]
+pub(crate) mod label;
+#[path = "../../../proxy/src/metrics/names.rs"]
+pub(crate) mod names;
+
+use self::cell::{Counter, Gauge, PerLabel};
+use self::label::{Direction, TunnelEnd};
+
+#[derive(Debug, Default)]
+pub(crate) struct TunnelCounters {
+    pub(crate) tunnels: Counter,
+    pub(crate) tunnels_active: Gauge,
+    pub(crate) tunnels_closed: PerLabel<TunnelEnd>,
+    pub(crate) tunnel_bytes: PerLabel<Direction>,
+    pub(crate) tunnel_spliced_bytes: PerLabel<Direction>,
+    pub(crate) tunnel_chats: Counter,
+    pub(crate) tunnel_chats_active: Gauge,
+}
