@@ -37,7 +37,6 @@ pub mod forwarding {
 mod daemon {
     #[expect(dead_code, unused_imports, reason = "a fuzz target reads files and starts no daemon")]
     pub(crate) mod config;
-    #[expect(dead_code, reason = "there is no buffer for TLS records")]
     pub(crate) mod hot_buffer;
     #[expect(dead_code, reason = "a tunnel has few of them")]
     pub(crate) mod limits;
@@ -63,7 +62,6 @@ mod tls {
     #[derive(Debug)]
     pub(crate) enum Session {}
 
-    #[expect(dead_code, reason = "a tunnel needs a part of it")]
     impl Session {
         pub(crate) fn is_over(&self) -> bool {
             match *self {}
