@@ -11,6 +11,7 @@ mod problem;
 mod read;
 mod route;
 mod section;
+mod timeouts;
 mod tls;
 mod value;
 
@@ -27,6 +28,7 @@ use std::time::Duration;
 pub(crate) use self::bounds::BACKENDS_MAX;
 pub(crate) use self::health::{Check, Health};
 pub(crate) use self::problem::Refused;
+pub(crate) use self::timeouts::Timeouts;
 #[cfg(test)]
 pub(crate) use self::tls::CIPHERS;
 pub(crate) use self::tls::{CertificateFiles, ClientAuth, ListenerTls, TlsPolicy, TlsVersion, UpstreamTls};
@@ -246,8 +248,8 @@ impl Upstream {
             affinity,
             proxy_protocol: None,
             verify_accept: true,
-            tls: UpstreamTls::default(),
             abort_on_close: true,
+            tls: UpstreamTls::default(),
             balance: None,
             slow_start: None,
             queue: 1024,
@@ -256,33 +258,6 @@ impl Upstream {
             backends,
         }
     }
-}
-
-/// `[timeouts]`. None of them ends a live tunnel unless `tunnel_idle` is set.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Timeouts {
-    /// From a TLS client's connection to the end of its handshake.
-    pub(crate) tls_handshake: Duration,
-    /// From a request's first byte to the end of its head.
-    pub(crate) request_head: Duration,
-    /// Between two pieces of a request body.
-    pub(crate) request_body_idle: Duration,
-    /// Silence of a client's connection before a request, the first one included.
-    pub(crate) keep_alive: Duration,
-    /// Silence of a new connection until it is taken for TCP, whose server may speak first.
-    pub(crate) detect: Duration,
-    /// Until a backend has accepted a connection.
-    pub(crate) connect: Duration,
-    /// From the last byte of a request to the response head, and between two pieces of its body.
-    pub(crate) response: Duration,
-    /// Silence after which a tunnel is closed whose one end has closed already.
-    pub(crate) tunnel_half_closed: Duration,
-    /// Silence after which a tunnel is closed; `None`: never.
-    pub(crate) tunnel_idle: Option<Duration>,
-    /// From SIGTERM to the end of the process, whatever is still open.
-    pub(crate) drain: Duration,
-    /// How long an idle upstream connection is kept for reuse.
-    pub(crate) upstream_keep_alive: Duration,
 }
 
 /// `[limits]`
@@ -364,27 +339,6 @@ impl Listener {
             https_redirect: false,
             tls: None,
             detect: Detect::default(),
-        }
-    }
-}
-
-impl Default for Timeouts {
-    fn default() -> Self {
-        Self {
-            tls_handshake: Duration::from_secs(10),
-            request_head: Duration::from_secs(10),
-            request_body_idle: Duration::from_secs(30),
-            keep_alive: Duration::from_secs(75),
-            // A client that speaks first may have lost its first bytes twice: 1 s and 2 s to send them again.
-            detect: Duration::from_secs(5),
-            connect: Duration::from_secs(2),
-            // Engine.IO holds a poll for up to pingInterval, 25 s by default; some services set minutes.
-            response: Duration::from_secs(120),
-            tunnel_half_closed: Duration::from_secs(30),
-            tunnel_idle: None,
-            drain: Duration::from_secs(30),
-            // node closes an idle connection after 5 s: reuse must end before that.
-            upstream_keep_alive: Duration::from_secs(4),
         }
     }
 }

@@ -80,11 +80,11 @@ async fn begin(
 ) -> After {
     match detect::outcome(worker, client, protocols, first).await {
         Outcome::Http => After::Request,
-        Outcome::End => After::Close,
         Outcome::Tls(terminator) => match tls::accept(worker, client, &terminator).await {
             true => After::Request,
             false => After::Close,
         },
+        Outcome::End => After::Close,
         Outcome::Tunnel(kind, route) => match tcp::connect(worker, client, &route).await {
             Some((upstream, counted)) => {
                 worker.counters().tunnels_by_kind.of(kind).add(1);

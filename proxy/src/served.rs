@@ -48,16 +48,8 @@ impl Served {
         let loads = Arc::new(Loads::new());
         let backends = crate::identity::Registry::new(Arc::clone(&loads)).identify(config).unwrap();
         let config = Arc::new(config.clone());
-        Self::new(
-            Arc::new(Revision {
-                config,
-                backends,
-                listeners: Vec::new(),
-                admission: None,
-                tls: Arc::default(),
-            }),
-            loads,
-        )
+        let (listeners, tls) = (Vec::new(), Arc::default());
+        Self::new(Arc::new(Revision { config, backends, listeners, admission: None, tls }), loads)
     }
 
     pub(crate) fn revision(&self) -> Arc<Revision> {

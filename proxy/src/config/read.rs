@@ -18,8 +18,8 @@ use super::bounds::{
 use super::problem::{Problems, Refused};
 use super::section::{Field, Section, boolean, integer, or_off, suggest, text, wrong_type};
 use super::{
-    Admin, Affinity, Backend, BackendState, Balance, Config, Limits, Listener, Log, Process, ProxyVersion,
-    Reload, Timeouts, Upstream, Workers, tls, value,
+    Admin, Affinity, Backend, BackendState, Balance, Check, Config, Limits, Listener, Log, Process,
+    ProxyVersion, Reload, Timeouts, Upstream, Workers, tls, value,
 };
 
 const BACKEND_STATES: &[(&str, BackendState)] =
@@ -58,7 +58,7 @@ pub(super) fn document(file: &str, source: &str) -> Result<Config, Refused> {
         admin,
         admin_socket,
         reload: reload(document.section("reload")),
-        timeouts: timeouts(document.section("timeouts")),
+        timeouts: super::timeouts::timeouts(document.section("timeouts")),
         limits: limits(document.section("limits")),
         log: log(document.section("log")),
         ..traffic
@@ -332,6 +332,10 @@ fn upstreams(problems: &Problems, section: &Section<'_>, base: &Path) -> BTreeMa
         let timeout = text(r#"a duration such as "10s""#, value::duration);
         let queue_timeout = section.read("queue_timeout", timeout).unwrap_or(default.queue_timeout);
         let health = super::health::health(section.section("health"));
+        let speaks = matches!(health.check, Some(Check::Http { .. } | Check::EngineIo { .. }));
+        if speaks && default.backends.iter().any(|backend| backend.tls) {
+            section.problem("health.check", r#"of backends with TLS can be "tcp" only, so far"#);
+        }
         section.finish();
         let upstream = Upstream {
             proxy_protocol,
@@ -413,28 +417,6 @@ fn weight(value: &DeValue<'_>) -> Result<u32, String> {
         return Err(r#"is 0; write `state = "drain"` for a backend that gets no new sessions"#.to_owned());
     }
     integer(WEIGHT)(value)
-}
-
-fn timeouts(mut section: Section<'_>) -> Timeouts {
-    let default = Timeouts::default();
-    let duration = || text(r#"a duration such as "10s""#, value::duration);
-    let or_zero = text(r#"a duration such as "10s""#, value::duration_or_zero);
-    let mut read = |name, default| section.read(name, duration()).unwrap_or(default);
-    let timeouts = Timeouts {
-        tls_handshake: read("tls_handshake", default.tls_handshake),
-        request_head: read("request_head", default.request_head),
-        request_body_idle: read("request_body_idle", default.request_body_idle),
-        keep_alive: read("keep_alive", default.keep_alive),
-        detect: read("detect", default.detect),
-        connect: read("connect", default.connect),
-        response: read("response", default.response),
-        tunnel_half_closed: read("tunnel_half_closed", default.tunnel_half_closed),
-        upstream_keep_alive: read("upstream_keep_alive", default.upstream_keep_alive),
-        tunnel_idle: section.read("tunnel_idle", or_off(duration())).unwrap_or(default.tunnel_idle),
-        drain: section.read("drain", or_zero).unwrap_or(default.drain),
-    };
-    section.finish();
-    timeouts
 }
 
 fn limits(mut section: Section<'_>) -> Limits {

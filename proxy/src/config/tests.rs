@@ -80,9 +80,9 @@ fn every_documented_key_of_operation_and_backends_is_read() {
     let chat = &config.upstreams["chat"];
     assert_eq!(chat.affinity, Affinity::Cookie(b"Place".as_slice().into()));
     let drained = Backend {
-        tls: false,
         name: "b".to_owned(),
         address: "10.0.0.2:3000".parse().unwrap(),
+        tls: false,
         weight: 2,
         state: BackendState::Drain,
         backup: true,
