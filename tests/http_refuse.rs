@@ -156,7 +156,6 @@ fn request_lines_that_are_none_are_refused() {
         ("NUL in the target", b"GET /\0 HTTP/1.1\r\nHost: a.example\r\n\r\n", 400),
         ("an endless method", &[b'A'; 100], 501),
         ("an unknown expectation", get!("Expect: a miracle\r\n"), 417),
-        ("a TLS client hello, refused before it waits", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400),
     ]);
 }
 

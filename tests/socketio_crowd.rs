@@ -34,8 +34,7 @@ fn a_slow_backend_draws_no_crowd() {
         let options = Options::new(env!("CARGO_BIN_EXE_ringbolt"), &[]);
         (names.concat(), Ringbolt::start(&Options { workers: 3, config: Some(config), ..options }))
     });
-    let lanes =
-        daemons.each_ref().map(|(name, daemon)| Lane { name: name.clone(), address: daemon.address() });
+    let lanes = daemons.each_ref().map(|(name, daemon)| Lane::plain(name.as_str(), daemon.address()));
     let scenario =
         Scenario { name: "crowd_sluggish", client: Client::Node4, limit: Duration::from_secs(120) };
     scenario.run(backends, &lanes);
@@ -46,7 +45,7 @@ fn reconnect(kind: Kind, client: Client, without_io_uring: bool) {
     let backends = Backends::start(kind, 3);
     let options = Options::new(env!("CARGO_BIN_EXE_ringbolt"), backends.addresses());
     let daemon = Ringbolt::start(&Options { without_io_uring, ..options });
-    let lane = Lane { name: daemon.engine().to_owned(), address: daemon.address() };
+    let lane = Lane::plain(daemon.engine(), daemon.address());
     let scenario = Scenario { name: "reconnect", client, limit: Duration::from_secs(60) };
     scenario.run(&backends, &[lane]);
 }

@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ringbolt_harness::tls::{Authority, Front};
 use ringbolt_harness::{Engine, Metrics, Options, Ringbolt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -66,6 +67,8 @@ enum Mode {
     WebSocket,
     /// By their first bytes, which are no HTTP.
     Tcp,
+    /// As `WebSocket`, with TLS at both ends of the proxy.
+    Tls,
 }
 
 /// What one tunnel does, from its seed alone, so that both ends agree.
@@ -162,7 +165,7 @@ async fn backend(listener: TcpListener, mode: Mode, exact: mpsc::UnboundedSender
             let plan = Plan::new(seed.parse().expect("seed is a number"));
             let mut down = plan.down();
             let mut answer = match mode {
-                Mode::WebSocket => ACCEPTED.as_bytes().to_vec(),
+                Mode::WebSocket | Mode::Tls => ACCEPTED.as_bytes().to_vec(),
                 Mode::Tcp => Vec::new(),
             };
             answer.extend(down.take(plan.early_down));
@@ -178,7 +181,7 @@ async fn client(proxy: SocketAddr, mode: Mode, plan: Plan) {
     let (mut reader, mut writer) = TcpStream::connect(proxy).await.expect("proxy accepts").into_split();
     let mut up = plan.up();
     let mut first = match mode {
-        Mode::WebSocket => format!(
+        Mode::WebSocket | Mode::Tls => format!(
             "GET /?seed={} HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
             plan.seed
@@ -189,7 +192,7 @@ async fn client(proxy: SocketAddr, mode: Mode, plan: Plan) {
     first.extend(up.take(plan.early_up));
     writer.write_all(&first).await.expect("the first bytes are sent");
     let already = match mode {
-        Mode::WebSocket => {
+        Mode::WebSocket | Mode::Tls => {
             let (head, already) = read_head(&mut reader).await;
             assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
             already
@@ -208,19 +211,26 @@ fn exact_through(engine: Engine, mode: Mode, seeds: std::ops::Range<u64>) -> Met
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("port");
         let address = listener.local_addr().expect("address");
         let (sender, mut exact) = mpsc::unbounded_channel();
+        let authority = Authority::new();
         let mut backend = tokio::spawn(backend(listener, mode, sender));
-        let config = (mode == Mode::Tcp).then(|| {
-            format!(
+        let config = match mode {
+            Mode::Tcp => Some(format!(
                 "[[listener]]\naddress = \"127.0.0.1:0\"\ndetect = [\"http\", \"tcp\"]\n\
                  [upstream.raw]\nbackends = [\"{address}\"]\n"
-            )
-        });
+            )),
+            Mode::Tls => Some(tls_config(&authority, address)),
+            Mode::WebSocket => None,
+        };
         let mut ringbolt = Ringbolt::start(&Options {
             engine,
             config,
             ..Options::new(env!("CARGO_BIN_EXE_ringbolt"), &[address])
         });
-        let proxy = ringbolt.address();
+        let client_side = |to| Front::originating(to, "a.example", authority.client()).address();
+        let proxy = match mode {
+            Mode::Tls => client_side(ringbolt.address()),
+            Mode::Tcp | Mode::WebSocket => ringbolt.address(),
+        };
         let places = Arc::new(Semaphore::new(AT_ONCE));
         let mut clients = tokio::task::JoinSet::new();
         for seed in seeds {
@@ -248,6 +258,37 @@ fn exact_through(engine: Engine, mode: Mode, seeds: std::ops::Range<u64>) -> Met
         assert_eq!(ringbolt.terminate().code(), Some(0));
         metrics
     })
+}
+
+/// TLS for clients, and towards a backend that hands on to `address`.
+fn tls_config(authority: &Authority, address: SocketAddr) -> String {
+    let front = Front::terminating(address, authority.issue("backend", &["127.0.0.1"]).server(None));
+    format!(
+        "[[listener]]\naddress = \"127.0.0.1:0\"\n[listener.tls]\ncertificates = [{}]\n\
+         [upstream.a]\nbackends = [\"https://{}\"]\ntls = {{ ca = {:?} }}\n",
+        authority.issue("a", &["a.example"]).entry(),
+        front.address(),
+        authority.file()
+    )
+}
+
+/// Random, chatting and bulk ones.
+fn tls_is_exact_through(engine: Engine) {
+    for seeds in [1..201, CHAT_SEED..CHAT_SEED + 10, BULK_SEED..BULK_SEED + 2] {
+        let metrics = exact_through(engine, Mode::Tls, seeds);
+        assert_eq!(total(&metrics, "ringbolt_tunnel_spliced_bytes_total"), 0.0);
+        assert_eq!(metrics["ringbolt_tunnel_chats_total"], 0.0);
+    }
+}
+
+#[test]
+fn tls_tunnels_are_exact_on_the_ring() {
+    tls_is_exact_through(Engine::Uring);
+}
+
+#[test]
+fn tls_tunnels_are_exact_on_epoll() {
+    tls_is_exact_through(Engine::Epoll);
 }
 
 fn total(metrics: &Metrics, name: &str) -> f64 {

@@ -34,6 +34,11 @@ struct Bytes {
     /// Held by `tests/idle_tunnels.rs`, which needs the running proxy.
     #[serde(rename = "idle-tunnel")]
     _idle_tunnel: u64,
+    /// These by `tests/tls_idle.rs`.
+    #[serde(rename = "idle-tls-tunnel")]
+    _idle_tls_tunnel: u64,
+    #[serde(rename = "idle-tls-connection")]
+    _idle_tls_connection: u64,
 }
 
 /// What was measured, and the most it may be.

@@ -143,7 +143,7 @@ mod tests {
         let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = listener.local_addr().unwrap();
         let lifecycle = Arc::new(Lifecycle::default());
-        let page = Page::new(Counters::new(1), 10);
+        let page = Page::new(Counters::new(1), 10, Arc::default());
         let view = Arc::new(View { page, lifecycle: Arc::clone(&lifecycle) });
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let server = std::thread::spawn(move || {

@@ -82,7 +82,7 @@ pub(crate) async fn refuse(worker: &Worker, client: &mut Client, asked: &Asked, 
         Error::Stale => Reply::Answer(Answer::BACKEND_CLOSED),
         Error::Broken => {
             // Without the reset a close-delimited answer would look complete.
-            client.stream.socket.set_linger_zero();
+            client.stream.transport().abort();
             return false;
         }
         Error::ClientGone => return false,
@@ -106,7 +106,7 @@ pub(crate) async fn refuse(worker: &Worker, client: &mut Client, asked: &Asked, 
         return false;
     }
     let deadline = worker.reactor.now() + LINGER;
-    let told = worker.reactor.timeout_at(Some(deadline), client.stream.socket.send_all(&bytes)).await;
+    let told = worker.reactor.timeout_at(Some(deadline), client.stream.transport().send_all(&bytes)).await;
     matches!(told, Ok(Ok(())))
 }
 
@@ -114,8 +114,8 @@ pub(crate) async fn refuse(worker: &Worker, client: &mut Client, asked: &Asked, 
 pub(crate) async fn close_with(worker: &Worker, client: &mut Client, bytes: &[u8]) {
     let deadline = worker.reactor.now() + LINGER;
     let telling = async {
-        client.stream.socket.send_all(bytes).await?;
-        client.stream.socket.shutdown_write()?;
+        client.stream.transport().send_all(bytes).await?;
+        client.stream.transport().shutdown_write()?;
         read_away(worker, client).await
     };
     // Whether the client read them or not, this is the end.
@@ -126,7 +126,7 @@ pub(crate) async fn close_with(worker: &Worker, client: &mut Client, bytes: &[u8
 pub(crate) async fn linger(worker: &Worker, client: &mut Client) {
     let deadline = worker.reactor.now() + LINGER;
     let lingering = async {
-        client.stream.socket.shutdown_write()?;
+        client.stream.transport().shutdown_write()?;
         read_away(worker, client).await
     };
     // Whether the client read its answer or not, this is the end.
@@ -138,8 +138,8 @@ pub(crate) async fn linger(worker: &Worker, client: &mut Client) {
 async fn read_away(worker: &Worker, client: &mut Client) -> io::Result<()> {
     let mut left = LINGER_BYTES_MAX;
     while left > 0 {
-        client.stream.socket.readable().await;
-        match worker.hot.with(|buffer| client.stream.socket.try_recv(buffer)) {
+        client.stream.transport().readable().await;
+        match worker.hot.with(|buffer| client.stream.transport().try_recv(buffer)) {
             Ok(0) => break,
             Ok(length) => left = left.saturating_sub(length),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}

@@ -12,8 +12,9 @@ use crate::limits::{CONNECT_ATTEMPTS_MAX, SOCKET_OPTIONS};
 use crate::load::InFlightGuard;
 use crate::metrics::label;
 use crate::route::Route;
-use crate::snapshot::Backend;
+use crate::snapshot::{Backend, Upstream};
 use crate::stream::Stream;
+use crate::tls;
 use crate::worker::Worker;
 
 /// A connection to the backend a request was bound to.
@@ -30,6 +31,8 @@ pub(crate) struct Connection<'a> {
 enum Failure {
     Refused,
     TimedOut,
+    /// No TLS session came of it.
+    Tls,
 }
 
 /// Connects to the chosen backend; where that fails and no session binds the request to it, to the next.
@@ -37,7 +40,7 @@ enum Failure {
 /// All attempts together take at most twice the connect timeout.
 ///
 /// # Errors
-/// 502 when the last attempt was refused, 504 when it timed out.
+/// 502 when the last attempt was refused or TLS failed, 504 when it timed out.
 pub(crate) async fn open<'a>(
     worker: &'a Worker,
     route: &'a Route,
@@ -49,7 +52,8 @@ pub(crate) async fn open<'a>(
     loop {
         let deadline = (worker.reactor.now() + timeout).min(last_deadline);
         let backend = &route.upstream().backends[choice.index()];
-        let failure = match attempt(worker, backend, choice.may_use_pool(), deadline).await {
+        let failure = match attempt(worker, route.upstream(), backend, choice.may_use_pool(), deadline).await
+        {
             Ok(connection) => return Ok(connection),
             Err(failure) => failure,
         };
@@ -63,21 +67,22 @@ pub(crate) async fn open<'a>(
 
 async fn attempt<'a>(
     worker: &'a Worker,
+    upstream: &Upstream,
     backend: &'a Backend,
     pooled: bool,
     deadline: Instant,
 ) -> Result<Connection<'a>, Failure> {
     let in_flight = worker.in_flight.begin(backend.id);
-    if pooled && let Some(stream) = worker.pool.take(backend, worker.reactor.now()) {
+    if pooled && let Some(stream) = worker.pool.take(backend, worker.reactor.now(), &worker.hot) {
         worker.counters().upstream_reuses.add(1);
         return Ok(Connection { stream, backend, reused: true, in_flight });
     }
     let connecting = connect(&worker.reactor, backend.address, &SOCKET_OPTIONS);
     let (label, outcome) = match worker.reactor.timeout_at(Some(deadline), connecting).await {
-        Ok(Ok(socket)) => {
-            let stream = Stream::new(socket);
-            (label::Connect::Ok, Ok(Connection { stream, backend, reused: false, in_flight }))
-        }
+        Ok(Ok(socket)) => match begin_tls(worker, upstream, backend, Stream::new(socket), deadline).await {
+            Ok(stream) => (label::Connect::Ok, Ok(Connection { stream, backend, reused: false, in_flight })),
+            Err(failure) => (label::Connect::Tls, Err(failure)),
+        },
         Ok(Err(error)) => {
             tracing::debug!(backend = %backend.name, address = %backend.address, %error, "connecting failed");
             let refused = error.kind() == io::ErrorKind::ConnectionRefused;
@@ -92,11 +97,33 @@ async fn attempt<'a>(
     outcome
 }
 
+/// Begins TLS on a new connection, where the backend speaks it.
+async fn begin_tls(
+    worker: &Worker,
+    upstream: &Upstream,
+    backend: &Backend,
+    mut stream: Stream,
+    deadline: Instant,
+) -> Result<Stream, Failure> {
+    let Some(originator) = upstream.tls.as_deref().filter(|_| backend.tls) else { return Ok(stream) };
+    // In a box, because few backends need it, and only once.
+    let handshake = Box::pin(tls::connect(worker, &mut stream, originator, backend.address));
+    match worker.reactor.timeout_at(Some(deadline), handshake).await {
+        Ok(Ok(())) => Ok(stream),
+        Ok(Err(reason)) => {
+            tracing::warn!(backend = %backend.name, address = %backend.address, reason, "TLS to the backend failed");
+            Err(Failure::Tls)
+        }
+        Err(_) => Err(Failure::TimedOut),
+    }
+}
+
 impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
         Self::Answer(match failure {
             Failure::Refused => Answer::BACKEND_REFUSED,
             Failure::TimedOut => Answer::BACKEND_TIMEOUT,
+            Failure::Tls => Answer::BACKEND_TLS,
         })
     }
 }

@@ -1,6 +1,7 @@
 //! The life of one client connection, in the order it happens. Start reading here.
 //!
-//! listener -> PROXY header -> detect -> request -> route -> affinity -> connect -> forward -> upgrade -> tunnel
+//! listener -> PROXY header -> detect -> TLS -> request -> route -> affinity -> connect -> forward -> upgrade
+//! -> tunnel
 //!
 //! A connection in TCP mode has no request: detect -> affinity -> connect -> tunnel.
 //!
@@ -18,7 +19,7 @@ use crate::metrics::label::TunnelKind;
 use crate::request::Begun;
 use crate::stream::Stream;
 use crate::worker::Worker;
-use crate::{admission, affinity, answer, connect, forward, proxy_header, request, route, tcp, tunnel};
+use crate::{admission, affinity, answer, connect, forward, proxy_header, request, route, tcp, tls, tunnel};
 
 /// Serves one client until it closes, times out, is refused or becomes a tunnel.
 ///
@@ -38,6 +39,11 @@ pub(crate) fn serve(admitted: Admitted, mut client: Client) -> impl Future<Outpu
         };
         match detect::outcome(worker, &mut client, protocols).await {
             Outcome::Http => {}
+            Outcome::Tls(terminator) => {
+                if !tls::accept(worker, &mut client, &terminator).await {
+                    return;
+                }
+            }
             Outcome::Tunnel(kind, target) => {
                 if let Some((upstream, counted)) = Box::pin(tcp::connect(worker, &client, target)).await {
                     worker.counters().tunnels_by_kind.of(kind).add(1);
@@ -50,13 +56,14 @@ pub(crate) fn serve(admitted: Admitted, mut client: Client) -> impl Future<Outpu
         while let Some(begun) = request::begun(worker, &mut client).await {
             match Box::pin(serve_request(worker, &mut client, begun)).await {
                 After::Request => {}
-                After::Close => return,
+                After::Close => break,
                 After::Tunnel(upstream, counted) => {
                     worker.counters().tunnels_by_kind.of(TunnelKind::WebSocket).add(1);
                     return tunnel::open(worker, client.stream, client.entered, upstream, counted);
                 }
             }
         }
+        client.stream.close();
     }
 }
 

@@ -6,6 +6,7 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use ringbolt_core::detect::{Protocol, Protocols, Verdict};
@@ -17,6 +18,7 @@ use crate::metrics::label::{Detected, RefusedConnection, TunnelKind};
 use crate::snapshot::ListenerId;
 use crate::sni::{self, Fault};
 use crate::stream::{Consumed, Stream};
+use crate::tls::Terminator;
 use crate::worker::Worker;
 
 /// What becomes of a connection.
@@ -24,6 +26,8 @@ use crate::worker::Worker;
 pub(crate) enum Outcome {
     /// Requests follow.
     Http,
+    /// TLS is opened, requests follow inside.
+    Tls(Arc<Terminator>),
     /// It becomes a tunnel to the upstream of this target.
     Tunnel(TunnelKind, usize),
     /// It has ended, or got its answer and is to be closed.
@@ -59,6 +63,11 @@ pub(crate) async fn outcome(worker: &Worker, client: &mut Client, protocols: Pro
     }
 }
 
+/// Who opens TLS of the client's listener.
+fn terminator(worker: &Worker, client: &Client) -> Option<Arc<Terminator>> {
+    worker.snapshot().listener(client.listener)?.tls.clone()
+}
+
 fn tcp(worker: &Worker, client: &Client) -> Outcome {
     let target = worker.snapshot().listener(client.listener).and_then(|listener| listener.tcp);
     target.map_or(Outcome::End, |target| Outcome::Tunnel(TunnelKind::Tcp, target))
@@ -68,7 +77,7 @@ fn tcp(worker: &Worker, client: &Client) -> Outcome {
 async fn tls(worker: &Worker, client: &mut Client, protocols: Protocols) -> Outcome {
     let (reason, alert, words) = match sni::target(worker, client).await {
         Ok(Some(target)) => return Outcome::Tunnel(TunnelKind::TlsPassthrough, target),
-        // A listener with certificates hands the connection to `tls` here.
+        Ok(None) if let Some(terminator) = terminator(worker, client) => return Outcome::Tls(terminator),
         Ok(None) if protocols.has(Protocol::Tcp) => return tcp(worker, client),
         Ok(None) => (RefusedConnection::ServerName, TlsAlert::SERVER_NAME, TlsAlert::SERVER_NAME.reason),
         Err(Fault::Malformed(bad)) => (RefusedConnection::ClientHello, TlsAlert::CLIENT_HELLO, bad.reason),

@@ -10,7 +10,7 @@ use std::pin::pin;
 
 use ringbolt_core::allowance::Allowance;
 use ringbolt_core::http::{Answer, ForwardContext, write_request};
-use ringbolt_reactor::{Either, Socket, select};
+use ringbolt_reactor::{Either, select};
 
 use crate::affinity::Choice;
 use crate::answer::Asked;
@@ -26,6 +26,7 @@ use crate::response::{self, Received};
 use crate::route::Route;
 use crate::snapshot::Snapshot;
 use crate::stream::{Reader, Stream};
+use crate::transport::Transport;
 use crate::worker::Worker;
 
 /// What happens to the client's connection after an exchange.
@@ -52,9 +53,16 @@ pub(crate) struct Exchange<'a> {
     pub(crate) answered: Cell<bool>,
     /// The whole request has been sent.
     pub(crate) uploaded: Cell<bool>,
+    /// The client's connection is TLS.
+    over_tls: bool,
 }
 
 impl Exchange<'_> {
+    /// Value of Strict-Transport-Security, where the listener sets it and the client used TLS.
+    pub(crate) fn hsts(&self) -> Option<&str> {
+        self.route.listener().hsts.as_deref().filter(|_| self.over_tls)
+    }
+
     pub(crate) fn timeouts(&self) -> &Timeouts {
         &self.route.snapshot().timeouts
     }
@@ -77,7 +85,8 @@ pub(crate) async fn exchange(
     let Connection { mut stream, backend, reused, in_flight } = connection;
     let mut upload = upload_of(worker, client, route, choice, request);
     let (answered, uploaded) = (Cell::new(false), Cell::new(false));
-    let exchange = Exchange { worker, route, choice, asked, answered, uploaded };
+    let over_tls = client.stream.tls.is_some();
+    let exchange = Exchange { worker, route, choice, asked, answered, uploaded, over_tls };
     let (mut from_client, to_client) = client.stream.split();
     let (mut from_upstream, to_upstream) = stream.split();
     let received = {
@@ -119,10 +128,12 @@ fn upload_of(
     request: &mut Option<Request<'_>>,
 ) -> Relay {
     let Some(sent) = request else { unreachable!("a request is kept as long as it may be sent again") };
+    let session = client.stream.tls.as_ref().map(|session| session.borrow());
     let context = ForwardContext {
         connection: client.address.ip(),
         source: route.source(),
-        scheme: "http",
+        scheme: if session.is_some() { "https" } else { "http" },
+        client_certificate: session.as_ref().and_then(|session| session.client_fields()),
         request_id: route.listener().request_id.then(|| worker.request_ids.next()),
         drop_accept_encoding: choice.learns(),
         rules: route.target().request.as_ref(),
@@ -152,8 +163,8 @@ const ADDED_BYTES_USUAL: usize = 192;
 async fn send_request(
     upload: &mut Relay,
     client: &mut Reader<'_>,
-    upstream: &Socket,
-    client_socket: &Socket,
+    upstream: Transport<'_>,
+    client_end: Transport<'_>,
     exchange: &Exchange<'_>,
 ) -> Error {
     match upload.run(exchange.worker, client, upstream).await {
@@ -166,9 +177,9 @@ async fn send_request(
         Err(error) => return upload_error(error, exchange),
     }
     if exchange.route.upstream().abort_on_close {
-        client_socket.read_closed().await;
+        client_end.read_closed().await;
     } else {
-        client_socket.closed().await;
+        client_end.socket.closed().await;
     }
     Error::ClientGone
 }

@@ -13,7 +13,12 @@ pub(crate) struct HotBuffer(RefCell<Box<[u8]>>);
 
 impl HotBuffer {
     pub(crate) fn new() -> Self {
-        Self(RefCell::new(vec![0; HOT_BUFFER_BYTES].into_boxed_slice()))
+        Self::of(HOT_BUFFER_BYTES)
+    }
+
+    /// A buffer of this many bytes, for records around what another one holds.
+    pub(crate) fn of(bytes: usize) -> Self {
+        Self(RefCell::new(vec![0; bytes].into_boxed_slice()))
     }
 
     /// Lends the buffer to `work`. Its contents are whatever the last user left.

@@ -1,4 +1,4 @@
-//! The housekeeping thread: signals, reloads, the admin address and the admin socket.
+//! The housekeeping thread: signals, reloads, the files of TLS, the admin address and the admin socket.
 //!
 //! Ordinary tokio, on one thread (decision D7). It never touches a client's connection; it tells the
 //! workers what to serve by and when to drain, and learns when they have ended.
@@ -16,6 +16,7 @@ use crate::admin::{self, View};
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::reload::Reloader;
 use crate::signals::{Hangups, Signals, Stop};
+use crate::tls;
 
 /// Past the drain deadline workers still close what is open. This long, then something is wrong.
 const CLOSING: Duration = Duration::from_secs(2);
@@ -37,6 +38,8 @@ pub(crate) struct Duties {
     pub(crate) socket: Option<UnixListener>,
     pub(crate) view: Arc<View>,
     pub(crate) reloader: Reloader,
+    /// Its files are looked after.
+    pub(crate) tls: Arc<tls::Current>,
 }
 
 /// Why the process ends.
@@ -86,7 +89,7 @@ impl Housekeeping {
     /// The admin address or socket fails as a whole.
     pub(crate) fn run(self, duties: Duties, workers_ended: oneshot::Receiver<()>) -> io::Result<End> {
         let Self { runtime, mut signals, hangups } = self;
-        let Duties { admin, socket, view, reloader } = duties;
+        let Duties { admin, socket, view, reloader, tls } = duties;
         runtime.block_on(async {
             let next_stop = async || signals.next().await;
             let drain_timeout = || reloader.server().config().timeouts.drain;
@@ -111,6 +114,7 @@ impl Housekeeping {
                 end = watch => Ok(end),
                 served = serve_address => served.and(Err(closed("address"))),
                 served = serve_socket => served.and(Err(closed("socket"))),
+                () = tls.look_after() => Err(io::Error::other("nobody looks after certificates")),
                 () = reloader.attend(hangups) => Err(io::Error::other("reloads have ended")),
             }
         })

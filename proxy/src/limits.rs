@@ -19,6 +19,25 @@ pub(crate) const TUNNEL_BYTES_PER_TURN: usize = 4 * HOT_BUFFER_BYTES;
 /// pieces again.
 pub(crate) const CHAT_CHUNKS_HELD_MAX: usize = 8;
 
+/// Bytes of an incomplete TLS message that are kept: a client's chain of certificates has some KiB, a record
+/// 16 KiB. A longer one ends the connection.
+pub(crate) const TLS_PARTIAL_BYTES_MAX: usize = 32 * 1024;
+
+/// Bytes received until a TLS handshake is complete, for the same reason. More end the connection.
+pub(crate) const TLS_HANDSHAKE_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes of a file of certificates, keys or issuers: the issuers of a whole system take a quarter of it.
+pub(crate) const TLS_FILE_BYTES_MAX: u64 = 1024 * 1024;
+
+/// Keys of session tickets in one file: two are enough to replace one, each ticket is compared with all.
+pub(crate) const TLS_TICKET_KEYS_MAX: usize = 16;
+
+/// Certificates whose expiry is on the metrics page; every one is a time series of its own.
+pub(crate) const TLS_CERTIFICATES_SHOWN_MAX: usize = 256;
+
+/// Between two looks at the files of TLS. A new certificate is in use after two of them.
+pub(crate) const TLS_LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
 /// Bytes of one body that move before other connections have their turn, as a tunnel's.
 pub(crate) const BODY_BYTES_PER_TURN: usize = TUNNEL_BYTES_PER_TURN;
 

@@ -50,6 +50,8 @@ mod spare;
 mod start;
 mod stream;
 mod tcp;
+mod tls;
+mod transport;
 mod tunnel;
 mod worker;
 
@@ -100,6 +102,9 @@ fn main() -> ExitCode {
 fn check(file: &Path) -> ExitCode {
     match Config::load(file) {
         Ok(config) => {
+            if let Some(code) = check_tls(file, &config) {
+                return code;
+            }
             let backends: usize = config.upstreams.values().map(|upstream| upstream.backends.len()).sum();
             let (listeners, routes, upstreams) =
                 (config.listeners.len(), config.routes.len(), config.upstreams.len());
@@ -114,6 +119,23 @@ fn check(file: &Path) -> ExitCode {
         }
         Err(refused) => refuse(&refused),
     }
+}
+
+/// Loads what TLS needs and says what is wrong with it; the exit code if that is fatal.
+fn check_tls(file: &Path, config: &Config) -> Option<ExitCode> {
+    let file = file.display();
+    let notices = match tls::Setup::load(config) {
+        Ok(tls) => tls.notices(),
+        Err(problems) => {
+            problems.iter().for_each(|problem| tell(io::stderr(), &format!("{file}: {problem}")));
+            return Some(ExitCode::from(EXIT_CONFIG));
+        }
+    };
+    for notice in &notices {
+        let kind = if notice.fatal { "" } else { "warning: " };
+        tell(io::stderr(), &format!("{file}: {kind}{}", notice.text));
+    }
+    notices.iter().any(|notice| notice.fatal).then(|| ExitCode::from(EXIT_CONFIG))
 }
 
 fn plan(asked: &cli::Plan) -> ExitCode {
@@ -184,11 +206,16 @@ fn run(source: Source, config: &Arc<Config>) -> Result<End, StartError> {
 
     let counters = Counters::new(workers);
     let lifecycle = Arc::new(Lifecycle::default());
-    let page = Page::new(counters.clone(), config.limits.sids);
+    let tls = tls::Setup::load(config).map_err(|problems| StartError::new(problems.join("; ")))?;
+    for notice in tls.notices() {
+        tracing::warn!("{}", notice.text);
+    }
+    let tls = Arc::new(tls::Current::new(tls));
+    let page = Page::new(counters.clone(), config.limits.sids, Arc::clone(&tls));
     let view = Arc::new(View { page, lifecycle: Arc::clone(&lifecycle) });
 
     let (end, workers_ended) = oneshot::channel();
-    let server = server::start(config, connections, &counters, end)?;
+    let server = server::start(config, &tls, connections, &counters, end)?;
     if let Some(refusal) = &server.refusal {
         tracing::warn!("io_uring is refused, epoll serves instead: {refusal}");
     }
@@ -198,7 +225,7 @@ fn run(source: Source, config: &Arc<Config>) -> Result<End, StartError> {
     let notify = Notify::from_environment();
     notify.ready("serving");
     let reloader = Reloader::new(source, server, lifecycle, Arc::clone(counters.housekeeping()), notify);
-    let ended = housekeeping.run(Duties { admin, socket, view, reloader }, workers_ended);
+    let ended = housekeeping.run(Duties { admin, socket, view, reloader, tls }, workers_ended);
     if let Some(path) = &config.admin_socket {
         // Gone already, if somebody tidied up.
         let _ = std::fs::remove_file(path);

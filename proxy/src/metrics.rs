@@ -14,7 +14,7 @@ use std::sync::Arc;
 use self::cell::{Cell, Counter, Gauge, PerLabel, See};
 use self::label::{
     AnswerStatus, Connect, Detected, Direction, EngineInUse, EngineIo, Evidence, Limit, Method,
-    RefusedConnection, Reload, StatusClass, TunnelEnd, TunnelKind, Upgrade,
+    RefusedConnection, Reload, StatusClass, TlsFailure, TlsVersion, TunnelEnd, TunnelKind, Upgrade,
 };
 
 pub(crate) use self::page::{CONTENT_TYPE, Page};
@@ -57,6 +57,12 @@ counters! {
     limited: PerLabel<Limit> => LIMITED,
     /// What the table of clients had no room for.
     clients_unseen: Counter => CLIENTS_UNSEEN,
+    /// Sessions of clients that were established.
+    tls_handshakes: PerLabel<TlsVersion> => TLS_HANDSHAKES,
+    /// The part of them that resumed an earlier one.
+    tls_resumptions: Counter => TLS_RESUMPTIONS,
+    /// Handshakes of clients that failed.
+    tls_failures: PerLabel<TlsFailure> => TLS_FAILURES,
     /// Requests whose head was read in full.
     requests: PerLabel<Method> => REQUESTS,
     /// Response heads sent to clients, own answers included.

@@ -11,6 +11,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use crate::hot_buffer::HotBuffer;
 use crate::limits::POOL_PER_BACKEND_MAX;
 use crate::snapshot::{Backend, Snapshot};
 use crate::stream::Stream;
@@ -62,12 +63,12 @@ impl Pool {
     }
 
     /// The connection to `backend` used last that is still good.
-    pub(crate) fn take(&self, backend: &Backend, now: Instant) -> Option<Stream> {
+    pub(crate) fn take(&self, backend: &Backend, now: Instant, hot: &HotBuffer) -> Option<Stream> {
         let mut idle = self.idle.borrow_mut();
         let connections = Connections::to(backend, &mut idle)?;
         loop {
             let candidate = connections.pop_back()?;
-            if candidate.until > now && is_silent(&candidate.stream) {
+            if candidate.until > now && is_silent(&candidate.stream, hot) {
                 return Some(candidate.stream);
             }
         }
@@ -75,7 +76,7 @@ impl Pool {
 
     /// Keeps `stream` for a later request; drops the oldest where there are too many.
     pub(crate) fn give_back(&self, backend: &Backend, stream: Stream, now: Instant) {
-        if !stream.unread.is_empty() || stream.socket.is_read_closed() {
+        if !stream.unread.is_empty() || stream.transport().is_read_closed() {
             return;
         }
         let mut idle = self.idle.borrow_mut();
@@ -89,7 +90,7 @@ impl Pool {
     /// Closes what has been idle for too long or was closed by its backend.
     pub(crate) fn sweep(&self, now: Instant) {
         for Connections { idle: connections, .. } in self.idle.borrow_mut().iter_mut() {
-            connections.retain(|idle| idle.until > now && !idle.stream.socket.is_read_closed());
+            connections.retain(|idle| idle.until > now && !idle.stream.transport().is_read_closed());
             if connections.is_empty() {
                 connections.shrink_to_fit();
             }
@@ -116,11 +117,16 @@ impl Connections {
 /// The reactor has been told of all that came before the request that needs it, so the kernel is asked
 /// only where the last read did not show that it was the last. What comes in this very moment would be
 /// missed by a look at the socket too, a moment later.
-fn is_silent(stream: &Stream) -> bool {
-    if stream.socket.is_read_closed() {
+fn is_silent(stream: &Stream, hot: &HotBuffer) -> bool {
+    if stream.transport().is_read_closed() {
         return false;
     }
-    let has_nothing =
-        || matches!(stream.socket.try_peek(), Err(error) if error.kind() == io::ErrorKind::WouldBlock);
-    !stream.socket.ready().readable() || has_nothing()
+    let blocks =
+        |looked: io::Result<usize>| matches!(looked, Err(error) if error.kind() == io::ErrorKind::WouldBlock);
+    !stream.socket.ready().readable()
+        || match stream.tls {
+            None => blocks(stream.socket.try_peek()),
+            // What has come may be a ticket for a later session, which is no byte of the stream.
+            Some(_) => hot.with(|buffer| blocks(stream.transport().try_recv(buffer))),
+        }
 }

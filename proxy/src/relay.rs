@@ -6,15 +6,17 @@
 //! and has no framing between its bytes on either side is spliced, as a tunnel's bytes are. Knows nothing
 //! of who the two ends are.
 
+use std::io;
+
 use ringbolt_core::allowance::Allowance;
 use ringbolt_core::http::{BadBody, BodyReader, BodyWriter, ChunkPrefix, Framing};
 use ringbolt_core::limits::CLOSE_BODY_BYTES_MAX;
 use ringbolt_core::pace::Pace;
 use ringbolt_reactor::{Elapsed, Socket, yield_now};
-use std::io::{self, IoSlice};
 
 use crate::limits::{BODY_BYTES_PER_TURN, GATHER_BYTES_MAX};
 use crate::stream::{Consumed, Reader};
+use crate::transport::Transport;
 use crate::worker::Worker;
 
 /// Why a body was not relayed to its end.
@@ -120,7 +122,7 @@ impl Relay {
     }
 
     /// Decodes `input` and sends its payload, and returns how many bytes of it belonged to the body.
-    pub(crate) fn step(&mut self, input: &mut [u8], target: &Socket) -> Result<usize, RelayError> {
+    pub(crate) fn step(&mut self, input: &mut [u8], target: Transport<'_>) -> Result<usize, RelayError> {
         let decoded = self.decode(input)?;
         self.send(&input[..decoded.payload], decoded.done, target)?;
         Ok(decoded.consumed)
@@ -139,7 +141,7 @@ impl Relay {
     }
 
     /// Sends the head and the payload that was kept back.
-    pub(crate) fn release(&mut self, target: &Socket) -> Result<(), RelayError> {
+    pub(crate) fn release(&mut self, target: Transport<'_>) -> Result<(), RelayError> {
         let held = std::mem::take(&mut self.held);
         self.send(&held, self.reader.is_done(), target)
     }
@@ -150,7 +152,7 @@ impl Relay {
     }
 
     /// The same, with what that means sent to the receiver.
-    pub(crate) fn end_of_stream(&mut self, target: &Socket) -> Result<(), RelayError> {
+    pub(crate) fn end_of_stream(&mut self, target: Transport<'_>) -> Result<(), RelayError> {
         self.end_of_source()?;
         self.send(&[], true, target)
     }
@@ -169,7 +171,7 @@ impl Relay {
     }
 
     /// Sends what is pending and `payload` in its framing; keeps what the target does not take.
-    fn send(&mut self, payload: &[u8], last: bool, target: &Socket) -> Result<(), RelayError> {
+    fn send(&mut self, payload: &[u8], last: bool, target: Transport<'_>) -> Result<(), RelayError> {
         let mut prefix = ChunkPrefix::default();
         let (before, after) = match payload {
             [] => (&[][..], &[][..]),
@@ -182,7 +184,7 @@ impl Relay {
         let parts = [&self.pending[..], before, payload, after, &end];
         let total: usize = parts.iter().map(|part| part.len()).sum();
         if total > GATHER_BYTES_MAX {
-            let sent = taken(target.try_send_vectored(&parts.map(IoSlice::new)))?;
+            let sent = taken(target.try_send_parts(&parts))?;
             self.pending = rest(&parts, sent);
             self.patience.target.moved(sent);
         } else if total > 0 {
@@ -197,7 +199,7 @@ impl Relay {
     }
 
     /// Waits until everything pending is sent.
-    async fn flush(&mut self, worker: &Worker, target: &Socket) -> Result<(), RelayError> {
+    async fn flush(&mut self, worker: &Worker, target: Transport<'_>) -> Result<(), RelayError> {
         if self.pending.is_empty() {
             return Ok(());
         }
@@ -220,7 +222,7 @@ impl Relay {
         &mut self,
         worker: &Worker,
         source: &mut Reader<'_>,
-        target: &Socket,
+        target: Transport<'_>,
     ) -> Result<(), RelayError> {
         // A head goes out together with the bytes behind it, if they are here already.
         if self.is_done() || !source.has_unread() {
@@ -228,10 +230,10 @@ impl Relay {
         }
         let mut moved = 0;
         while !self.is_done() {
-            let spliced = match self.plain_bytes_left(source) {
+            let spliced = match (self.plain_bytes_left(source), source.transport().plain(), target.plain()) {
                 // In a box: few bodies are bulk, and no exchange should carry the room for it.
-                Some(left) => Box::pin(self.splice(worker, source, target, left)).await?,
-                None => None,
+                (Some(left), Some(from), Some(to)) => Box::pin(self.splice(worker, from, to, left)).await?,
+                _ => None,
             };
             moved += match spliced {
                 Some(length) => length,
@@ -250,7 +252,7 @@ impl Relay {
         &mut self,
         worker: &Worker,
         source: &mut Reader<'_>,
-        target: &Socket,
+        target: Transport<'_>,
     ) -> Result<usize, RelayError> {
         let mut waiting = self.patience.source;
         let read = source.read(&worker.hot, |input| -> Result<_, RelayError> {
@@ -286,15 +288,15 @@ impl Relay {
     async fn splice(
         &mut self,
         worker: &Worker,
-        source: &Reader<'_>,
+        source: &Socket,
         target: &Socket,
         left: u64,
     ) -> Result<Option<usize>, RelayError> {
-        wait(worker, &mut self.patience.source, source.socket().readable()).await?;
+        wait(worker, &mut self.patience.source, source.readable()).await?;
         let Some(mut pipe) = worker.pipes.lend() else { return Ok(None) };
-        let length = match pipe.fill(source.socket(), left) {
+        let length = match pipe.fill(source, left) {
             Ok(0) => {
-                self.end_of_stream(target)?;
+                self.end_of_stream(Transport { socket: target, tls: None })?;
                 return Ok(Some(0));
             }
             Ok(length) => length,

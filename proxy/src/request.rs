@@ -58,7 +58,7 @@ pub(crate) async fn begun<'a>(worker: &'a Worker, client: &mut Client) -> Option
     let waiting = poll_fn(|context| {
         loop {
             let fresh = !std::mem::take(&mut pipelined);
-            if fresh && stream.socket.poll_readable(context).is_pending() {
+            if fresh && stream.transport().poll_readable(context).is_pending() {
                 let ends = worker.is_closing(listener);
                 return if ends { Poll::Ready(None) } else { Poll::Pending };
             }

@@ -6,7 +6,6 @@ use ringbolt_core::affinity::{HandshakeReading, read_handshake};
 use ringbolt_core::allowance::Allowance;
 use ringbolt_core::http::{self, Answer, ReplyContext, ResponseHead, ResponseKind, Version, write_response};
 use ringbolt_core::limits::HANDSHAKE_BODY_BYTES_MAX;
-use ringbolt_reactor::Socket;
 
 use crate::error::Error;
 use crate::forward::Exchange;
@@ -14,6 +13,7 @@ use crate::metrics::label;
 use crate::relay::{Patience, Relay, RelayError};
 use crate::spare::Spare;
 use crate::stream::{Consumed, Reader};
+use crate::transport::Transport;
 
 /// How an answer ended.
 #[derive(Debug)]
@@ -64,7 +64,7 @@ impl From<io::Error> for HeadError {
 /// what else goes wrong before the first byte has left, [`Error::Broken`] after it.
 pub(crate) async fn receive(
     upstream: &mut Reader<'_>,
-    client: &Socket,
+    client: Transport<'_>,
     exchange: &Exchange<'_>,
 ) -> Result<Received, Error> {
     let mut last = loop {
@@ -92,7 +92,7 @@ pub(crate) async fn receive(
 /// it, unless the answer is held back to learn a session from it.
 async fn read_head<'a>(
     upstream: &mut Reader<'_>,
-    client: &Socket,
+    client: Transport<'_>,
     exchange: &Exchange<'a>,
 ) -> Result<Head<'a>, Error> {
     let worker = exchange.worker;
@@ -136,13 +136,14 @@ async fn read_head<'a>(
 }
 
 /// Forwards a head without a body. One that HTTP/1.0 does not know is dropped for its clients.
-async fn pass_on(head: &ResponseHead, client: &Socket, exchange: &Exchange<'_>) -> Result<(), Error> {
+async fn pass_on(head: &ResponseHead, client: Transport<'_>, exchange: &Exchange<'_>) -> Result<(), Error> {
     if exchange.asked.version == Version::Http10 {
         return Ok(());
     }
     let context = ReplyContext {
         client_version: exchange.asked.version,
         close: false,
+        hsts: None,
         set_cookie: None,
         date: &exchange.worker.date(),
         rules: exchange.route.target().response.as_ref(),
@@ -167,6 +168,7 @@ fn begin(head: &ResponseHead, exchange: &Exchange<'_>) -> Final {
     let context = ReplyContext {
         client_version: exchange.asked.version,
         close: !keep_alive,
+        hsts: exchange.hsts(),
         set_cookie: cookie.as_deref(),
         date: &exchange.worker.date(),
         rules: exchange.route.target().response.as_ref(),
@@ -194,7 +196,7 @@ const ADDED_BYTES_USUAL: usize = 64;
 /// 503 if the sid table has no room, because a session that cannot be found again must not begin.
 async fn learn(
     upstream: &mut Reader<'_>,
-    client: &Socket,
+    client: Transport<'_>,
     relay: &mut Relay,
     exchange: &Exchange<'_>,
 ) -> Result<(), Error> {

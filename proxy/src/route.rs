@@ -78,6 +78,12 @@ pub(crate) fn find(worker: &Worker, client: &Client, request: &Request<'_>) -> R
     let snapshot = worker.snapshot();
     let listener = client.listener;
     let listener_index = snapshot.position(listener).ok_or(Answer::DRAINING)?;
+    let settings = snapshot.listener(listener).ok_or(Answer::DRAINING)?;
+    if let Some(redirect) = &settings.https_redirect
+        && client.stream.tls.is_none()
+    {
+        return Err(Error::Own(Box::new(redirect.to(&request.head, None))));
+    }
     let target = snapshot.find(listener_index, request.head.host(), request.head.path());
     let target = target.ok_or(Answer::NO_ROUTE)?;
     if let Some(limited) = snapshot.targets[target].limited {
@@ -87,7 +93,11 @@ pub(crate) fn find(worker: &Worker, client: &Client, request: &Request<'_>) -> R
         Goal::Upstream(upstream) => *upstream,
         Goal::Reply(reply) => {
             let rules = snapshot.targets[target].response.as_ref();
-            return Err(Error::Own(Box::new(reply.to(&request.head, rules))));
+            let mut own = reply.to(&request.head, rules);
+            if let Some(hsts) = settings.hsts.as_deref().filter(|_| client.stream.tls.is_some()) {
+                own.set_hsts(hsts);
+            }
+            return Err(Error::Own(Box::new(own)));
         }
     };
     let trusted = &snapshot.listeners[listener_index].trusted_proxies;

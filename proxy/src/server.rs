@@ -28,6 +28,7 @@ use crate::privileges;
 use crate::sids::SidTable;
 use crate::snapshot::{ListenerId, Revision, Snapshot};
 use crate::start::StartError;
+use crate::tls;
 use crate::worker::{Adoption, Command, Shared, Worker};
 
 /// The running workers and what the process has bound to its configuration.
@@ -40,6 +41,7 @@ pub(crate) struct Server {
     shared: Arc<Shared>,
     backends: Registry,
     listeners: Listeners,
+    tls: Arc<tls::Current>,
     revision: Arc<Revision>,
 }
 
@@ -67,6 +69,7 @@ struct Setup {
 /// The address that cannot be bound, or what a worker lacked. The process is to end then.
 pub(crate) fn start(
     config: &Arc<Config>,
+    tls: &Arc<tls::Current>,
     connections_max: u32,
     counters: &Counters,
     ended: oneshot::Sender<()>,
@@ -80,6 +83,7 @@ pub(crate) fn start(
         config: Arc::clone(config),
         backends: backends.identify(config).map_err(|error| StartError::new(error.to_string()))?,
         admission: Admission::of(config, &listeners.ids(), count, random_key()?, None),
+        tls: tls.get(),
         listeners: listeners.ids(),
     });
     let shared = Arc::new(Shared {
@@ -116,7 +120,7 @@ pub(crate) fn start(
         engine = of_worker;
         refusal = refusal.or(refused);
     }
-    Ok(Server { engine, refusal, commands, shared, backends, listeners, revision })
+    Ok(Server { engine, refusal, commands, shared, tls: Arc::clone(tls), backends, listeners, revision })
 }
 
 impl Server {
@@ -146,12 +150,15 @@ impl Server {
             let reserve = descriptors::reserve(count, config.listeners.len());
             descriptors::prepare(config.limits.connections, reserve)? as usize
         };
+        let followed = self.tls.get().followed_by(&config);
+        let tls = Arc::new(followed.map_err(|problems| StartError::new(problems.join("; ")))?);
         let (listeners, bound) = self.listeners.changed(&config, count)?;
         let former = self.revision.admission.as_deref();
         let revision = Arc::new(Revision {
             backends: self.backends.identify(&config).map_err(|error| StartError::new(error.to_string()))?,
             admission: Admission::of(&config, &listeners.ids(), count, random_key()?, former),
             listeners: listeners.ids(),
+            tls: Arc::clone(&tls),
             config,
         });
         Snapshot::new(&revision).map_err(|error| StartError::new(error.to_string()))?;
@@ -165,6 +172,8 @@ impl Server {
         }
         self.listeners = listeners;
         self.revision = revision;
+        self.tls.set(tls);
+        self.tls.reload();
         Ok(all_done)
     }
 

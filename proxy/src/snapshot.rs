@@ -9,7 +9,7 @@ use std::sync::Arc;
 use ringbolt_core::affinity::{Affinity, BackendId, seed_of_name};
 use ringbolt_core::detect::Protocols;
 use ringbolt_core::flash_policy::FlashPolicy;
-use ringbolt_core::http::{FieldRules, HeadLimits, PathRewrite, RouteReply};
+use ringbolt_core::http::{FieldRules, HeadLimits, Location, PathRewrite, RouteReply};
 use ringbolt_core::limits::{FIELDS_MAX, TARGET_BYTES_MAX};
 use ringbolt_core::network::Network;
 use ringbolt_core::proxy_protocol::ProxyVersion;
@@ -18,6 +18,7 @@ use ringbolt_core::route::{RouteError, Routes, Rule, TargetId};
 use crate::admission::Admission;
 use crate::config::{self, BackendState, Config, Policy};
 use crate::identity::Identity;
+use crate::tls::{Originator, Setup, Terminator};
 
 /// A listener's number, its own for the life of the process: a connection knows its listener by it over reloads.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,6 +34,8 @@ pub(crate) struct Revision {
     pub(crate) listeners: Vec<ListenerId>,
     /// `None` where no bound of its kind is configured.
     pub(crate) admission: Option<Arc<Admission>>,
+    /// By listener and upstream of this configuration.
+    pub(crate) tls: Arc<Setup>,
 }
 
 /// One address requests may be sent to.
@@ -45,6 +48,7 @@ pub(crate) struct Backend {
     /// Its place in rendezvous hashing: from the name, so that neither order nor address matters.
     pub(crate) seed: u64,
     pub(crate) address: SocketAddr,
+    pub(crate) tls: bool,
     pub(crate) weight: u32,
     /// Takes new sessions; a draining backend only keeps its own.
     pub(crate) accepts_new: bool,
@@ -61,6 +65,8 @@ pub(crate) struct Upstream {
     pub(crate) verify_accept: bool,
     /// A client that closes its half of the connection ends its request.
     pub(crate) abort_on_close: bool,
+    /// How its backends with TLS are talked to.
+    pub(crate) tls: Option<Arc<Originator>>,
     pub(crate) backends: Vec<Backend>,
 }
 
@@ -105,6 +111,12 @@ pub(crate) struct Listener {
     pub(crate) tcp: Option<usize>,
     /// Server names whose TLS is passed through to a target; `None`: there are none.
     pub(crate) sni: Option<Routes>,
+    /// Who opens TLS that is not passed through; `None`: nobody.
+    pub(crate) tls: Option<Arc<Terminator>>,
+    /// Value of Strict-Transport-Security in responses that go over TLS.
+    pub(crate) hsts: Option<Box<str>>,
+    /// Where requests go that did not come over TLS; `None`: they are served.
+    pub(crate) https_redirect: Option<RouteReply>,
 }
 
 /// What one worker serves.
@@ -147,20 +159,23 @@ impl Snapshot {
             rules.push(Rule { host: route.host.clone(), path: route.path.clone(), target });
         }
         let mut to = |upstream: Option<&str>| Target::of_upstream(config, upstream?).and_then(&mut add);
-        let listener = |(listener, id): (&config::Listener, &ListenerId)| -> Result<_, RouteError> {
+        let listener = |(number, (listener, id)): (usize, (&config::Listener, &ListenerId))| {
             Ok(Listener {
                 id: *id,
                 default: to(listener.upstream.as_deref()),
                 protocols: listener.detect.protocols,
                 tcp: to(listener.detect.tcp_upstream.as_deref()).map(TargetId::index),
                 sni: names(&listener.detect.sni, &mut to)?,
+                tls: revision.tls.listener(number),
+                hsts: listener.tls.as_ref().and_then(|tls| tls.hsts.as_deref().map(Box::from)),
+                https_redirect: listener.https_redirect.then(to_https).flatten(),
                 trusted_proxies: listener.trusted_proxies.clone(),
                 request_id: listener.request_id,
                 proxy_protocol: listener.proxy_protocol,
             })
         };
-        let listeners =
-            config.listeners.iter().zip(&revision.listeners).map(listener).collect::<Result<_, _>>()?;
+        let numbered = config.listeners.iter().zip(&revision.listeners).enumerate();
+        let listeners = numbered.map(listener).collect::<Result<_, RouteError>>()?;
         Ok(Self {
             routes: Routes::new(&rules)?,
             upstreams: upstreams(revision),
@@ -258,6 +273,12 @@ impl Target {
     }
 }
 
+/// The same request, over TLS.
+fn to_https() -> Option<RouteReply> {
+    let location = Location::parse("https://{host}{target}").ok()?;
+    Some(RouteReply::Redirect { status: 308, location })
+}
+
 /// The upstreams in order of their names.
 fn upstreams(revision: &Revision) -> Vec<Upstream> {
     let mut identities = revision.backends.iter();
@@ -267,16 +288,18 @@ fn upstreams(revision: &Revision) -> Vec<Upstream> {
         name: backend.name.as_str().into(),
         seed: seed_of_name(&backend.name),
         address: backend.address,
+        tls: backend.tls,
         weight: backend.weight,
         accepts_new: backend.state == BackendState::Up,
     };
-    let upstreams = revision.config.upstreams.iter();
+    let upstreams = revision.config.upstreams.iter().enumerate();
     upstreams
-        .map(|(name, upstream)| Upstream {
+        .map(|(number, (name, upstream))| Upstream {
             seed: seed_of_name(name),
             proxy_protocol: upstream.proxy_protocol,
             verify_accept: upstream.verify_accept,
             abort_on_close: upstream.abort_on_close,
+            tls: revision.tls.upstream(number),
             backends: upstream.backends.iter().zip(&mut identities).map(backend).collect(),
         })
         .collect()

@@ -1,35 +1,56 @@
-//! One connection's socket and the bytes read from it that nobody has consumed yet.
+//! One connection, plain or TLS, and the bytes read from it that nobody has consumed yet.
 //!
 //! Reading goes through the worker's hot buffer: the consumer sees the bytes there, takes what it
 //! understands, and only what is left over is copied into memory of the connection's own. An idle
 //! connection therefore owns no buffer. Knows nothing of HTTP.
 
+use std::cell::RefCell;
 use std::io;
 
 use ringbolt_reactor::Socket;
 
 use crate::hot_buffer::HotBuffer;
+use crate::tls::Session;
+use crate::transport::Transport;
 
-/// A socket with its unread bytes.
+/// A connection, plain or TLS, with its unread bytes.
 #[derive(Debug)]
 pub(crate) struct Stream {
     pub(crate) socket: Socket,
+    /// The session of a TLS connection.
+    pub(crate) tls: Option<Box<RefCell<Session>>>,
     /// Received and not consumed; empty, and without memory, nearly always.
     pub(crate) unread: Vec<u8>,
 }
 
 impl Stream {
     pub(crate) fn new(socket: Socket) -> Self {
-        Self { socket, unread: Vec::new() }
+        Self { socket, tls: None, unread: Vec::new() }
     }
 
-    /// The reading half and the socket to write to, for two directions at work at once.
-    pub(crate) fn split(&mut self) -> (Reader<'_>, &Socket) {
-        (Reader { socket: &self.socket, unread: &mut self.unread }, &self.socket)
+    /// The connection below the unread bytes.
+    pub(crate) fn transport(&self) -> Transport<'_> {
+        Transport { socket: &self.socket, tls: self.tls.as_deref() }
+    }
+
+    /// The reading half and the transport to write to, for two directions at work at once.
+    pub(crate) fn split(&mut self) -> (Reader<'_>, Transport<'_>) {
+        let transport = Transport { socket: &self.socket, tls: self.tls.as_deref() };
+        (Reader { transport, unread: &mut self.unread }, transport)
     }
 
     pub(crate) fn reader(&mut self) -> Reader<'_> {
         self.split().0
+    }
+
+    /// What is written and read from here on goes through `session`.
+    pub(crate) fn begin_tls(&mut self, session: Session) {
+        self.tls = Some(Box::new(RefCell::new(session)));
+    }
+
+    /// Closes the connection in order: over TLS with a word that nothing is missing.
+    pub(crate) fn close(self) {
+        let _ = self.transport().say_goodbye();
     }
 }
 
@@ -44,14 +65,14 @@ pub(crate) enum Consumed<T> {
 /// The reading half of a [`Stream`].
 #[derive(Debug)]
 pub(crate) struct Reader<'a> {
-    socket: &'a Socket,
+    transport: Transport<'a>,
     unread: &'a mut Vec<u8>,
 }
 
-impl Reader<'_> {
-    /// The socket, for whoever takes bytes from it by other ways while nothing is unread.
-    pub(crate) fn socket(&self) -> &Socket {
-        self.socket
+impl<'a> Reader<'a> {
+    /// What is read from, for whoever takes bytes from it by other ways while nothing is unread.
+    pub(crate) fn transport(&self) -> Transport<'a> {
+        self.transport
     }
 
     pub(crate) fn has_unread(&self) -> bool {
@@ -74,7 +95,7 @@ impl Reader<'_> {
             return Ok(Some(value));
         }
         loop {
-            self.socket.readable().await;
+            self.transport.readable().await;
             if let Some(end) = self.try_read(hot, &mut consume)? {
                 return Ok(end);
             }
@@ -88,7 +109,7 @@ impl Reader<'_> {
         hot: &HotBuffer,
         consume: &mut impl FnMut(&mut [u8]) -> Result<Consumed<T>, E>,
     ) -> Result<Option<Option<T>>, E> {
-        hot.with(|buffer| match self.socket.try_recv(buffer) {
+        hot.with(|buffer| match self.transport.try_recv(buffer) {
             Ok(0) => Ok(Some(None)),
             Ok(length) => self.consume_fresh(&mut buffer[..length], consume).map(|value| value.map(Some)),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),

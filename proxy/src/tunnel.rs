@@ -11,7 +11,7 @@ use std::cell::{Cell, RefCell};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use ringbolt_reactor::{Ready, SinkToken, Slab, TimerId, shutdown_write};
+use ringbolt_reactor::{Ready, SinkToken, Slab, TimerId, send, shutdown_write};
 
 use crate::admission::Entered;
 use crate::config::Timeouts;
@@ -19,11 +19,12 @@ use crate::limits::TUNNELS_PER_WORKER_MAX;
 use crate::load::Counted;
 use crate::metrics::label::{Direction, TunnelEnd};
 use crate::stream::Stream;
+use crate::tls::Session;
 use crate::worker::Worker;
 
 use self::chat::Chat;
 pub(crate) use self::chat::{quieten, received, sent};
-use self::end::{End, Flow};
+use self::end::{End, Flow, Sessions};
 
 /// The end a byte comes from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -64,12 +65,21 @@ struct Tunnel {
     client: End,
     upstream: End,
     counted: Counted,
-    /// What the client's connection counts towards until the end.
-    _entered: Option<Box<Entered>>,
+    /// What few tunnels have.
+    beside: Option<Box<Beside>>,
     first_closed: Option<Side>,
     timer: Option<TimerId>,
     /// The worker's uptime in seconds when bytes last moved.
     active_at: u32,
+}
+
+/// What a tunnel has with a bounded listener, or with TLS at one of its ends.
+#[derive(Debug)]
+struct Beside {
+    /// What the client's connection counts towards until the end.
+    _entered: Option<Box<Entered>>,
+    client: Option<Box<Session>>,
+    upstream: Option<Box<Session>>,
 }
 
 /// What a million idle tunnels cost is this, a slot's bookkeeping, and two sources of the reactor.
@@ -128,12 +138,35 @@ impl Tunnel {
 
     /// Moves bytes that `from` has sent to the other end, as many as both allow.
     fn pump(&mut self, worker: &Worker, from: Side) -> Result<Flow, TunnelEnd> {
-        let (source, target) = self.ends(from);
-        let flow = source.pump(target, from, worker)?;
+        let (client, upstream) = match self.beside.as_deref_mut() {
+            None => (None, None),
+            Some(beside) => (beside.client.as_deref_mut(), beside.upstream.as_deref_mut()),
+        };
+        let (source, target, tls) = match from {
+            Side::Client => (&mut self.client, &self.upstream, Sessions { source: client, target: upstream }),
+            Side::Upstream => {
+                (&mut self.upstream, &self.client, Sessions { source: upstream, target: client })
+            }
+        };
+        let flow = source.pump(target, tls, from, worker)?;
         if flow == Flow::Finished {
             self.finish(from)?;
         }
         Ok(flow)
+    }
+
+    /// Tells TLS ends that this is the end, as far as their sockets take it at once.
+    fn say_goodbye(&mut self) {
+        let Some(beside) = self.beside.as_deref_mut() else { return };
+        for (session, end) in [(&mut beside.client, &self.client), (&mut beside.upstream, &self.upstream)] {
+            if let Some(session) = session {
+                let _ = session.say_goodbye(|bytes| send(end.fd.as_fd(), bytes));
+            }
+        }
+    }
+
+    fn has_tls(&self) -> bool {
+        self.beside.as_deref().is_some_and(|beside| beside.client.is_some() || beside.upstream.is_some())
     }
 
     /// `from` has sent its last byte: passes the FIN on. The other direction goes on.
@@ -165,14 +198,16 @@ pub(crate) fn open(
     counted: Counted,
 ) {
     let table = &worker.tunnels;
-    let (client, upstream) = (End::new(client), End::new(upstream));
+    let ((client, client_tls), (upstream, upstream_tls)) = (End::new(client), End::new(upstream));
+    let beside = (entered.is_some() || client_tls.is_some() || upstream_tls.is_some())
+        .then(|| Box::new(Beside { _entered: entered, client: client_tls, upstream: upstream_tls }));
     let sources = [client.source, upstream.source];
     let unread = [client.is_blocked(), upstream.is_blocked()];
     let tunnel = Tunnel {
         client,
         upstream,
         counted,
-        _entered: entered,
+        beside,
         first_closed: None,
         timer: None,
         active_at: worker.uptime_seconds(),
@@ -288,7 +323,11 @@ fn close(worker: &Worker, index: u32, reason: TunnelEnd) {
         let mut slots = worker.tunnels.slots.borrow_mut();
         slots.key_at(index).and_then(|key| slots.remove(key))
     };
-    let Some(Tunnel { client, upstream, counted, timer, .. }) = removed else { return };
+    let Some(mut tunnel) = removed else { return };
+    if reason.is_orderly() {
+        tunnel.say_goodbye();
+    }
+    let Tunnel { client, upstream, counted, timer, .. } = tunnel;
     if let Some(timer) = timer {
         worker.reactor.cancel_timer(timer);
     }

@@ -31,6 +31,7 @@ use crate::request_ids::RequestIds;
 use crate::sids::SidTable;
 use crate::snapshot::{ListenerId, Revision, Snapshot};
 use crate::spare::Spares;
+use crate::tls::Records;
 use crate::tunnel::{self, TunnelTable};
 
 /// What the housekeeping thread may ask of a worker.
@@ -72,6 +73,8 @@ pub(crate) struct Worker {
     all_counters: Counters,
     pub(crate) memory: Memory,
     pub(crate) hot: HotBuffer,
+    /// What the hot buffer is to plaintext, this is to TLS records.
+    pub(crate) records: Records,
     pub(crate) request_heads: Spares<RequestHead>,
     pub(crate) response_heads: Spares<ResponseHead>,
     pub(crate) pool: Pool,
@@ -107,6 +110,7 @@ impl Worker {
             memory: Memory::new(snapshot.memory_bytes_max, all_counters.workers()),
             all_counters,
             hot: HotBuffer::new(),
+            records: Records::new(),
             request_heads: Spares::default(),
             response_heads: Spares::default(),
             pool: Pool::new(&snapshot),

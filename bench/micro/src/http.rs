@@ -70,6 +70,7 @@ pub(crate) fn write_request(units: u64) -> Work {
         connection: client,
         source: Source { client, trusted: false },
         scheme: "http",
+        client_certificate: None,
         request_id: None,
         drop_accept_encoding: false,
         rules: None,
@@ -99,8 +100,14 @@ pub(crate) fn parse_response(units: u64) -> Work {
 pub(crate) fn write_response(units: u64) -> Work {
     let head = parsed_response(&Asked::by(&parsed_request(), true));
     let date = b"Sun, 06 Nov 1994 08:49:37 GMT";
-    let context =
-        ReplyContext { client_version: Version::Http11, close: false, set_cookie: None, date, rules: None };
+    let context = ReplyContext {
+        client_version: Version::Http11,
+        close: false,
+        hsts: None,
+        set_cookie: None,
+        date,
+        rules: None,
+    };
     let mut out = Vec::with_capacity(2 * RESPONSE.len());
     Box::new(move || {
         for _ in 0..units {

@@ -18,6 +18,12 @@ pub(crate) const BACKENDS_MAX: usize = 4096;
 /// Networks in one `trusted_proxies`: each request's addresses are compared with all of them.
 pub(crate) const TRUSTED_PROXIES_MAX: usize = 256;
 
+/// Certificates of one listener, those of its folder included: each is read again when it changes.
+pub(crate) const CERTIFICATES_MAX: usize = 4096;
+
+/// Ciphers of one listener: more than there are.
+pub(crate) const CIPHERS_MAX: usize = 32;
+
 /// Names in one `[listener.sni]`: as many as a configuration has backends at most.
 pub(crate) const SNI_NAMES_MAX: usize = 4096;
 

@@ -28,12 +28,13 @@ pub(super) fn detect(
     section: &mut Section<'_>,
     upstreams: &[&str],
     has_flash_policy: bool,
+    has_tls: bool,
 ) -> Detect {
     let sni = sni(problems, section, upstreams);
     let named = section.read("tcp_upstream", reference(upstreams));
     let given = section.field("detect");
     let listed = section.read_list("detect", LIST, PROTOCOLS.len(), |text| value::choice(text, PROTOCOLS));
-    let first = if sni.is_empty() { Protocol::Http } else { Protocol::Tls };
+    let first = if sni.is_empty() && !has_tls { Protocol::Http } else { Protocol::Tls };
     let protocols: Protocols = match (&given, named.is_some()) {
         (Some(_), _) => listed.iter().copied().collect(),
         (None, false) => Protocols::of(first),
@@ -48,13 +49,13 @@ pub(super) fn detect(
         Some((Some(0), field)) => problems.add(field.at, field.key, format!("is empty; write {LIST}")),
         // What follows from a list with mistakes would be no mistake of its own.
         Some((entries, _)) if entries != Some(listed.len()) => {}
-        _ => check(section, &detect, has_flash_policy),
+        _ => check(section, &detect, has_flash_policy, has_tls),
     }
     detect
 }
 
 /// Notes what is served without saying how, and what is said and not served.
-fn check(section: &Section<'_>, detect: &Detect, has_flash_policy: bool) {
+fn check(section: &Section<'_>, detect: &Detect, has_flash_policy: bool, has_tls: bool) {
     let [tcp, tls, flash_policy] =
         [Protocol::Tcp, Protocol::Tls, Protocol::FlashPolicy].map(|protocol| detect.protocols.has(protocol));
     if tcp && detect.tcp_upstream.is_none() {
@@ -64,8 +65,11 @@ fn check(section: &Section<'_>, detect: &Detect, has_flash_policy: bool) {
     if !tcp && detect.tcp_upstream.is_some() {
         section.problem("tcp_upstream", r#"means nothing without "tcp" in `detect`"#);
     }
-    if tls && detect.sni.is_empty() {
-        section.problem("detect", r#""tls" needs names in `[listener.sni]`"#);
+    if tls && detect.sni.is_empty() && !has_tls {
+        section.problem("detect", r#""tls" needs names in `[listener.sni]`, or `[listener.tls]`"#);
+    }
+    if has_tls && !tls {
+        section.problem("tls", r#"means nothing without "tls" in `detect`"#);
     }
     if !tls && !detect.sni.is_empty() {
         section.problem("sni", r#"means nothing without "tls" in `detect`"#);

@@ -5,7 +5,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ringbolt_core::limits::RATE_MAX;
 use ringbolt_core::network::NetworkError;
@@ -19,7 +19,7 @@ use super::problem::{Problems, Refused};
 use super::section::{Field, Section, boolean, integer, or_off, suggest, text, wrong_type};
 use super::{
     Admin, Affinity, Backend, BackendState, Config, Limits, Listener, Log, Process, ProxyVersion, Reload,
-    Timeouts, Upstream, Workers, value,
+    Timeouts, Upstream, UpstreamTls, Workers, tls, value,
 };
 
 const BACKEND_STATES: &[(&str, BackendState)] = &[("up", BackendState::Up), ("drain", BackendState::Drain)];
@@ -41,7 +41,8 @@ pub(super) fn document(file: &str, source: &str) -> Result<Config, Refused> {
         return Err(problems.into_refused(file, source));
     }
     let mut document = Section::document(&problems, table.get_ref(), source.len());
-    let traffic = traffic(&problems, &mut document);
+    let base = Path::new(file).parent().unwrap_or(Path::new(""));
+    let traffic = traffic(&problems, &mut document, base);
     let (admin, admin_socket) = admin(document.section("admin"), &traffic.listeners);
     let config = Config {
         process: process(document.section("process")),
@@ -83,6 +84,7 @@ pub(super) fn without_file(
     let backend = |&address: &SocketAddr| Backend {
         name: address.to_string(),
         address,
+        tls: false,
         weight: 1,
         state: BackendState::Up,
     };
@@ -94,6 +96,7 @@ pub(super) fn without_file(
                 affinity,
                 proxy_protocol: None,
                 verify_accept: true,
+                tls: UpstreamTls::default(),
                 abort_on_close: true,
                 backends: backends.iter().map(backend).collect(),
             },
@@ -123,10 +126,10 @@ impl Config {
 }
 
 /// Listeners, routes and upstreams: the sections that refer to each other.
-fn traffic(problems: &Problems, document: &mut Section<'_>) -> Config {
+fn traffic(problems: &Problems, document: &mut Section<'_>, base: &Path) -> Config {
     let section = document.section("upstream");
     let names: Vec<&str> = section.fields().into_iter().map(|(name, _)| name).collect();
-    let upstreams = upstreams(problems, &section);
+    let upstreams = upstreams(problems, &section, base);
     if names.is_empty() {
         document.problem("upstream", "there is none; write `[upstream.NAME]` with a list of `backends`");
     }
@@ -141,7 +144,7 @@ fn traffic(problems: &Problems, document: &mut Section<'_>) -> Config {
     let unrouted = if routes.is_empty() { Unrouted::of(&names) } else { Unrouted::Refused };
     let flash_policy = super::detect::flash_policy(document);
     let has_flash_policy = document.field("flash_policy").is_some();
-    let listeners = listeners(problems, document.list("listener"), &names, unrouted, has_flash_policy);
+    let listeners = listeners(problems, document.list("listener"), &names, unrouted, has_flash_policy, base);
     Config { listeners, routes, upstreams, flash_policy, ..Config::empty() }
 }
 
@@ -221,6 +224,7 @@ fn listeners(
     upstreams: &[&str],
     unrouted: Unrouted<'_>,
     has_flash_policy: bool,
+    base: &Path,
 ) -> Vec<Listener> {
     let mut listeners: Vec<Listener> = Vec::new();
     let taken = RefCell::new(BTreeSet::new());
@@ -236,10 +240,14 @@ fn listeners(
                 Ok(address)
             }),
         );
-        let detect = super::detect::detect(problems, &mut section, upstreams, has_flash_policy);
+        let tls = tls::listener(problems, &mut section, base);
+        let has_tls = tls.is_some();
+        let detect = super::detect::detect(problems, &mut section, upstreams, has_flash_policy, has_tls);
+        let serves_http = detect.serves_http() || has_tls;
+        let https_redirect = section.read("https_redirect", boolean).unwrap_or(false);
         let upstream = match section.field("upstream") {
             Some(_) => section.read("upstream", reference(upstreams)),
-            None if !detect.serves_http() => None,
+            None if !serves_http => None,
             None => match unrouted {
                 Unrouted::Only(name) => Some(name.to_owned()),
                 Unrouted::Refused => None,
@@ -274,6 +282,8 @@ fn listeners(
                 proxy_protocol,
                 connections,
                 detect,
+                https_redirect,
+                tls,
                 ..Listener::new(address, upstream)
             });
         }
@@ -293,7 +303,7 @@ pub(super) fn reference(upstreams: &[&str]) -> impl Fn(&DeValue<'_>) -> Result<S
     })
 }
 
-fn upstreams(problems: &Problems, section: &Section<'_>) -> BTreeMap<String, Upstream> {
+fn upstreams(problems: &Problems, section: &Section<'_>, base: &Path) -> BTreeMap<String, Upstream> {
     let mut upstreams = BTreeMap::new();
     let mut backends_left = BACKENDS_MAX;
     for (name, field) in section.fields() {
@@ -307,14 +317,22 @@ fn upstreams(problems: &Problems, section: &Section<'_>) -> BTreeMap<String, Ups
             section.read("proxy_protocol", text("a string", |text| value::choice(text, PROXY_VERSIONS)));
         let verify_accept = section.read("verify_accept", boolean).unwrap_or(true);
         let abort_on_close = section.read("abort_on_close", boolean).unwrap_or(true);
-        let backends = backends(problems, &mut section);
+        let tls = tls::upstream(&mut section, base);
+        let mut backends = backends(problems, &mut section);
+        if tls.is_some() {
+            backends.iter_mut().for_each(|backend| backend.tls = true);
+        }
+        if proxy_protocol.is_some() && backends.iter().any(|backend| backend.tls) {
+            section.problem("proxy_protocol", "is not supported towards backends with TLS yet");
+        }
         if backends.len() > backends_left {
             section
                 .problem("backends", format!("more than {BACKENDS_MAX} backends in all upstreams together"));
         }
         backends_left = backends_left.saturating_sub(backends.len());
         section.finish();
-        let upstream = Upstream { affinity, proxy_protocol, verify_accept, abort_on_close, backends };
+        let tls = tls.unwrap_or_default();
+        let upstream = Upstream { affinity, proxy_protocol, verify_accept, abort_on_close, tls, backends };
         upstreams.insert(name.to_owned(), upstream);
     }
     upstreams
@@ -351,11 +369,12 @@ fn backends(problems: &Problems, section: &mut Section<'_>) -> Vec<Backend> {
 
 /// One entry of `backends`: an address alone or a table.
 fn backend(problems: &Problems, entry: Field<'_>) -> Option<Backend> {
-    let address = text(r#"an address such as "10.0.0.1:3000""#, value::backend_address);
+    let address = text(r#"an address such as "10.0.0.1:3000""#, value::backend_url);
     if entry.value.is_str() {
-        let address =
+        let (tls, address) =
             address(entry.value).map_err(|problem| problems.add(entry.at, entry.key, problem)).ok()?;
-        return Some(Backend { name: address.to_string(), address, weight: 1, state: BackendState::Up });
+        let name = address.to_string();
+        return Some(Backend { name, address, tls, weight: 1, state: BackendState::Up });
     }
     let expected =
         r#"an address such as "10.0.0.1:3000" or a table such as { address = "10.0.0.1:3000", weight = 2 }"#;
@@ -365,10 +384,11 @@ fn backend(problems: &Problems, entry: Field<'_>) -> Option<Backend> {
     let weight = section.read("weight", weight);
     let state = section.read("state", text("a string", |text| value::choice(text, BACKEND_STATES)));
     section.finish();
-    let address = address?;
+    let (tls, address) = address?;
     Some(Backend {
         name: name.unwrap_or_else(|| address.to_string()),
         address,
+        tls,
         weight: weight.unwrap_or(1),
         state: state.unwrap_or(BackendState::Up),
     })
@@ -387,6 +407,7 @@ fn timeouts(mut section: Section<'_>) -> Timeouts {
     let or_zero = text(r#"a duration such as "10s""#, value::duration_or_zero);
     let mut read = |name, default| section.read(name, duration()).unwrap_or(default);
     let timeouts = Timeouts {
+        tls_handshake: read("tls_handshake", default.tls_handshake),
         request_head: read("request_head", default.request_head),
         request_body_idle: read("request_body_idle", default.request_body_idle),
         keep_alive: read("keep_alive", default.keep_alive),

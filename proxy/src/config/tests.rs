@@ -3,6 +3,7 @@
 //! Fails when a message loses its place, its key or its hint: operators copy these from a console.
 
 use std::fs;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -111,6 +112,7 @@ fn every_documented_key_is_read() {
     let drained = Backend {
         name: "b".to_owned(),
         address: "10.0.0.2:3000".parse().unwrap(),
+        tls: false,
         weight: 2,
         state: BackendState::Drain,
     };
@@ -121,6 +123,7 @@ fn every_documented_key_is_read() {
 fn every_documented_timeout_and_limit_is_read() {
     let config = parsed(include_str!("complete.toml"));
     let timeouts = Timeouts {
+        tls_handshake: Duration::from_secs(8),
         request_head: Duration::from_secs(1),
         request_body_idle: Duration::from_secs(2),
         keep_alive: Duration::from_secs(3),
@@ -149,6 +152,50 @@ fn every_documented_timeout_and_limit_is_read() {
     };
     assert_eq!(config.limits, limits);
     assert_eq!(config.log, Log { format: LogFormat::Json, level: LogLevel::Debug });
+}
+
+#[test]
+fn every_key_of_tls_is_read() {
+    let complete = include_str!("complete.toml");
+    let config = Config::parse("/etc/ringbolt/ringbolt.toml", complete).unwrap();
+    let path = |name: &str| PathBuf::from("/etc/ringbolt").join(name);
+    let tls = ListenerTls {
+        certificates: vec![
+            CertificateFiles { certificate: path("a.pem"), key: path("a.key"), ocsp: Some(path("a.ocsp")) },
+            CertificateFiles { certificate: "/b.pem".into(), key: "/b.pem".into(), ocsp: None },
+        ],
+        folder: Some(path("more")),
+        strict: true,
+        policy: TlsPolicy {
+            min: TlsVersion::V1_3,
+            max: TlsVersion::V1_3,
+            ciphers: vec!["TLS13_CHACHA20_POLY1305_SHA256"],
+        },
+        client_auth: ClientAuth::Optional,
+        client_ca: Some(path("clients.pem")),
+        ticket_keys: Some(path("tickets")),
+        hsts: Some("max-age=60".to_owned()),
+    };
+    assert_eq!(config.listeners[1].tls, Some(tls));
+    assert!(config.listeners[1].https_redirect);
+    assert_eq!(config.listeners[0].tls, None);
+    let own = CertificateFiles { certificate: path("c.pem"), key: path("c.key"), ocsp: None };
+    let tls = UpstreamTls {
+        ca: Some(path("ca.pem")),
+        server_name: Some("b.example".to_owned()),
+        verify: true,
+        client: Some(own),
+    };
+    assert_eq!(config.upstreams["secret"].tls, tls);
+    assert!(config.upstreams["secret"].backends[0].tls);
+    let mixed: Vec<bool> = config.upstreams["mixed"].backends.iter().map(|backend| backend.tls).collect();
+    assert_eq!(mixed, [true, false]);
+    let document = fs::read_to_string(golden::path("../docs/configuration.md")).unwrap();
+    let tables: toml::Table = complete.parse().unwrap();
+    let keys = |table: &toml::Value| table["tls"].as_table().unwrap().keys().cloned().collect::<Vec<_>>();
+    for key in [keys(&tables["listener"][1]), keys(&tables["upstream"]["secret"])].concat() {
+        assert!(document.contains(&format!("\n| `{key}` |")), "{key} has no row");
+    }
 }
 
 #[test]

@@ -107,6 +107,15 @@ pub(crate) fn backend_address(text: &str) -> Result<SocketAddr, String> {
     }
 }
 
+/// A backend's address, and whether it is behind `https://`.
+pub(crate) fn backend_url(text: &str) -> Result<(bool, SocketAddr), String> {
+    let (tls, address) = match text.strip_prefix("https://") {
+        Some(address) => (true, address),
+        None => (false, text.strip_prefix("http://").unwrap_or(text)),
+    };
+    Ok((tls, backend_address(address)?))
+}
+
 enum AddressProblem {
     NoPort,
     BadPort,

@@ -197,8 +197,41 @@ labels! {
         Refused = "refused",
         /// No answer within `timeouts.connect`.
         Timeout = "timeout",
+        /// No TLS session came of it.
+        Tls = "tls",
         /// Any other error: no route, no descriptor.
         Error = "error",
+    }
+
+    /// Version of an established TLS session.
+    TlsVersion "version" {
+        V1_2 = "1.2",
+        V1_3 = "1.3",
+    }
+
+    /// Why a client's TLS handshake failed.
+    TlsFailure "reason" {
+        /// It took longer than `timeouts.tls_handshake`.
+        Timeout = "timeout",
+        /// The client closed or reset the connection.
+        Closed = "closed",
+        /// The client refused: mostly our certificate.
+        Alert = "alert",
+        /// No common version, cipher or protocol.
+        Incompatible = "incompatible",
+        /// No certificate for the name the client asked for.
+        Name = "name",
+        /// The client's certificate is missing or not valid.
+        Certificate = "certificate",
+        /// A message broke the rules, or was too long.
+        Protocol = "protocol",
+    }
+
+    /// What became of changed files of TLS.
+    TlsReload "result" {
+        Taken = "taken",
+        /// The old ones stay in use.
+        Refused = "refused",
     }
 
     /// What became of a reload.
@@ -230,6 +263,13 @@ impl Evidence {
             affinity::Evidence::Placement => Self::Placement,
             affinity::Evidence::Least => Self::Least,
         }
+    }
+}
+
+impl TunnelEnd {
+    /// The proxy ends both connections, neither has failed.
+    pub(crate) fn is_orderly(self) -> bool {
+        matches!(self, Self::HalfClosedTimeout | Self::IdleTimeout | Self::Drained)
     }
 }
 

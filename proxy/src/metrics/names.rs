@@ -77,6 +77,16 @@ metrics! {
         "Connections, sessions and requests beyond a bound: refused, or with limits.dry_run only counted.";
     CLIENTS_UNSEEN = Counter Count "ringbolt_clients_unseen_total" []
         "Connections and sessions that no bound per client applied to, because limits.clients was too small.";
+    TLS_HANDSHAKES = Counter Count "ringbolt_tls_handshakes_total" [LabelKey::of::<label::TlsVersion>()]
+        "TLS handshakes of clients that were completed.";
+    TLS_RESUMPTIONS = Counter Count "ringbolt_tls_resumptions_total" []
+        "The part of them that resumed an earlier session.";
+    TLS_FAILURES = Counter Count "ringbolt_tls_handshake_failures_total" [LabelKey::of::<label::TlsFailure>()]
+        "TLS handshakes of clients that failed, by the cause.";
+    TLS_RELOADS = Counter Count "ringbolt_tls_reloads_total" [LabelKey::of::<label::TlsReload>()]
+        "Times changed certificates, keys and issuers were loaded; refused: something was wrong and stays as it was.";
+    TLS_EXPIRY = Gauge Seconds "ringbolt_tls_certificate_expiry_timestamp_seconds" [LabelKey::fixed("certificate")]
+        "When a certificate in use ends, in seconds since 1970-01-01 UTC, by its first name.";
     REQUESTS = Counter Count "ringbolt_requests_total" [LabelKey::of::<label::Method>()]
         "Requests whose head was read in full.";
     RESPONSES = Counter Count "ringbolt_responses_total" [LabelKey::of::<label::StatusClass>()]

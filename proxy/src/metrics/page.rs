@@ -4,13 +4,19 @@
 //! fixed order, so that two pages can be compared line by line.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use metrics::{Key, Label, Level, Metadata, Recorder as _};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
+use super::cell::Label as _;
+use super::label::TlsReload;
 use super::names::{self, Kind, Metric};
 use super::process::Process;
 use super::{Counters, WorkerCounters};
+use crate::limits::TLS_CERTIFICATES_SHOWN_MAX;
+use crate::tls;
 
 /// Content type of the page (Prometheus text format 0.0.4).
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -24,6 +30,7 @@ pub(crate) struct Page {
     recorder: PrometheusRecorder,
     handle: PrometheusHandle,
     counters: Counters,
+    tls: Arc<tls::Current>,
 }
 
 impl std::fmt::Debug for Page {
@@ -34,9 +41,9 @@ impl std::fmt::Debug for Page {
 
 impl Page {
     /// A page over the workers' counters. `sids_max` is the configured size of the sid table.
-    pub(crate) fn new(counters: Counters, sids_max: u32) -> Self {
+    pub(crate) fn new(counters: Counters, sids_max: u32, tls: Arc<tls::Current>) -> Self {
         let recorder = PrometheusBuilder::new().build_recorder();
-        let page = Self { handle: recorder.handle(), recorder, counters };
+        let page = Self { handle: recorder.handle(), recorder, counters, tls };
         for metric in names::ALL {
             match metric.kind {
                 Kind::Counter => {
@@ -79,7 +86,14 @@ impl Page {
                 self.gauge(metric, &[], value);
             }
         }
+        let reloads = &self.tls.reloads;
+        for (label, count) in [(TlsReload::Taken, &reloads.taken), (TlsReload::Refused, &reloads.refused)] {
+            let labels = [TlsReload::VALUES[label.index()]];
+            let counter = self.recorder.register_counter(&key(&names::TLS_RELOADS, &labels), &METADATA);
+            counter.absolute(count.load(Relaxed));
+        }
         let mut rendered = self.handle.render();
+        write_expiries(&mut rendered, &self.tls.get());
         if let Some(seconds) = process.cpu_seconds {
             write_fraction(&mut rendered, &names::PROCESS_CPU, seconds);
         }
@@ -118,6 +132,18 @@ fn write_fraction(page: &mut String, metric: &Metric, value: f64) {
     let Metric { name, help, .. } = metric;
     // Writing to a String does not fail.
     let _ = write!(page, "# HELP {name} {help}\n# TYPE {name} counter\n{name} {value}\n\n");
+}
+
+/// Writes when each certificate ends: which there are changes while the process runs.
+fn write_expiries(page: &mut String, tls: &tls::Setup) {
+    let Metric { name, help, .. } = names::TLS_EXPIRY;
+    // Writing to a String does not fail.
+    let _ = write!(page, "# HELP {name} {help}\n# TYPE {name} gauge\n");
+    for (certificate, validity) in tls.certificates().iter().take(TLS_CERTIFICATES_SHOWN_MAX) {
+        let label = certificate.replace(['\\', '"', '\n'], "_");
+        let _ = writeln!(page, "{name}{{certificate=\"{label}\"}} {}", validity.not_after);
+    }
+    page.push('\n');
 }
 
 /// Puts metrics in the order of their names and the lines of each in the order of their labels.

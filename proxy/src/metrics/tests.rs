@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use super::label::{Direction, EngineInUse, Evidence};
 use super::names::{ALL, Kind, Metric};
@@ -41,7 +42,7 @@ fn the_document_lists_every_metric() {
 
 /// The text of every file of the data path, which are those outside the metrics' own folder.
 fn data_path() -> String {
-    let files = ["src", "src/tunnel"].into_iter().flat_map(|folder| {
+    let files = ["src", "src/tls", "src/tunnel"].into_iter().flat_map(|folder| {
         std::fs::read_dir(golden::path(folder)).unwrap().map(|entry| entry.unwrap().path())
     });
     files
@@ -79,7 +80,7 @@ fn names_follow_the_conventions() {
 
 #[test]
 fn the_page_shows_every_metric_with_every_label() {
-    let page = Page::new(Counters::new(2), 1000).render();
+    let page = Page::new(Counters::new(2), 1000, Arc::default()).render();
     for metric in ALL {
         let name = metric.name;
         assert!(page.contains(&format!("# HELP {name} {}\n", metric.help)), "{name} in\n{page}");
@@ -97,7 +98,7 @@ fn the_page_shows_every_metric_with_every_label() {
 #[test]
 fn workers_are_added_up() {
     let counters = Counters::new(2);
-    let page = Page::new(counters.clone(), 1000);
+    let page = Page::new(counters.clone(), 1000, Arc::default());
     let (one, two) = (counters.worker(0), counters.worker(1));
     one.tunnel_bytes.of(Direction::ClientToUpstream).add(10);
     two.tunnel_bytes.of(Direction::ClientToUpstream).add(5);

@@ -1,4 +1,4 @@
-//! Directions that chat: small messages, several a second (`ringbolt_core::chatter`).
+//! Directions that chat: small messages, several a second (`ringbolt_core::chatter`), between plain ends.
 //!
 //! The kernel receives their bytes by itself, and what they send is queued and made together at the end of the
 //! turn, so that a message takes no system call of its own (decision 7). It is the fast way for the ordinary
@@ -24,6 +24,9 @@ pub(super) type Chat = (u32, Side, SourceId);
 
 /// Begins the chat of a direction that has just been served, or ends one that stands in its way.
 pub(super) fn consider(tunnel: &mut Tunnel, worker: &Worker, index: u32, from: Side) {
+    if tunnel.has_tls() {
+        return;
+    }
     let (source, target) = tunnel.ends(from);
     if source.is_blocked() {
         // Only a watched target says when it takes bytes again.

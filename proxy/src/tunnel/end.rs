@@ -18,6 +18,7 @@ use super::Side;
 use crate::limits::{HOT_BUFFER_BYTES, TUNNEL_BYTES_PER_TURN};
 use crate::metrics::label::TunnelEnd;
 use crate::stream::Stream;
+use crate::tls::Session;
 use crate::worker::Worker;
 
 /// What became of a direction that was asked to move bytes.
@@ -44,6 +45,21 @@ pub(super) enum Held {
     },
     /// Received behind the chunk that is being sent.
     Queue(VecDeque<Chunk>),
+}
+
+/// The TLS sessions of a direction, `None` for a plain end.
+#[derive(Debug)]
+pub(super) struct Sessions<'a> {
+    /// Of the end that is read from.
+    pub(super) source: Option<&'a mut Session>,
+    /// Of the end that is written to.
+    pub(super) target: Option<&'a mut Session>,
+}
+
+impl Sessions<'_> {
+    fn are_none(&self) -> bool {
+        self.source.is_none() && self.target.is_none()
+    }
 }
 
 /// Who reads from an end.
@@ -76,13 +92,13 @@ pub(super) struct End {
 }
 
 impl End {
-    /// Makes an end of a connection; bytes already read from it go first.
-    pub(super) fn new(stream: Stream) -> Self {
-        let Stream { socket, unread } = stream;
-        let closing = socket.is_read_closed();
+    /// Makes an end of a connection, and gives back its TLS session; bytes already read from it go first.
+    pub(super) fn new(stream: Stream) -> (Self, Option<Box<Session>>) {
+        let closing = stream.transport().is_read_closed();
+        let Stream { socket, tls, unread } = stream;
         let (fd, source) = socket.into_parts();
         let held = (!unread.is_empty()).then(|| Box::new(Held::Spill { bytes: unread, sent: 0 }));
-        Self {
+        let end = Self {
             fd,
             source,
             held,
@@ -92,7 +108,8 @@ impl End {
             sending: false,
             closing,
             finished: false,
-        }
+        };
+        (end, tls.map(|session| Box::new(session.into_inner())))
     }
 
     pub(super) fn note(&mut self, ready: Ready) {
@@ -105,26 +122,41 @@ impl End {
     }
 
     /// Moves what this end has sent to `target`, as much as both allow. `side` is this end's.
-    pub(super) fn pump(&mut self, target: &Self, side: Side, worker: &Worker) -> Result<Flow, TunnelEnd> {
+    pub(super) fn pump(
+        &mut self,
+        target: &Self,
+        mut tls: Sessions<'_>,
+        side: Side,
+        worker: &Worker,
+    ) -> Result<Flow, TunnelEnd> {
         let ours = self.reading == Reading::Watched && !self.sending && !self.finished;
-        if !ours || !self.flush(target, side, worker)? {
+        if !ours || !self.flush(target, &mut tls, side, worker)? {
             return Ok(Flow::Waiting);
         }
         let mut moved = 0;
         while moved < TUNNEL_BYTES_PER_TURN {
-            let pipe = if self.pace.is_bulk() { worker.pipes.take() } else { None };
+            let splices = self.pace.is_bulk() && tls.are_none();
+            let pipe = if splices { worker.pipes.take() } else { None };
             let piece = match pipe {
                 Some(pipe) => self.splice(pipe, target, side, worker)?,
-                None => self.copy(target, side, worker)?,
+                None => self.copy(target, &mut tls, side, worker)?,
             };
             let Some(length) = piece else { return Ok(Flow::Waiting) };
             if length == 0 {
+                if !target.say_goodbye(&mut tls, side)? {
+                    // To be tried again when the target takes bytes, as if some were left.
+                    self.held = Some(Box::new(Held::Spill { bytes: Vec::new(), sent: 0 }));
+                    return Ok(Flow::Waiting);
+                }
                 self.finished = true;
                 return Ok(Flow::Finished);
             }
             self.note_moved(length, worker);
             // A short read emptied the socket, and the next byte raises an event of its own.
-            let emptied = !self.pace.is_bulk() && length < HOT_BUFFER_BYTES && !self.closing;
+            let emptied = match tls.source.as_deref() {
+                None => !self.pace.is_bulk() && length < HOT_BUFFER_BYTES && !self.closing,
+                Some(session) => session.has_emptied() && !self.closing,
+            };
             if self.held.is_some() || emptied {
                 return Ok(Flow::Waiting);
             }
@@ -139,20 +171,36 @@ impl End {
     }
 
     /// Moves one piece through the hot buffer. `None`: nothing to read; 0: the end.
-    fn copy(&mut self, target: &Self, side: Side, worker: &Worker) -> Result<Option<usize>, TunnelEnd> {
+    fn copy(
+        &mut self,
+        target: &Self,
+        tls: &mut Sessions<'_>,
+        side: Side,
+        worker: &Worker,
+    ) -> Result<Option<usize>, TunnelEnd> {
         worker.hot.with(|buffer| {
-            let Some(length) = unless_blocked(net::recv(self.fd.as_fd(), buffer), side)? else {
+            let Some(length) = unless_blocked(self.receive(tls, buffer), side)? else {
                 return Ok(None);
             };
             if length == 0 {
                 return Ok(Some(0));
             }
-            let sent = target.send(&buffer[..length], side, worker)?;
+            let sent = target.send(&buffer[..length], tls, side, worker)?;
             if sent < length {
                 self.held = Some(Box::new(Held::Spill { bytes: buffer[sent..length].to_vec(), sent: 0 }));
             }
             Ok(Some(length))
         })
+    }
+
+    fn receive(&self, tls: &mut Sessions<'_>, buffer: &mut [u8]) -> io::Result<usize> {
+        let Some(session) = tls.source.as_deref_mut() else { return net::recv(self.fd.as_fd(), buffer) };
+        let received = session.receive(buffer, |records| net::recv(self.fd.as_fd(), records));
+        if session.has_unsent() {
+            // An alert, or the answer to a change of keys. What is not taken goes with the next bytes.
+            let _ = session.flush(&mut |records| net::send(self.fd.as_fd(), records));
+        }
+        received
     }
 
     /// Moves one piece through `pipe`. `None`: nothing to read; 0: the end.
@@ -182,11 +230,17 @@ impl End {
     }
 
     /// Sends what is held. `false` when the target still does not take all of it.
-    fn flush(&mut self, target: &Self, side: Side, worker: &Worker) -> Result<bool, TunnelEnd> {
+    fn flush(
+        &mut self,
+        target: &Self,
+        tls: &mut Sessions<'_>,
+        side: Side,
+        worker: &Worker,
+    ) -> Result<bool, TunnelEnd> {
         let Some(held) = &mut self.held else { return Ok(true) };
         let empty = match &mut **held {
             Held::Spill { bytes, sent } => {
-                *sent += target.send(&bytes[*sent..], side, worker)?;
+                *sent += target.send(&bytes[*sent..], tls, side, worker)?;
                 *sent == bytes.len()
             }
             Held::Pipe { pipe, bytes } => {
@@ -203,10 +257,27 @@ impl End {
     }
 
     /// Sends bytes that came from the other end, `side`; 0 when nothing is taken now.
-    fn send(&self, bytes: &[u8], side: Side, worker: &Worker) -> Result<usize, TunnelEnd> {
-        let sent = unless_blocked(net::send(self.fd.as_fd(), bytes), side.other())?.unwrap_or(0);
+    fn send(
+        &self,
+        bytes: &[u8],
+        tls: &mut Sessions<'_>,
+        side: Side,
+        worker: &Worker,
+    ) -> Result<usize, TunnelEnd> {
+        let send = |bytes: &[u8]| net::send(self.fd.as_fd(), bytes);
+        let result = match tls.target.as_deref_mut() {
+            None => send(bytes),
+            Some(session) => session.send([bytes], send),
+        };
+        let sent = unless_blocked(result, side.other())?.unwrap_or(0);
         worker.counters().tunnel_bytes.of(side.direction()).add(sent as u64);
         Ok(sent)
+    }
+
+    /// Tells this end over TLS that nothing more comes from the other, `side`. `false`: not all is taken yet.
+    fn say_goodbye(&self, tls: &mut Sessions<'_>, side: Side) -> Result<bool, TunnelEnd> {
+        let Some(session) = tls.target.as_deref_mut() else { return Ok(true) };
+        session.say_goodbye(|bytes| net::send(self.fd.as_fd(), bytes)).map_err(|_| side.other().reset())
     }
 
     /// Closes the connection; what is held is lost with it.

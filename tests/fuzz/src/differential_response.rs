@@ -38,6 +38,7 @@ fn pass_on(input: &[u8], method: Method, out: &mut Vec<u8>) -> Reply {
     let context = ReplyContext {
         client_version: Version::Http11,
         close: true,
+        hsts: None,
         set_cookie: None,
         date: DATE,
         rules: None,

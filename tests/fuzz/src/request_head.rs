@@ -28,6 +28,7 @@ pub(crate) fn context(trusted: bool, drop_accept_encoding: bool) -> ForwardConte
         connection: CLIENT,
         source: Source { client: CLIENT, trusted },
         scheme: "https",
+        client_certificate: None,
         request_id: None,
         drop_accept_encoding,
         rules: None,

@@ -46,7 +46,14 @@ fn check(input: &[u8], asked: &Asked, limits: &HeadLimits) {
             check_reply(
                 &head,
                 asked,
-                &ReplyContext { client_version, close, set_cookie: Some(b"a=b"), date: DATE, rules: None },
+                &ReplyContext {
+                    client_version,
+                    close,
+                    hsts: None,
+                    set_cookie: Some(b"a=b"),
+                    date: DATE,
+                    rules: None,
+                },
             );
         }
     }

@@ -5,6 +5,7 @@ use std::path::Path;
 use crate::backends::Backends;
 use crate::ringbolt::{Engine, Options, Ringbolt};
 use crate::scenario::{Lane, Scenario};
+use crate::tls::Authority;
 
 /// One shape of the daemon.
 struct Shape {
@@ -13,6 +14,9 @@ struct Shape {
     /// False: under a seccomp filter that refuses io_uring, where the daemon must find epoll by itself.
     io_uring: bool,
 }
+
+/// The shapes that are met over TLS as well, each under a name of its own on one port.
+const TLS_SHAPES: [(&Shape, &str); 2] = [(&SHAPES[1], "chat.test"), (&SHAPES[2], "web.test")];
 
 /// Both engines with one worker, where any mistake of sharing stays hidden, and with several, where it shows.
 const SHAPES: [Shape; 4] = [
@@ -32,9 +36,43 @@ pub fn run_everywhere(binary: &str, scenario: Scenario<'_>, backends: &Backends)
     let lanes: Vec<Lane> = SHAPES
         .iter()
         .zip(&daemons)
-        .map(|(shape, daemon)| Lane { name: shape.name.to_owned(), address: daemon.address() })
+        .map(|(shape, daemon)| Lane::plain(shape.name, daemon.address()))
         .collect();
-    scenario.run(backends, &lanes);
+    let authority = Authority::new();
+    let tls: Vec<Ringbolt> = TLS_SHAPES
+        .iter()
+        .map(|(shape, _)| start_tls(Path::new(binary), shape, backends, &authority))
+        .collect();
+    let over_tls = TLS_SHAPES.iter().zip(&tls).map(|((shape, host), daemon)| Lane {
+        name: format!("{}-tls", shape.name),
+        url: format!("https://{host}:{}", daemon.address().port()),
+    });
+    let lanes: Vec<Lane> = lanes.into_iter().chain(over_tls).collect();
+    scenario.run_believing(Some(&authority.file()), backends, &lanes);
+    for daemon in &tls {
+        let handshakes = daemon.metrics()["ringbolt_tls_handshakes_total{version=\"1.3\"}"];
+        assert!(handshakes > 0.0, "no client came over TLS");
+    }
+}
+
+/// A daemon with certificates for all names of [`TLS_SHAPES`] on its port.
+fn start_tls(binary: &Path, shape: &Shape, backends: &Backends, authority: &Authority) -> Ringbolt {
+    let entries: Vec<String> =
+        TLS_SHAPES.iter().map(|(_, host)| authority.issue(host, &[host]).entry()).collect();
+    let addresses: Vec<String> =
+        backends.addresses().iter().map(|address| format!("\"{address}\"")).collect();
+    let config = format!(
+        "[[listener]]\naddress = \"127.0.0.1:0\"\n[listener.tls]\nstrict = true\ncertificates = [{}]\n\
+         [upstream.chat]\nbackends = [{}]\n",
+        entries.join(", "),
+        addresses.join(", ")
+    );
+    Ringbolt::start(&Options {
+        workers: shape.workers,
+        engine: if shape.io_uring { Engine::Uring } else { Engine::Epoll },
+        config: Some(config),
+        ..Options::new(binary, &[])
+    })
 }
 
 fn start(binary: &Path, shape: &Shape, backends: &Backends) -> Ringbolt {

@@ -13,6 +13,7 @@ mod process;
 pub mod raw;
 mod ringbolt;
 mod scenario;
+pub mod tls;
 
 pub use backends::{Backends, Kind};
 pub use install::install;

@@ -1,6 +1,7 @@
 //! One scenario of `tests/socketio`, run by a real client through every lane of a test.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -31,8 +32,16 @@ pub enum Client {
 pub struct Lane {
     /// Such as `uring-2`.
     pub name: String,
-    /// Where the clients connect.
-    pub address: SocketAddr,
+    /// Where the clients connect: `http://127.0.0.1:8080`.
+    pub url: String,
+}
+
+impl Lane {
+    /// A lane over plain HTTP.
+    #[must_use]
+    pub fn plain(name: impl Into<String>, address: SocketAddr) -> Self {
+        Self { name: name.into(), url: format!("http://{address}") }
+    }
 }
 
 /// A scenario, its client, and what is behind the lanes.
@@ -52,11 +61,25 @@ impl Scenario<'_> {
     /// # Panics
     /// If it does not hold on every lane; the message is the client's own account, lane by lane.
     pub fn run(self, backends: &Backends, lanes: &[Lane]) {
+        self.run_believing(None, backends, lanes);
+    }
+
+    /// As [`Self::run`], where the client believes certificates of this issuer.
+    ///
+    /// # Panics
+    /// As [`Self::run`].
+    pub fn run_believing(self, issuer: Option<&Path>, backends: &Backends, lanes: &[Lane]) {
         install::install();
         let mut command = self.command(backends);
         command.current_dir(socketio_folder()).arg("--limit").arg(self.limit.as_secs().to_string());
         for lane in lanes {
-            command.arg("--lane").arg(format!("{}=http://{}", lane.name, lane.address));
+            command.arg("--lane").arg(format!("{}={}", lane.name, lane.url));
+        }
+        if let Some(issuer) = issuer {
+            // As node, Python's ssl and requests call it.
+            for variable in ["NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"] {
+                command.env(variable, issuer);
+            }
         }
         let mut process = Process::spawn(format!("client of {}", self.name), &mut command);
         let status = process.wait(self.limit + START_LIMIT);

@@ -41,6 +41,8 @@ impl Answer {
     );
     /// No backend accepted a connection.
     pub const BACKEND_REFUSED: Self = Self::new(502, "backend refused the connection");
+    /// A backend with TLS failed to prove who it is, or has nothing in common with us.
+    pub const BACKEND_TLS: Self = Self::new(502, "TLS handshake with the backend failed");
     /// A backend broke the rules of its body's framing before anything of its answer had left.
     pub const BACKEND_BODY: Self = Self::new(502, "backend sent a malformed body");
     /// A backend closed before it had answered.

@@ -11,6 +11,7 @@
 //! | other `X-Forwarded-*` | dropped | kept |
 //! | `Forwarded` | dropped | kept, address of the connection appended |
 //! | `X-Request-ID`, where one is asked for | overwritten | kept if well-formed; written if not |
+//! | `X-Client-Cert-*` | overwritten where certificates are asked for, else dropped | the same, else kept |
 //! | any of these, or framing, spelt with `_` | dropped | dropped |
 //! | `Via` | kept, ours appended | the same |
 
@@ -37,6 +38,8 @@ pub struct ForwardContext<'a> {
     pub scheme: &'static str,
     /// What to write into X-Request-ID; `None`: that field is nothing special.
     pub request_id: Option<RequestId>,
+    /// Lines that say who the client has proved to be by its certificate; `None`: it was not asked.
+    pub client_certificate: Option<&'a [u8]>,
     /// Leave out Accept-Encoding, so that the answer can be read here.
     pub drop_accept_encoding: bool,
     /// What the route does to fields.
@@ -86,6 +89,7 @@ fn is_passed_on(field: &Field, head: &RequestHead, context: &ForwardContext<'_>)
         Name::Expect => head.expects_continue(),
         Name::ForwardedHost | Name::ForwardedProto | Name::ForwardedOther => context.source.trusted,
         Name::RequestId => context.request_id.is_none(),
+        Name::ClientCertificate => context.source.trusted && context.client_certificate.is_none(),
         Name::Alias
         | Name::Connection
         | Name::ContentLength
@@ -123,6 +127,7 @@ fn write_client(head: &RequestHead, context: &ForwardContext<'_>, out: &mut Vec<
     out.extend_from_slice(b"X-Real-IP: ");
     write_address(context.source.client, out);
     out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(context.client_certificate.unwrap_or_default());
     if let Some(fresh) = context.request_id {
         write_request_id(head, context.source.trusted, fresh, out);
     }

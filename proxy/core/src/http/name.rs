@@ -7,6 +7,8 @@
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Name {
     AcceptEncoding,
+    /// Any `X-Client-Cert-*`.
+    ClientCertificate,
     Connection,
     ContentLength,
     Cookie,
@@ -34,7 +36,9 @@ pub(super) enum Name {
     Other,
 }
 
-const FORWARDED_PREFIX: &[u8] = b"x-forwarded-";
+/// What begins the names of whole families of fields.
+const PREFIXES: [(&[u8], Name); 2] =
+    [(b"x-forwarded-", Name::ForwardedOther), (b"x-client-cert-", Name::ClientCertificate)];
 
 /// How a known name is written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -70,13 +74,9 @@ impl Name {
             _ => &[],
         };
         let known = candidates.iter().find_map(|&(known, found)| Some((found, spelling(name, known)?)));
-        let prefixed = || {
-            let start = name.get(..FORWARDED_PREFIX.len())?;
-            Some((Self::ForwardedOther, spelling(start, FORWARDED_PREFIX)?))
-        };
-        match known.or_else(prefixed) {
+        match known.or_else(|| Self::of_family(name)) {
             // Whatever another of that family is, its underscored spelling is not it.
-            Some((Self::ForwardedOther, _)) if name.contains(&b'_') => Self::Alias,
+            Some((Self::ForwardedOther | Self::ClientCertificate, _)) if name.contains(&b'_') => Self::Alias,
             Some((found, Spelling::Own)) => found,
             Some((_, Spelling::Underscored)) => Self::Alias,
             None => Self::Other,
@@ -93,8 +93,20 @@ impl Name {
     pub(super) fn outlives_connection(self) -> bool {
         matches!(
             self,
-            Self::ForwardedHost | Self::ForwardedProto | Self::ForwardedOther | Self::RequestId | Self::Via
+            Self::ClientCertificate
+                | Self::ForwardedHost
+                | Self::ForwardedProto
+                | Self::ForwardedOther
+                | Self::RequestId
+                | Self::Via
         )
+    }
+
+    /// What a field is to us by the beginning of its name.
+    fn of_family(name: &[u8]) -> Option<(Self, Spelling)> {
+        PREFIXES
+            .iter()
+            .find_map(|&(prefix, family)| Some((family, spelling(name.get(..prefix.len())?, prefix)?)))
     }
 }
 
@@ -124,6 +136,8 @@ mod tests {
         assert_eq!(Name::of(b"Content-length"), Name::ContentLength);
         assert_eq!(Name::of(b"X-Forwarded-Port"), Name::ForwardedOther);
         assert_eq!(Name::of(b"X-Forwarded"), Name::Other);
+        assert_eq!(Name::of(b"X-Client-Cert-Subject"), Name::ClientCertificate);
+        assert_eq!(Name::of(b"X-CLIENT_Cert-Verified"), Name::Alias);
         assert_eq!(Name::of(b"hosts"), Name::Other);
         assert_eq!(Name::of(b""), Name::Other);
     }

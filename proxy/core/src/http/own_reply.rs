@@ -53,6 +53,11 @@ impl RouteReply {
 }
 
 impl OwnReply {
+    /// Adds Strict-Transport-Security, for a reply that goes over TLS (RFC 6797 section 7.1).
+    pub fn set_hsts(&mut self, value: &str) {
+        write_field(b"Strict-Transport-Security", value.as_bytes(), &mut self.fields);
+    }
+
     /// Appends the whole reply to `out`.
     pub fn write(&self, context: &AnswerContext<'_>, out: &mut Vec<u8>) {
         write_text(format_args!("HTTP/1.1 {} {}\r\n", self.status, phrase(self.status)), out);

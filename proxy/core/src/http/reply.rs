@@ -15,6 +15,8 @@ pub struct ReplyContext<'a> {
     pub client_version: Version,
     /// The client's connection closes after this reply.
     pub close: bool,
+    /// Value of Strict-Transport-Security in a final reply that goes over TLS, in place of the backend's.
+    pub hsts: Option<&'a str>,
     /// Value of a Set-Cookie field to add.
     pub set_cookie: Option<&'a [u8]>,
     /// Value of the Date field that a final response gets whose backend gave it none (RFC 9110 section 6.6.1).
@@ -22,6 +24,8 @@ pub struct ReplyContext<'a> {
     /// What the route does to fields. Informational heads are left alone.
     pub rules: Option<&'a FieldRules>,
 }
+
+const HSTS: &[u8] = b"Strict-Transport-Security";
 
 /// Appends the head to send to the client to `out` and returns how the body behind it is to be framed.
 ///
@@ -42,7 +46,8 @@ pub fn write_response(head: &ResponseHead, context: &ReplyContext<'_>, out: &mut
     let mut dated = rules.is_some_and(|rules| rules.drops(b"date"));
     for (field, name, value) in head.fields.iter() {
         dated |= name.eq_ignore_ascii_case(b"date");
-        if is_passed_on(field) && !rules.is_some_and(|rules| rules.drops(name)) {
+        let replaced = context.hsts.is_some() && name.eq_ignore_ascii_case(HSTS);
+        if is_passed_on(field) && !replaced && !rules.is_some_and(|rules| rules.drops(name)) {
             write_field(name, value, out);
         }
     }
@@ -76,6 +81,9 @@ fn write_final(head: &ResponseHead, framing: Framing, context: &ReplyContext<'_>
         // What an answer without its body says about the body it would have had. A 204 has none.
         Some(length) if framing == Framing::None && head.status() != 204 => write_length(length, out),
         _ => framing.write_field(out),
+    }
+    if let Some(hsts) = context.hsts {
+        write_field(HSTS, hsts.as_bytes(), out);
     }
     if let Some(cookie) = context.set_cookie {
         write_field(b"Set-Cookie", cookie, out);

@@ -134,6 +134,12 @@ impl Wire {
         self.stream().shutdown(Shutdown::Write).unwrap_or_else(|error| panic!("sending FIN: {error}"));
     }
 
+    /// As [`Wire::finish`], where the far end may be gone already.
+    pub fn finish_if_open(&self) {
+        // Fails only where it is.
+        let _ = self.stream().shutdown(Shutdown::Write);
+    }
+
     /// Closes the connection in order.
     pub fn close(&mut self) {
         self.stream = None;

@@ -22,6 +22,7 @@ const CONTEXT: ForwardContext<'_> = ForwardContext {
     connection: CLIENT,
     source: Source { client: CLIENT, trusted: false },
     scheme: "http",
+    client_certificate: None,
     request_id: None,
     drop_accept_encoding: false,
     rules: None,
@@ -34,8 +35,14 @@ const TRUSTED: ForwardContext<'_> =
 
 const DATE: &[u8] = b"Sun, 06 Nov 1994 08:49:37 GMT";
 
-const REPLY: ReplyContext<'_> =
-    ReplyContext { client_version: Version::Http11, close: false, set_cookie: None, date: DATE, rules: None };
+const REPLY: ReplyContext<'_> = ReplyContext {
+    client_version: Version::Http11,
+    close: false,
+    hsts: None,
+    set_cookie: None,
+    date: DATE,
+    rules: None,
+};
 
 const ANSWERED: AnswerContext<'_> =
     AnswerContext { version: Version::Http11, head_only: false, close: false, date: DATE };
