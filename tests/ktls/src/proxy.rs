@@ -166,7 +166,10 @@ fn start(program: &str, parties: &Parties, ktls: &str, origin: SocketAddr) -> Pr
          ktls = \"{ktls}\"\n[upstream.origin]\nbackends = [\"{origin}\"]\n"
     );
     fs::write("/tmp/ringbolt.toml", config).unwrap();
-    let child = Command::new(program).args(["run", "-c", "/tmp/ringbolt.toml"]).spawn().unwrap();
+    let mut command = Command::new(program);
+    // A huge page would hide growth of up to 2 MiB.
+    command.env("MIMALLOC_ALLOW_THP", "0");
+    let child = command.args(["run", "-c", "/tmp/ringbolt.toml"]).spawn().unwrap();
     let proxy = Proxy { child, address, admin };
     let deadline = Instant::now() + PATIENCE;
     while TcpStream::connect(admin).is_err() || TcpStream::connect(address).is_err() {
