@@ -170,6 +170,30 @@ fn an_upgrade_becomes_a_tunnel_and_ends_pass_through_it() {
     }
 }
 
+/// Byte for byte, and on kernels that have it, in `cargo xtask ktls proxy`.
+#[test]
+fn who_seals_the_records_of_a_tunnel_is_told() {
+    let authority = Authority::new();
+    let backend = Backend::start(|_, wire| {
+        wire.send(ACCEPTED);
+        assert_eq!(wire.expect_end(), End::Fin);
+        wire.close();
+    });
+    for (tls, of_kernel) in [("", None), ("ktls = \"off\"", Some(0.0))] {
+        let ringbolt = proxy(&authority, &backend, Engine::Epoll, "", tls);
+        let mut client = session(&authority, &ringbolt);
+        client.send(UPGRADE);
+        assert_eq!(client.read_response().status(), 101);
+        client.finish();
+        assert_eq!(client.read_to_end(), (Vec::new(), End::Fin));
+        let metrics = ringbolt.metrics();
+        let [kernel, user_space] = ["kernel", "user_space"]
+            .map(|records| metrics[&format!("ringbolt_tls_tunnels_total{{records=\"{records}\"}}")]);
+        assert_eq!(kernel + user_space, 1.0);
+        assert!(of_kernel.is_none_or(|of_kernel| kernel == of_kernel));
+    }
+}
+
 #[test]
 fn a_reader_that_stops_stops_the_sender() {
     let authority = Authority::new();

@@ -23,6 +23,20 @@ pub(crate) const CHAT_CHUNKS_HELD_MAX: usize = 8;
 /// 16 KiB. A longer one ends the connection.
 pub(crate) const TLS_PARTIAL_BYTES_MAX: usize = 32 * 1024;
 
+/// Records a key of AES-GCM protects in the kernel before it is renewed: far fewer than the 2^24 that rustls
+/// allows, because they are counted every minute only.
+pub(crate) const KTLS_RECORDS_PER_KEY_MAX: u64 = 1 << 22;
+
+/// Bytes such a key protects where it cannot be renewed; then the tunnel ends. RFC 8446 section 5.5 allows 2^24.5 records
+/// of 2^14 bytes; a core seals less than the difference in a minute.
+pub(crate) const KTLS_BYTES_PER_KEY_MAX: u64 = 1 << 37;
+
+/// Seconds between two looks at these numbers, while something is sent.
+pub(crate) const KTLS_KEY_LOOK_SECONDS: u32 = 60;
+
+/// Key updates of a client without data between them. More end the connection: each costs a derivation.
+pub(crate) const KTLS_KEY_UPDATES_PER_READ_MAX: u32 = 4;
+
 /// Bytes received until a TLS handshake is complete, for the same reason. More end the connection.
 pub(crate) const TLS_HANDSHAKE_BYTES_MAX: usize = 64 * 1024;
 

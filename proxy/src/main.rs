@@ -236,6 +236,9 @@ fn run(source: Source, config: &Arc<Config>) -> Result<End, StartError> {
     for notice in tls.notices() {
         tracing::warn!("{}", notice.text);
     }
+    if let Some(support) = tls.kernel() {
+        tracing::info!("kTLS: {support}");
+    }
     let tls = Arc::new(tls::Current::new(tls));
     let page = Page::new(counters.clone(), config.limits.sids, Arc::clone(&tls));
 

@@ -14,8 +14,8 @@ use std::sync::Arc;
 use self::cell::{Cell, Counter, Gauge, PerLabel, See};
 use self::label::{
     AnswerStatus, Check, Connect, Detected, Direction, EngineInUse, EngineIo, Evidence, Handover, Limit,
-    Method, Queued, RefusedConnection, Reload, StatusClass, TlsFailure, TlsVersion, TunnelEnd, TunnelKind,
-    Upgrade,
+    Method, Queued, RefusedConnection, Reload, StatusClass, TlsFailure, TlsRecords, TlsVersion, TunnelEnd,
+    TunnelKind, Upgrade,
 };
 
 pub(crate) use self::page::{CONTENT_TYPE, Page};
@@ -64,6 +64,8 @@ counters! {
     tls_resumptions: Counter => TLS_RESUMPTIONS,
     /// Handshakes of clients that failed.
     tls_failures: PerLabel<TlsFailure> => TLS_FAILURES,
+    /// Tunnels of TLS clients that began.
+    tls_tunnels: PerLabel<TlsRecords> => TLS_TUNNELS,
     /// Requests whose head was read in full.
     requests: PerLabel<Method> => REQUESTS,
     /// Response heads sent to clients, own answers included.

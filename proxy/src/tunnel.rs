@@ -7,27 +7,28 @@
 mod chat;
 mod end;
 pub(crate) mod moving;
+mod tls;
 
 use std::cell::{Cell, RefCell};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
 use ringbolt_core::affinity::BackendId;
-use ringbolt_reactor::{Key, Ready, SinkToken, Slab, TimerId, send, shutdown_write};
+use ringbolt_reactor::{Key, Ready, SinkToken, Slab, TimerId, shutdown_write};
 
 use crate::admission::Entered;
 use crate::config::Timeouts;
-use crate::limits::TUNNELS_PER_WORKER_MAX;
+use crate::limits::{KTLS_KEY_LOOK_SECONDS, TUNNELS_PER_WORKER_MAX};
 use crate::load::Counted;
 use crate::metrics::label::{Direction, TunnelEnd};
 use crate::stream::Stream;
-use crate::tls::Session;
 use crate::worker::Worker;
 
 use self::chat::Chat;
 pub(crate) use self::chat::{quieten, received, sent};
 use self::end::{End, Flow, Sessions};
 use self::moving::Moves;
+use self::tls::Tls;
 
 /// The end a byte comes from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -83,8 +84,8 @@ struct Tunnel {
 struct Beside {
     /// What the client's connection counts towards until the end.
     entered: Option<Box<Entered>>,
-    client: Option<Box<Session>>,
-    upstream: Option<Box<Session>>,
+    client: Option<Tls>,
+    upstream: Option<Tls>,
 }
 
 /// What a million idle tunnels cost is this, a slot's bookkeeping, and two sources of the reactor.
@@ -158,7 +159,7 @@ impl Tunnel {
     fn pump(&mut self, worker: &Worker, from: Side) -> Result<Flow, TunnelEnd> {
         let (client, upstream) = match self.beside.as_deref_mut() {
             None => (None, None),
-            Some(beside) => (beside.client.as_deref_mut(), beside.upstream.as_deref_mut()),
+            Some(beside) => (beside.client.as_mut(), beside.upstream.as_mut()),
         };
         let (source, target, tls) = match from {
             Side::Client => (&mut self.client, &self.upstream, Sessions { source: client, target: upstream }),
@@ -176,15 +177,32 @@ impl Tunnel {
     /// Tells TLS ends that this is the end, as far as their sockets take it at once.
     fn say_goodbye(&mut self) {
         let Some(beside) = self.beside.as_deref_mut() else { return };
-        for (session, end) in [(&mut beside.client, &self.client), (&mut beside.upstream, &self.upstream)] {
-            if let Some(session) = session {
-                let _ = session.say_goodbye(|bytes| send(end.fd.as_fd(), bytes));
+        for (tls, end) in [(&mut beside.client, &self.client), (&mut beside.upstream, &self.upstream)] {
+            if let Some(tls) = tls {
+                let _ = tls.say_goodbye(end.fd.as_fd());
             }
         }
     }
 
-    fn has_tls(&self) -> bool {
-        self.beside.as_deref().is_some_and(|beside| beside.client.is_some() || beside.upstream.is_some())
+    /// Bytes on one of the sockets are not those of the tunnel.
+    fn has_user_space_tls(&self) -> bool {
+        self.beside.as_deref().is_some_and(|beside| {
+            [&beside.client, &beside.upstream].into_iter().flatten().any(Tls::is_user_space)
+        })
+    }
+
+    /// Something moves. About once a minute of that, looks after a key that the kernel has.
+    fn note_active(&mut self, worker: &Worker) -> Result<(), TunnelEnd> {
+        let now = worker.uptime_seconds();
+        let before = std::mem::replace(&mut self.active_at, now);
+        match self.beside.as_deref_mut() {
+            Some(Beside { client: Some(tls), .. })
+                if before / KTLS_KEY_LOOK_SECONDS != now / KTLS_KEY_LOOK_SECONDS =>
+            {
+                tls.look_after_key(self.client.fd.as_fd()).map_err(|_| TunnelEnd::KeyUsedUp)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// `from` has sent its last byte: passes the FIN on. The other direction goes on.
@@ -215,7 +233,17 @@ pub(crate) fn open(
     upstream: Stream,
     counted: Counted,
 ) {
-    let ((client, client_tls), (upstream, upstream_tls)) = (End::new(client), End::new(upstream));
+    let ((client, client_session), (upstream, upstream_session)) = (End::new(client), End::new(upstream));
+    let client_tls = match client_session.map(|session| Tls::client(session, &client, worker)) {
+        None => None,
+        Some(Some(tls)) => Some(tls),
+        Some(None) => {
+            worker.shared.loads.release(counted);
+            client.close(worker);
+            return upstream.close(worker);
+        }
+    };
+    let upstream_tls = upstream_session.map(Tls::UserSpace);
     let beside = (entered.is_some() || client_tls.is_some() || upstream_tls.is_some())
         .then(|| Box::new(Beside { entered, client: client_tls, upstream: upstream_tls }));
     let tunnel = Tunnel {
@@ -346,13 +374,13 @@ pub(crate) async fn shed(
 
 /// Moves what can be moved in the given directions and closes the tunnel if that ended it.
 fn drive(worker: &Worker, index: u32, from: &[Side]) {
-    let mut ended = None;
+    let mut ended;
     {
         let mut slots = worker.tunnels.slots.borrow_mut();
         let Some(tunnel) = slots.at(index).filter(|tunnel| !tunnel.moving) else { return };
         let was_half_closed = tunnel.first_closed.is_some();
-        tunnel.active_at = worker.uptime_seconds();
-        for &side in from {
+        ended = tunnel.note_active(worker).err();
+        for &side in if ended.is_none() { from } else { &[] } {
             match tunnel.pump(worker, side) {
                 Ok(Flow::Waiting) => chat::consider(tunnel, worker, index, side),
                 Ok(Flow::Finished) => {}

@@ -19,7 +19,8 @@ Commands:
           `bench scale`               one proxy process with more and more tunnels, in a guest up to a million
   vm      run a program on another kernel, under qemu: `cargo xtask vm --kernel 6.1 -- PROGRAM` (see --help there)
   ktls    what the proxy relies on of kTLS, checked under qemu on Linux 6.1 and 6.12;
-          `ktls compare` counts instructions of TLS records in user space and in the kernel
+          `ktls proxy` checks tunnels through the proxy; `ktls compare` counts instructions of TLS records in
+          user space and in the kernel
   check   all that CI runs: fmt, tidy, clippy, tools, build, budgets, test
   test    the part of it that runs tests: tools, build, test
   tidy    rules of the source tree that no compiler checks
@@ -54,7 +55,7 @@ pub(crate) enum Command {
     Bench(Vec<String>),
     /// With the guest's options and the program.
     Vm(Vec<String>),
-    /// With nothing, or `compare`.
+    /// With nothing, `proxy` or `compare`.
     Ktls(Vec<String>),
     /// With its options and targets.
     FuzzSmoke(Vec<String>),

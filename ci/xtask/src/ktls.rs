@@ -1,5 +1,5 @@
 //! `cargo xtask ktls`: what the proxy relies on of kTLS, checked on the kernels it is meant for; with the word
-//! `compare`, what it costs there.
+//! `proxy`, the proxy itself, and with `compare`, what records cost.
 
 use std::path::Path;
 use std::time::Duration;
@@ -10,6 +10,9 @@ use crate::{packages, release, steps};
 
 /// Package and program of the checks.
 const PROGRAM: &str = "ringbolt-ktls";
+/// Package and program of the proxy, and where it is in the guest.
+const PROXY: &str = "ringbolt";
+const PROXY_THERE: &str = "/proxy/ringbolt";
 /// Debian 12's and 13's.
 const KERNELS: [&str; 2] = ["6.1", "6.12"];
 /// A guest loads none by itself. amd64's: they are named for the processor's instructions.
@@ -17,28 +20,32 @@ const MODULES: [&str; 7] =
     ["tls", "gcm", "ghash_generic", "aesni_intel", "chacha20poly1305", "chacha_x86_64", "poly1305_x86_64"];
 
 /// How long a guest may take whose clock counts instructions.
-const COMPARE_TIMEOUT: Duration = Duration::from_secs(600);
+const SLOW_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// Builds the program and runs it in a guest of each kernel.
 pub(crate) fn run(root: &Path, words: &[String]) -> Result<(), String> {
-    let compares = match words {
-        [] => false,
-        [word] if word == "compare" => true,
-        _ => return Err("`ktls` takes nothing, or `compare`".to_owned()),
+    let word = match words {
+        [] => "",
+        [word] if word == "compare" || word == "proxy" => word,
+        _ => return Err("`ktls` takes nothing, `proxy` or `compare`".to_owned()),
     };
     let arch =
         Arch::native().ok_or("guests have the architecture of this machine, which is not known here")?;
     packages::install(&packages::vm_tools(arch))?;
-    steps::succeed(steps::cargo(root).args(["build", "--quiet", "-p", PROGRAM]))?;
-    let program = Program::new(release::target()?.join("debug").join(PROGRAM), words.to_vec());
+    let built = release::target()?.join("debug");
+    steps::succeed(steps::cargo(root).args(["build", "--quiet", "-p", PROGRAM, "-p", PROXY]))?;
+    let mut program = Program::new(built.join(PROGRAM), words.to_vec());
+    if word == "proxy" {
+        program.files.push((built.join(PROXY), PROXY_THERE.into()));
+        program.arguments.push(PROXY_THERE.to_owned());
+    }
     for kernel in KERNELS {
         eprintln!("== Linux {kernel}");
         let modules = MODULES.map(str::to_owned).into();
         let mut machine = Machine { modules, ..Machine::new(arch, kernel) };
-        if compares {
-            // Seconds of an emulated processor say nothing; instructions say what they say on any.
-            machine =
-                Machine { clock_counts_instructions: true, cpus: 1, timeout: COMPARE_TIMEOUT, ..machine };
+        if !word.is_empty() {
+            // An emulated processor's seconds say nothing; instructions say what they say on any.
+            machine = Machine { clock_counts_instructions: true, cpus: 1, timeout: SLOW_TIMEOUT, ..machine };
         }
         match machine.run(&program, |line| println!("{line}"))? {
             0 => {}

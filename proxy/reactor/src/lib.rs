@@ -35,8 +35,8 @@ mod wheel;
 pub use buffer_ring::Chunk;
 pub use connect::connect;
 pub use ktls::{
-    ContentType, KtlsSupport, TlsCipher, TlsDirection, TlsVersion, TrafficKeys, give_to_kernel, install_keys,
-    is_record, next_sequence, probe_ktls, recv_record, send_record,
+    ContentType, KtlsSupport, TlsCipher, TlsDirection, TlsVersion, TrafficKeys, bytes_acknowledged,
+    give_to_kernel, install_keys, is_record, next_sequence, probe_ktls, recv_record, send_record,
 };
 pub use listener::{BoundListener, Listener};
 pub use memory::{Counted, bytes_held};

@@ -199,6 +199,7 @@ fn every_key_of_tls_is_read() {
         client_ca: Some(path("clients.pem")),
         ticket_keys: Some(path("tickets")),
         hsts: Some("max-age=60".to_owned()),
+        ktls: false,
     };
     assert_eq!(config.listeners[1].tls, Some(tls));
     assert!(config.listeners[1].https_redirect);

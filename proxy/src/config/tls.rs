@@ -41,6 +41,8 @@ pub(crate) struct ListenerTls {
     pub(crate) ticket_keys: Option<PathBuf>,
     /// Value of Strict-Transport-Security.
     pub(crate) hsts: Option<String>,
+    /// Records of tunnels are the kernel's where it can.
+    pub(crate) ktls: bool,
 }
 
 /// One entry of `certificates`.
@@ -104,6 +106,8 @@ impl Default for UpstreamTls {
 
 const VERSIONS: &[(&str, TlsVersion)] = &[("1.2", TlsVersion::V1_2), ("1.3", TlsVersion::V1_3)];
 
+const KTLS: &[(&str, bool)] = &[("auto", true), ("off", false)];
+
 const CLIENT_AUTHS: &[(&str, ClientAuth)] =
     &[("off", ClientAuth::Off), ("optional", ClientAuth::Optional), ("required", ClientAuth::Required)];
 
@@ -143,6 +147,7 @@ pub(super) fn listener(problems: &Problems, section: &mut Section<'_>, base: &Pa
         client_ca,
         ticket_keys: section.read("ticket_keys", path(base)),
         hsts: section.read("hsts", text(r#"a string such as "max-age=31536000""#, hsts)),
+        ktls: section.read("ktls", text("a string", |text| value::choice(text, KTLS))).unwrap_or(true),
     };
     section.finish();
     Some(tls)

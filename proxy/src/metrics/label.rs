@@ -145,6 +145,8 @@ labels! {
         Drained = "drained",
         /// It goes on in the process that was upgraded to.
         HandedOver = "handed_over",
+        /// Its TLS key had protected all it may, and the kernel that has it cannot change keys.
+        KeyUsedUp = "key_used_up",
     }
 
     /// What a tunnel carries.
@@ -232,6 +234,16 @@ labels! {
         V1_3 = "1.3",
     }
 
+    /// Who seals and opens the TLS records of a tunnel's client.
+    TlsRecords "records" {
+        /// The proxy.
+        UserSpace = "user_space",
+        /// kTLS.
+        Kernel = "kernel",
+        /// Nobody: the kernel refused in the middle, and the connection was closed.
+        Lost = "lost",
+    }
+
     /// Why a client's TLS handshake failed.
     TlsFailure "reason" {
         /// It took longer than `timeouts.tls_handshake`.
@@ -300,7 +312,7 @@ impl Evidence {
 impl TunnelEnd {
     /// The proxy ends both connections, neither has failed.
     pub(crate) fn is_orderly(self) -> bool {
-        matches!(self, Self::HalfClosedTimeout | Self::IdleTimeout | Self::Drained)
+        matches!(self, Self::HalfClosedTimeout | Self::IdleTimeout | Self::Drained | Self::KeyUsedUp)
     }
 }
 

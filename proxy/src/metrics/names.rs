@@ -84,6 +84,8 @@ metrics! {
         "The part of them that resumed an earlier session.";
     TLS_FAILURES = Counter Count "ringbolt_tls_handshake_failures_total" [LabelKey::of::<label::TlsFailure>()]
         "TLS handshakes of clients that failed, by the cause.";
+    TLS_TUNNELS = Counter Count "ringbolt_tls_tunnels_total" [LabelKey::of::<label::TlsRecords>()]
+        "Tunnels whose client speaks TLS, by who seals and opens its records.";
     TLS_RELOADS = Counter Count "ringbolt_tls_reloads_total" [LabelKey::of::<label::TlsReload>()]
         "Times changed certificates, keys and issuers were loaded; refused: something was wrong and stays as it was.";
     TLS_EXPIRY = Gauge Seconds "ringbolt_tls_certificate_expiry_timestamp_seconds" [LabelKey::open("certificate")]

@@ -78,6 +78,9 @@ async fn terminate(
         let fields = identity::fields(certificate);
         session.set_client_fields(fields);
     }
+    if terminator.gives_to_kernel() {
+        session.allow_kernel();
+    }
     client.stream.begin_tls(session);
     Ok(())
 }

@@ -16,6 +16,7 @@ use rustls::{RootCertStore, ServerConfig};
 use super::certificate::{Certificate, chain, unix_now};
 use super::names::Names;
 use super::policy::{provider, versions};
+use super::session::support as kernel_support;
 use super::setup::{Look, look};
 use super::tickets::SharedTickets;
 use crate::config::bounds::CERTIFICATES_MAX;
@@ -75,6 +76,16 @@ impl Terminator {
     /// What the next handshake begins with.
     pub(super) fn config(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.loaded.read().config)
+    }
+
+    /// Tunnels' records are to be the kernel's.
+    pub(super) fn wants_kernel(&self) -> bool {
+        self.tls.ktls
+    }
+
+    /// They are to be, and it can.
+    pub(super) fn gives_to_kernel(&self) -> bool {
+        gives_to_kernel(&self.tls)
     }
 
     /// Clients are asked for a certificate.
@@ -265,5 +276,10 @@ fn config(
     config.ticketer = tickets;
     // Early data can be replayed (RFC 8446 section 8).
     config.max_early_data_size = 0;
+    config.enable_secret_extraction = gives_to_kernel(tls);
     Ok(config)
+}
+
+fn gives_to_kernel(tls: &ListenerTls) -> bool {
+    tls.ktls && kernel_support().is_offered()
 }

@@ -7,6 +7,8 @@
 
 // tidy: allow peer, rustls calls so whoever is at the other end
 
+mod kernel;
+
 use std::fmt;
 use std::io;
 use std::rc::Rc;
@@ -20,6 +22,8 @@ use rustls::{CommonState, Error};
 
 use crate::hot_buffer::HotBuffer;
 use crate::limits::{HOT_BUFFER_BYTES, TLS_PARTIAL_BYTES_MAX};
+
+pub(crate) use self::kernel::{KernelSession, Offered, support};
 
 /// The worker's buffer for TLS records, as the hot buffer is for what they carry. A handle.
 #[derive(Clone, Debug)]
@@ -66,6 +70,8 @@ pub(crate) struct Session {
     /// Nothing was left in the socket when it was last read.
     emptied: bool,
     said_goodbye: bool,
+    /// Its keys may be given away.
+    for_kernel: bool,
     fault: Option<Box<Error>>,
     /// What backends are told about the client's certificate, where one was asked for.
     client_fields: Option<Box<[u8]>>,
@@ -103,6 +109,7 @@ impl Session {
             reading: Reading::Open,
             emptied: false,
             said_goodbye: false,
+            for_kernel: false,
             fault: None,
             client_fields: None,
         }

@@ -10,9 +10,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use parking_lot::RwLock;
+use ringbolt_reactor::KtlsSupport;
 
 use super::certificate::{EXPIRY_WARNING, Validity, unix_now};
 use super::listener::Terminator;
+use super::session::support as kernel_support;
 use super::upstream::Originator;
 use crate::config::Config;
 use crate::limits::TLS_LOOK_INTERVAL;
@@ -140,6 +142,11 @@ impl Setup {
             }));
         }
         if problems.is_empty() { Ok(setup) } else { Err(problems) }
+    }
+
+    /// What the kernel can do of TLS, where a listener's tunnels are to be its.
+    pub(crate) fn kernel(&self) -> Option<&'static KtlsSupport> {
+        self.listeners.iter().flatten().any(|terminator| terminator.wants_kernel()).then(kernel_support)
     }
 
     /// Of the listener of this number; `None`: it is plain.

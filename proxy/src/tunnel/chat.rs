@@ -1,4 +1,5 @@
-//! Directions that chat: small messages, several a second (`ringbolt_core::chatter`), between plain ends.
+//! Directions that chat: small messages, several a second (`ringbolt_core::chatter`), between ends that are
+//! plain or whose TLS is the kernel's.
 //!
 //! The kernel receives their bytes by itself, and what they send is queued and made together at the end of the
 //! turn, so that a message takes no system call of its own (decision 7). It is the fast way for the ordinary
@@ -24,7 +25,7 @@ pub(super) type Chat = (u32, Side, SourceId);
 
 /// Begins the chat of a direction that has just been served, or ends one that stands in its way.
 pub(super) fn consider(tunnel: &mut Tunnel, worker: &Worker, index: u32, from: Side) {
-    if tunnel.has_tls() {
+    if tunnel.has_user_space_tls() {
         return;
     }
     let (source, target) = tunnel.ends(from);
@@ -49,9 +50,9 @@ pub(crate) fn received(worker: &Worker, token: SinkToken, received: Received) {
     let verdict = {
         let mut slots = worker.tunnels.slots.borrow_mut();
         let Some(tunnel) = slots.at(index) else { return };
-        tunnel.active_at = worker.uptime_seconds();
+        let active = tunnel.note_active(worker);
         let (source, target) = tunnel.ends(side);
-        match received {
+        let verdict = match received {
             Received::Bytes(chunk) => source.pass_on(chunk, target, side, worker).map(|()| false),
             Received::Failed(_) => Err(side.reset()),
             Received::Stopped => {
@@ -59,7 +60,8 @@ pub(crate) fn received(worker: &Worker, token: SinkToken, received: Received) {
                 worker.counters().tunnel_chats_active.sub(1);
                 Ok(true)
             }
-        }
+        };
+        active.and(verdict)
     };
     go_on(worker, index, side, verdict);
 }

@@ -15,6 +15,7 @@ use ringbolt_core::pace::Pace;
 use ringbolt_reactor::{self as net, Chunk, Pipe, Ready, SourceId};
 
 use super::Side;
+use super::tls::Tls;
 use crate::limits::{HOT_BUFFER_BYTES, TUNNEL_BYTES_PER_TURN};
 use crate::metrics::label::TunnelEnd;
 use crate::stream::Stream;
@@ -47,18 +48,19 @@ pub(super) enum Held {
     Queue(VecDeque<Chunk>),
 }
 
-/// The TLS sessions of a direction, `None` for a plain end.
+/// The TLS of a direction, `None` for a plain end.
 #[derive(Debug)]
 pub(super) struct Sessions<'a> {
     /// Of the end that is read from.
-    pub(super) source: Option<&'a mut Session>,
+    pub(super) source: Option<&'a mut Tls>,
     /// Of the end that is written to.
-    pub(super) target: Option<&'a mut Session>,
+    pub(super) target: Option<&'a mut Tls>,
 }
 
 impl Sessions<'_> {
-    fn are_none(&self) -> bool {
-        self.source.is_none() && self.target.is_none()
+    /// Bytes on one of the sockets are not those of the tunnel.
+    fn any_in_user_space(&self) -> bool {
+        [&self.source, &self.target].into_iter().flatten().any(|tls| tls.is_user_space())
     }
 }
 
@@ -135,10 +137,10 @@ impl End {
         }
         let mut moved = 0;
         while moved < TUNNEL_BYTES_PER_TURN {
-            let splices = self.pace.is_bulk() && tls.are_none();
+            let splices = self.pace.is_bulk() && !tls.any_in_user_space();
             let pipe = if splices { worker.pipes.take() } else { None };
             let piece = match pipe {
-                Some(pipe) => self.splice(pipe, target, side, worker)?,
+                Some(pipe) => self.splice(pipe, target, &mut tls, side, worker)?,
                 None => self.copy(target, &mut tls, side, worker)?,
             };
             let Some(length) = piece else { return Ok(Flow::Waiting) };
@@ -154,8 +156,8 @@ impl End {
             self.note_moved(length, worker);
             // A short read emptied the socket, and the next byte raises an event of its own.
             let emptied = match tls.source.as_deref() {
-                None => !self.pace.is_bulk() && length < HOT_BUFFER_BYTES && !self.closing,
-                Some(session) => session.has_emptied() && !self.closing,
+                Some(Tls::UserSpace(session)) => session.has_emptied() && !self.closing,
+                _ => !self.pace.is_bulk() && length < HOT_BUFFER_BYTES && !self.closing,
             };
             if self.held.is_some() || emptied {
                 return Ok(Flow::Waiting);
@@ -194,13 +196,10 @@ impl End {
     }
 
     fn receive(&self, tls: &mut Sessions<'_>, buffer: &mut [u8]) -> io::Result<usize> {
-        let Some(session) = tls.source.as_deref_mut() else { return net::recv(self.fd.as_fd(), buffer) };
-        let received = session.receive(buffer, |records| net::recv(self.fd.as_fd(), records));
-        if session.has_unsent() {
-            // An alert, or the answer to a change of keys. What is not taken goes with the next bytes.
-            let _ = session.flush(&mut |records| net::send(self.fd.as_fd(), records));
+        match tls.source.as_deref_mut() {
+            None => net::recv(self.fd.as_fd(), buffer),
+            Some(tls) => tls.receive(self.fd.as_fd(), buffer),
         }
-        received
     }
 
     /// Moves one piece through `pipe`. `None`: nothing to read; 0: the end.
@@ -208,14 +207,21 @@ impl End {
         &mut self,
         pipe: Pipe,
         target: &Self,
+        tls: &mut Sessions<'_>,
         side: Side,
         worker: &Worker,
     ) -> Result<Option<usize>, TunnelEnd> {
-        let length = match unless_blocked(pipe.fill(self.fd.as_fd(), pipe.capacity()), side) {
-            Ok(Some(length)) if length > 0 => length,
+        let length = match pipe.fill(self.fd.as_fd(), pipe.capacity()) {
+            Ok(length) if length > 0 => length,
             nothing => {
                 worker.pipes.give_back(pipe);
-                return nothing;
+                let blocked = nothing.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
+                // The next record of the kernel's TLS may not be data, which only a receive tells.
+                return if tls.source.is_some() && !blocked {
+                    self.copy(target, tls, side, worker)
+                } else {
+                    unless_blocked(nothing, side)
+                };
             }
         };
         match drain(&pipe, length, target, side, worker) {
@@ -264,10 +270,9 @@ impl End {
         side: Side,
         worker: &Worker,
     ) -> Result<usize, TunnelEnd> {
-        let send = |bytes: &[u8]| net::send(self.fd.as_fd(), bytes);
         let result = match tls.target.as_deref_mut() {
-            None => send(bytes),
-            Some(session) => session.send([bytes], send),
+            None => net::send(self.fd.as_fd(), bytes),
+            Some(tls) => tls.send(self.fd.as_fd(), bytes),
         };
         let sent = unless_blocked(result, side.other())?.unwrap_or(0);
         worker.counters().tunnel_bytes.of(side.direction()).add(sent as u64);
@@ -276,8 +281,8 @@ impl End {
 
     /// Tells this end over TLS that nothing more comes from the other, `side`. `false`: not all is taken yet.
     fn say_goodbye(&self, tls: &mut Sessions<'_>, side: Side) -> Result<bool, TunnelEnd> {
-        let Some(session) = tls.target.as_deref_mut() else { return Ok(true) };
-        session.say_goodbye(|bytes| net::send(self.fd.as_fd(), bytes)).map_err(|_| side.other().reset())
+        let Some(tls) = tls.target.as_deref_mut() else { return Ok(true) };
+        tls.say_goodbye(self.fd.as_fd()).map_err(|_| side.other().reset())
     }
 
     /// Closes the connection; what is held is lost with it.

@@ -244,9 +244,9 @@ pub(crate) fn discard(worker: &Worker) {
 }
 
 impl Tunnel {
-    /// Both connections can be served by another process as they are: no end is encrypted in this one's memory.
+    /// Both connections can be served by another process as they are: neither has keys or counters of TLS here.
     fn may_move(&self) -> bool {
-        !self.has_tls()
+        self.beside.as_deref().is_none_or(|beside| beside.client.is_none() && beside.upstream.is_none())
     }
 
     /// What the client's connection counts towards.

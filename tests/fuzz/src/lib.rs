@@ -56,11 +56,11 @@ mod daemon {
 use daemon::{config, hot_buffer, limits, load, pipes, stream, transport, tunnel};
 
 /// The one part of TLS that a tunnel knows.
-#[expect(dead_code, reason = "no session is begun here")]
-#[path = "../../../proxy/src/tls/session.rs"]
-mod session;
+#[path = "../../../proxy/src/tls"]
 mod tls {
-    pub(crate) use crate::session::Session;
+    #[expect(dead_code, unused_imports, reason = "no session is begun here")]
+    mod session;
+    pub(crate) use self::session::{KernelSession, Offered, Session};
 }
 
 /// What a connection of the daemon counts towards; here nothing is bounded.

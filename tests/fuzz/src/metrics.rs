@@ -8,7 +8,7 @@ pub(crate) mod label;
 pub(crate) mod names;
 
 use self::cell::{Counter, Gauge, PerLabel};
-use self::label::{Direction, TunnelEnd};
+use self::label::{Direction, TlsRecords, TunnelEnd};
 
 #[derive(Debug, Default)]
 pub(crate) struct TunnelCounters {
@@ -17,6 +17,7 @@ pub(crate) struct TunnelCounters {
     pub(crate) tunnels_closed: PerLabel<TunnelEnd>,
     pub(crate) tunnel_bytes: PerLabel<Direction>,
     pub(crate) tunnel_spliced_bytes: PerLabel<Direction>,
+    pub(crate) tls_tunnels: PerLabel<TlsRecords>,
     pub(crate) tunnel_chats: Counter,
     pub(crate) tunnel_chats_active: Gauge,
 }

@@ -3,12 +3,13 @@
 //!
 //! A check that fails panics, which ends the program with a status of its own. An argument names the checks that
 //! run: those whose name contains it. `compare` measures instead, what records
-//! cost that are sealed here or there.
+//! cost that are sealed here or there; `proxy PROGRAM` checks the proxy instead.
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "a check fails by a panic")]
 
 mod checks;
 mod compare;
+mod proxy;
 mod session;
 mod traffic;
 
@@ -19,8 +20,10 @@ fn main() {
     println!("kTLS: {support}");
     assert!(support.is_offered(), "this kernel has no kTLS");
     let wanted = std::env::args().nth(1).unwrap_or_default();
-    if wanted == "compare" {
-        return compare::run();
+    match wanted.as_str() {
+        "compare" => return compare::run(),
+        "proxy" => return proxy::run(&std::env::args().nth(2).expect("the proxy's path")),
+        _ => {}
     }
     for (name, check) in checks::ALL.into_iter().filter(|(name, _)| name.contains(&wanted)) {
         check(&support);

@@ -20,6 +20,10 @@ use rustls::{
 /// A server and a client that trusts it, and agree on nothing but one cipher suite.
 pub(crate) struct Parties {
     pub(crate) server: Arc<ServerConfig>,
+    /// PEM.
+    pub(crate) certificate: String,
+    /// PEM.
+    pub(crate) key: String,
     client: Arc<ClientConfig>,
 }
 
@@ -46,6 +50,7 @@ impl Parties {
         };
         let CertifiedKey { cert, signing_key } =
             generate_simple_self_signed(["localhost".to_owned()]).expect("a name");
+        let (certificate, key_pem) = (cert.pem(), signing_key.serialize_pem());
         let key = PrivateKeyDer::Pkcs8(signing_key.serialize_der().into());
         let mut server = ServerConfig::builder_with_provider(provider.clone())
             .with_protocol_versions(&[version])
@@ -61,7 +66,7 @@ impl Parties {
             .expect("the suite is of this version")
             .with_root_certificates(roots)
             .with_no_client_auth();
-        Self { server: Arc::new(server), client: Arc::new(client) }
+        Self { server: Arc::new(server), certificate, key: key_pem, client: Arc::new(client) }
     }
 
     /// A client that has said nothing yet.
