@@ -209,3 +209,52 @@ fn a_silent_tunnel_ends_only_where_that_is_configured() {
     let after = began.elapsed();
     assert!(after < Duration::from_secs(3), "{after:?}");
 }
+
+#[test]
+fn a_tunnel_that_talks_ends_at_its_maximum_age_where_that_is_configured() {
+    let backend = Backend::start(|_, wire| {
+        wire.send(ACCEPTED);
+        while let Ok(bytes) = wire.read("bytes to send back") {
+            let _ = wire.try_send(bytes);
+        }
+    });
+    let ringbolt = proxy(&backend, "tunnel_max_age", Engine::Auto);
+    let mut client = Wire::connect(ringbolt.address());
+    assert_eq!(client.exchange(UPGRADE).status(), 101);
+    let began = Instant::now();
+    while client.try_send("still here").is_ok() && client.read("what was sent, or the end").is_ok() {
+        assert!(began.elapsed() < Duration::from_secs(3), "it goes on");
+    }
+    assert_eq!(ringbolt.metrics()["ringbolt_tunnels_closed_total{reason=\"max_age\"}"], 1.0);
+}
+
+/// Fails with a 504 for the poll if the timeout for answers cuts what the server of a session holds.
+#[test]
+fn a_poll_may_be_held_as_long_as_its_session_lives() {
+    const POLL: &str = "GET /socket.io/?EIO=4&transport=polling&sid=AbC HTTP/1.1\r\nHost: a.example\r\n\r\n";
+    const OPEN: &str = "GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: a.example\r\n\r\n";
+    let (held, answered) = (Gate::default(), Gate::default());
+    let (hold, ended) = (held.clone(), answered.clone());
+    let backend = Backend::start(move |request, wire| {
+        let answer = |body: &str| format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        let target = request.head().target();
+        if target.contains("sid=") {
+            hold.wait("the end of the hold");
+            wire.send(answer("2"));
+        } else if target.contains("EIO=4") {
+            wire.send(answer(r#"0{"sid":"AbC","pingInterval":25000,"pingTimeout":20000}"#));
+        } else {
+            ended.wait("the answer in its place");
+        }
+    });
+    let ringbolt = proxy(&backend, "response", Engine::Auto);
+    assert_eq!(Wire::connect(ringbolt.address()).exchange(OPEN).status(), 200);
+    let mut poll = Wire::connect(ringbolt.address());
+    poll.send(POLL);
+    backend.wait_for_requests(2);
+    // Sent later, and its time is over.
+    assert_eq!(Wire::connect(ringbolt.address()).exchange(GET).status(), 504);
+    held.open();
+    assert_eq!(poll.read_response().text(), "2");
+    answered.open();
+}

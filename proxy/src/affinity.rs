@@ -316,6 +316,11 @@ impl Choice<'_> {
         }
     }
 
+    /// The known session the request belongs to.
+    pub(crate) fn session(&self) -> Option<&Session<'_>> {
+        self.session.as_ref()
+    }
+
     /// The upgrade was answered 101.
     pub(crate) fn upgraded(&self) {
         if let Some(session) = &self.session {

@@ -7,6 +7,7 @@
 
 use std::cell::Cell;
 use std::pin::pin;
+use std::time::Duration;
 
 use ringbolt_core::allowance::Allowance;
 use ringbolt_core::http::{Answer, ForwardContext, write_request};
@@ -65,6 +66,13 @@ impl Exchange<'_> {
 
     pub(crate) fn timeouts(&self) -> &Timeouts {
         &self.route.snapshot().timeouts
+    }
+
+    /// How long the backend may be silent. A server holds a poll until it pings, so a known session may take as long
+    /// as it lives without a request, whatever is configured.
+    pub(crate) fn response_timeout(&self) -> Duration {
+        let configured = self.timeouts().response;
+        self.choice.session().map_or(configured, |session| configured.max(session.time_to_live()))
     }
 }
 

@@ -124,7 +124,7 @@ async fn read_head<'a>(
             }
         }
     });
-    let deadline = worker.reactor.now() + exchange.timeouts().response;
+    let deadline = worker.reactor.now() + exchange.response_timeout();
     match worker.reactor.timeout_at(Some(deadline), reading).await {
         Ok(Ok(Some(found))) => Ok(found),
         Ok(Ok(None) | Err(HeadError::Upstream)) if silent => Err(Error::Stale),
@@ -176,8 +176,10 @@ fn begin(head: &ResponseHead, exchange: &Exchange<'_>) -> Final {
     let mut bytes = Vec::with_capacity(head.bytes_len() + ADDED_BYTES_USUAL);
     let framing = write_response(head, &context, &mut bytes);
     let (timeout, min_rate) = (exchange.timeouts().response, exchange.route.snapshot().response_min_rate);
-    let patience =
-        Patience { source: Allowance::new(timeout, None), target: Allowance::new(timeout, min_rate) };
+    let patience = Patience {
+        source: Allowance::new(exchange.response_timeout(), None),
+        target: Allowance::new(timeout, min_rate),
+    };
     Final {
         relay: Relay::new(head.framing(), framing, bytes, None, patience),
         holds: exchange.choice.learns() && head.status() == 200,

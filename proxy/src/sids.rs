@@ -7,10 +7,12 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use ringbolt_core::affinity::{BackendId, Full, Handshake, Shard, Sid, SidHasher, SidKey, SidRecord, Tick};
+use ringbolt_core::affinity::{
+    BackendId, Full, Handshake, Known, Shard, Sid, SidHasher, SidKey, SidRecord, Tick,
+};
 use tokio::sync::oneshot;
 
 use crate::limits::{SID_SWEEP_ENTRIES, SID_SWEEP_TURNS};
@@ -138,8 +140,8 @@ impl SidTable {
         sid: &Sid,
     ) -> Option<(BackendId, Session<'a>)> {
         let key = self.key(upstream, sid);
-        let backend = self.shard(key).lock().begin(key, self.tick(worker))?;
-        Some((backend, Session { worker, key }))
+        let Known { backend, time_to_live } = self.shard(key).lock().begin(key, self.tick(worker))?;
+        Some((backend, Session { worker, key, time_to_live }))
     }
 
     /// The backend of a session of the upstream of this seed, for operators.
@@ -183,9 +185,15 @@ impl SidTable {
 pub(crate) struct Session<'a> {
     worker: &'a Worker,
     key: SidKey,
+    time_to_live: Duration,
 }
 
 impl Session<'_> {
+    /// How long it lives without a request, and so the longest that its server may hold a poll.
+    pub(crate) fn time_to_live(&self) -> Duration {
+        self.time_to_live
+    }
+
     /// The upgrade to WebSocket was answered 101: polling is about to end.
     pub(crate) fn upgraded(&self) {
         let table = self.table();

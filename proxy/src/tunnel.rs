@@ -75,6 +75,8 @@ struct Tunnel {
     timer: Option<TimerId>,
     /// The worker's uptime in seconds when bytes last moved; wrapped around where that was in another process.
     active_at: u32,
+    /// The same when it was opened, or taken over from another process.
+    opened_at: u32,
     /// On its way to another process: nothing is read or written.
     moving: bool,
 }
@@ -100,6 +102,7 @@ pub(crate) struct TunnelTable {
     moves: RefCell<Moves>,
     half_closed: Cell<Duration>,
     idle: Cell<Option<Duration>>,
+    max_age: Cell<Option<Duration>>,
 }
 
 impl TunnelTable {
@@ -110,19 +113,27 @@ impl TunnelTable {
             moves: RefCell::default(),
             half_closed: Cell::new(timeouts.tunnel_half_closed),
             idle: Cell::new(timeouts.tunnel_idle),
+            max_age: Cell::new(timeouts.tunnel_max_age),
         }
     }
 
-    /// New timeouts. A tunnel that was opened without an idle timeout stays without.
+    /// New timeouts. A tunnel that was opened without either stays without.
     pub(crate) fn adopt(&self, timeouts: &Timeouts) {
         self.half_closed.set(timeouts.tunnel_half_closed);
         self.idle.set(timeouts.tunnel_idle);
+        self.max_age.set(timeouts.tunnel_max_age);
     }
 
-    /// How much longer a tunnel may be silent, at an uptime of the worker; `None`: for ever.
-    fn wait_of(&self, tunnel: &Tunnel, uptime_seconds: u32) -> Option<Duration> {
-        let most = if tunnel.first_closed.is_some() { Some(self.half_closed.get()) } else { self.idle.get() };
-        most.map(|most| most.saturating_sub(tunnel.silent_for(uptime_seconds)))
+    /// How much longer a tunnel may go on like this, at an uptime of the worker, and why no longer; `None`: for ever.
+    fn wait_of(&self, tunnel: &Tunnel, uptime_seconds: u32) -> Option<(Duration, TunnelEnd)> {
+        let (silence, reason) = match tunnel.first_closed {
+            Some(_) => (Some(self.half_closed.get()), TunnelEnd::HalfClosedTimeout),
+            None => (self.idle.get(), TunnelEnd::IdleTimeout),
+        };
+        let age = Duration::from_secs(u64::from(uptime_seconds.wrapping_sub(tunnel.opened_at)));
+        let silence = silence.map(|most| (most.saturating_sub(tunnel.silent_for(uptime_seconds)), reason));
+        let age = self.max_age.get().map(|most| (most.saturating_sub(age), TunnelEnd::MaxAge));
+        silence.into_iter().chain(age).min_by_key(|(wait, _)| *wait)
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -254,12 +265,14 @@ pub(crate) fn open(
         first_closed: None,
         timer: None,
         active_at: worker.uptime_seconds(),
+        opened_at: worker.uptime_seconds(),
         moving: false,
     };
     worker.counters().tunnels.add(1);
+    let wait = worker.tunnels.wait_of(&tunnel, worker.uptime_seconds());
     let index = insert(worker, tunnel);
-    if let Some(idle) = worker.tunnels.idle.get() {
-        arm(worker, index, idle);
+    if let Some((wait, _)) = wait {
+        arm(worker, index, wait);
     }
     begin(worker, index);
 }
@@ -308,7 +321,7 @@ pub(crate) fn ready(worker: &Worker, token: SinkToken, ready: Ready) {
     }
 }
 
-/// The tunnel's timer has fired: closes it if nothing has moved for as long as that may be, else waits on.
+/// The tunnel's timer has fired: closes it if its time is over, else waits on.
 pub(crate) fn expired(worker: &Worker, token: SinkToken) {
     let (index, _) = place(token);
     let now = worker.uptime_seconds();
@@ -319,13 +332,8 @@ pub(crate) fn expired(worker: &Worker, token: SinkToken) {
         if tunnel.moving {
             return;
         }
-        let (most, reason) = match (tunnel.first_closed, worker.tunnels.idle.get()) {
-            (Some(_), _) => (worker.tunnels.half_closed.get(), TunnelEnd::HalfClosedTimeout),
-            (None, Some(idle)) => (idle, TunnelEnd::IdleTimeout),
-            (None, None) => return,
-        };
-        let silent = tunnel.silent_for(now);
-        if silent >= most { Err(reason) } else { Ok(most.saturating_sub(silent)) }
+        let Some((wait, reason)) = worker.tunnels.wait_of(tunnel, now) else { return };
+        if wait.is_zero() { Err(reason) } else { Ok(wait) }
     };
     match verdict {
         Ok(wait) => arm(worker, index, wait),
@@ -395,8 +403,10 @@ fn drive(worker: &Worker, index: u32, from: &[Side]) {
             if let Some(idle_timer) = tunnel.timer.take() {
                 worker.reactor.cancel_timer(idle_timer);
             }
-            let deadline = worker.reactor.now() + worker.tunnels.half_closed.get();
-            tunnel.timer = Some(worker.reactor.set_timer(deadline, token(index, Side::Client)));
+            let wait = worker.tunnels.wait_of(tunnel, worker.uptime_seconds());
+            tunnel.timer = wait.map(|(wait, _)| {
+                worker.reactor.set_timer(worker.reactor.now() + wait, token(index, Side::Client))
+            });
         }
     }
     if let Some(reason) = ended {

@@ -156,6 +156,7 @@ fn every_documented_timeout_and_limit_is_read() {
         response: Duration::from_secs(5 * 60),
         tunnel_half_closed: Duration::from_secs(6),
         tunnel_idle: Some(Duration::from_secs(7 * 3600)),
+        tunnel_max_age: Some(Duration::from_secs(10 * 3600)),
         drain: Duration::ZERO,
         upstream_keep_alive: Duration::from_secs(9),
     };

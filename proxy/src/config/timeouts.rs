@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::section::{Section, or_off, text};
 use super::value;
 
-/// `[timeouts]`. None of them ends a live tunnel unless `tunnel_idle` is set.
+/// `[timeouts]`. None of them ends a live tunnel unless `tunnel_idle` or `tunnel_max_age` is set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Timeouts {
     /// From a TLS client's connection to the end of its handshake.
@@ -26,6 +26,8 @@ pub(crate) struct Timeouts {
     pub(crate) tunnel_half_closed: Duration,
     /// Silence after which a tunnel is closed; `None`: never.
     pub(crate) tunnel_idle: Option<Duration>,
+    /// Time after which a tunnel is closed whatever it does; `None`: never.
+    pub(crate) tunnel_max_age: Option<Duration>,
     /// From SIGTERM to the end of the process, whatever is still open.
     pub(crate) drain: Duration,
     /// How long an idle upstream connection is kept for reuse.
@@ -46,6 +48,7 @@ impl Default for Timeouts {
             response: Duration::from_secs(120),
             tunnel_half_closed: Duration::from_secs(30),
             tunnel_idle: None,
+            tunnel_max_age: None,
             drain: Duration::from_secs(30),
             // node closes an idle connection after 5 s: reuse must end before that.
             upstream_keep_alive: Duration::from_secs(4),
@@ -70,6 +73,7 @@ pub(super) fn timeouts(mut section: Section<'_>) -> Timeouts {
         tunnel_half_closed: read("tunnel_half_closed", default.tunnel_half_closed),
         upstream_keep_alive: read("upstream_keep_alive", default.upstream_keep_alive),
         tunnel_idle: section.read("tunnel_idle", or_off(duration())).unwrap_or(default.tunnel_idle),
+        tunnel_max_age: section.read("tunnel_max_age", or_off(duration())).unwrap_or(default.tunnel_max_age),
         drain: section.read("drain", or_zero).unwrap_or(default.drain),
     };
     section.finish();

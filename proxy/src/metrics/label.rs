@@ -141,6 +141,8 @@ labels! {
         HalfClosedTimeout = "half_closed_timeout",
         /// Silent for longer than `timeouts.tunnel_idle`.
         IdleTimeout = "idle_timeout",
+        /// It was open for as long as any may be (`timeouts.tunnel_max_age`).
+        MaxAge = "max_age",
         /// The drain deadline passed.
         Drained = "drained",
         /// It goes on in the process that was upgraded to.

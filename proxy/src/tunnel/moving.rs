@@ -162,7 +162,7 @@ fn resume(worker: &Worker, key: Key) {
         let wait = worker.tunnels.wait_of(tunnel, worker.uptime_seconds());
         (key.index, wait.filter(|_| tunnel.timer.is_none()))
     };
-    if let Some(wait) = wait {
+    if let Some((wait, _)) = wait {
         arm(worker, index, wait);
     }
     drive(worker, index, &Side::BOTH);
@@ -207,6 +207,7 @@ pub(crate) fn park(worker: &Worker, arriving: Vec<Arriving>) -> io::Result<()> {
             first_closed: (client_finished || upstream_finished).then_some(first),
             timer: None,
             active_at: worker.uptime_seconds().wrapping_sub(state.silent_seconds),
+            opened_at: worker.uptime_seconds(),
             moving: false,
         };
         worker.tunnels.moves.borrow_mut().parked.push(tunnel);
@@ -226,7 +227,7 @@ pub(crate) fn adopt(worker: &Worker) {
     for tunnel in parked {
         let wait = worker.tunnels.wait_of(&tunnel, worker.uptime_seconds());
         let index = insert(worker, tunnel);
-        if let Some(wait) = wait {
+        if let Some((wait, _)) = wait {
             arm(worker, index, wait);
         }
         begin(worker, index);

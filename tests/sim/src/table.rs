@@ -53,7 +53,7 @@ impl Table {
 
     pub(crate) fn begin(&mut self, sid: &Sid, now: Duration) -> Option<BackendId> {
         let key = self.key(sid);
-        self.shard(key).begin(key, tick(now))
+        self.shard(key).begin(key, tick(now)).map(|known| known.backend)
     }
 
     pub(crate) fn end(&mut self, sid: &Sid, now: Duration) {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use segment::Segment;
 
-use super::tick::ticks_of;
+use super::tick::{duration_of, ticks_of};
 use super::{BackendId, SidKey, Tick};
 use crate::limits::{
     SID_FULL_SCAN_ENTRIES, SID_SEGMENT_ENTRIES, SID_SEGMENTS_MAX, UPGRADE_MARGIN, UPGRADE_TIMEOUT,
@@ -89,6 +89,15 @@ pub struct Shard {
     swept_to: usize,
 }
 
+/// A session of the table.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Known {
+    /// Who issued it.
+    pub backend: BackendId,
+    /// How long it lives without a request, and so the longest that its server may hold a poll.
+    pub time_to_live: Duration,
+}
+
 impl Shard {
     /// An empty shard for at most `entries_max` sessions. Their memory is taken as they come.
     #[must_use]
@@ -165,12 +174,12 @@ impl Shard {
         records.extend(entries.iter().filter(|entry| entry.is_live(now)).map(|entry| entry.record(now)));
     }
 
-    /// Finds the session's backend and counts one more request in progress. `None`: unknown or expired.
-    pub fn begin(&mut self, key: SidKey, now: Tick) -> Option<BackendId> {
+    /// Finds the session and counts one more request in progress. `None`: unknown or expired.
+    pub fn begin(&mut self, key: SidKey, now: Tick) -> Option<Known> {
         let entry = self.find(key).filter(|entry| entry.is_live(now))?;
         entry.settle_upgrade(now);
         entry.in_progress = entry.in_progress.saturating_add(1);
-        Some(entry.backend)
+        Some(Known { backend: entry.backend, time_to_live: duration_of(entry.time_to_live_ticks) })
     }
 
     /// The session's backend, without counting anything. `None`: unknown or expired.

@@ -39,6 +39,11 @@ pub(super) fn ticks_of(duration: Duration) -> u16 {
     u16::try_from(whole_ticks(duration).saturating_add(2)).unwrap_or(u16::MAX)
 }
 
+/// How long so many ticks last.
+pub(super) fn duration_of(ticks: u16) -> Duration {
+    Duration::from_nanos(u64::from(TICK_NANOSECONDS)) * ticks.into()
+}
+
 fn whole_ticks(duration: Duration) -> u64 {
     let part = u64::from(duration.subsec_nanos() / TICK_NANOSECONDS);
     duration.as_secs().saturating_mul(PER_SECOND).saturating_add(part)

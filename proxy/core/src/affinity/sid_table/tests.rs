@@ -10,6 +10,12 @@ use proptest::prelude::*;
 use super::*;
 use crate::affinity::{Sid, SidHasher};
 
+impl Shard {
+    fn begun(&mut self, key: SidKey, now: Tick) -> Option<BackendId> {
+        self.begin(key, now).map(|known| known.backend)
+    }
+}
+
 const LIFE: Duration = Duration::from_secs(50);
 
 fn key(number: u32) -> SidKey {
@@ -35,13 +41,13 @@ fn swept(shard: &mut Shard, now: Tick) -> Vec<BackendId> {
 #[test]
 fn a_silent_session_is_forgotten_after_its_time_to_live() {
     let mut shard = shard_with_one();
-    assert_eq!(shard.begin(key(2), at(0)), None);
+    assert_eq!(shard.begun(key(2), at(0)), None);
     assert_eq!(shard.owner(key(1), at(50)), Some(BackendId(7)));
-    assert_eq!(shard.begin(key(1), at(50)), Some(BackendId(7)));
+    assert_eq!(shard.begun(key(1), at(50)), Some(BackendId(7)));
     assert_eq!(shard.owner(key(2), at(50)), None);
     shard.end(key(1), at(60));
     assert_eq!(swept(&mut shard, at(110)), []);
-    assert_eq!(shard.begin(key(1), at(111)), None, "expired, though no sweep has come");
+    assert_eq!(shard.begun(key(1), at(111)), None, "expired, though no sweep has come");
     assert_eq!(shard.len(), 1);
     assert_eq!(swept(&mut shard, at(111)), [BackendId(7)]);
     assert!(shard.is_empty());
@@ -50,11 +56,11 @@ fn a_silent_session_is_forgotten_after_its_time_to_live() {
 #[test]
 fn a_request_in_progress_keeps_its_session() {
     let mut shard = shard_with_one();
-    shard.begin(key(1), at(0));
-    shard.begin(key(1), at(1));
+    shard.begun(key(1), at(0));
+    shard.begun(key(1), at(1));
     shard.end(key(1), at(2));
     assert_eq!(swept(&mut shard, at(10_000)), []);
-    assert_eq!(shard.begin(key(1), at(10_000)), Some(BackendId(7)));
+    assert_eq!(shard.begun(key(1), at(10_000)), Some(BackendId(7)));
 }
 
 #[test]
@@ -63,7 +69,7 @@ fn a_copy_lives_on_for_what_was_left() {
     for number in 0..5_000 {
         shard.insert(key(number), BackendId(number), LIFE, at(u64::from(number) / 100)).unwrap();
     }
-    shard.begin(key(0), at(40));
+    shard.begun(key(0), at(40));
     let mut records = Vec::new();
     (0..shard.part_count()).for_each(|part| shard.copy(part, at(70), &mut records));
     // Those of the first 20 seconds have expired, but for the one with a request in progress.
@@ -74,23 +80,23 @@ fn a_copy_lives_on_for_what_was_left() {
         let record = SidRecord { key: SidKey::from_words(words), ..*record };
         assert_eq!(copy.restore(&record, at(1_000)), Ok(None));
     }
-    assert_eq!(copy.begin(key(0), at(1_049)), Some(BackendId(0)), "has its whole life before it");
-    assert_eq!(copy.begin(key(4_000), at(1_019)), Some(BackendId(4_000)), "had 20 seconds left");
-    assert_eq!(copy.begin(key(4_001), at(1_021)), None);
+    assert_eq!(copy.begun(key(0), at(1_049)), Some(BackendId(0)), "has its whole life before it");
+    assert_eq!(copy.begun(key(4_000), at(1_019)), Some(BackendId(4_000)), "had 20 seconds left");
+    assert_eq!(copy.begun(key(4_001), at(1_021)), None);
     copy.end(key(4_000), at(1_020));
-    assert_eq!(copy.begin(key(4_000), at(1_069)), Some(BackendId(4_000)), "lives as long as before");
+    assert_eq!(copy.begun(key(4_000), at(1_069)), Some(BackendId(4_000)), "lives as long as before");
 }
 
 #[test]
 fn an_upgrade_that_holds_is_forgotten_soon() {
     let mut shard = shard_with_one();
-    shard.begin(key(1), at(0));
-    shard.begin(key(1), at(0));
+    shard.begun(key(1), at(0));
+    shard.begun(key(1), at(0));
     shard.upgraded(key(1), at(1));
     shard.end(key(1), at(1));
     // The waiting poll, then one more that the server answers with a noop.
     shard.end(key(1), at(1));
-    assert_eq!(shard.begin(key(1), at(1)), Some(BackendId(7)));
+    assert_eq!(shard.begun(key(1), at(1)), Some(BackendId(7)));
     shard.end(key(1), at(1));
     assert_eq!(swept(&mut shard, at(16)), []);
     assert_eq!(swept(&mut shard, at(17)), [BackendId(7)]);
@@ -102,32 +108,32 @@ fn an_upgrade_that_fails_leaves_the_session_its_life() {
     for (begins, ends) in [(12, 13), (5, 30)] {
         let mut shard = shard_with_one();
         shard.upgraded(key(1), at(1));
-        assert_eq!(shard.begin(key(1), at(begins)), Some(BackendId(7)));
+        assert_eq!(shard.begun(key(1), at(begins)), Some(BackendId(7)));
         shard.end(key(1), at(ends));
-        assert_eq!(shard.begin(key(1), at(ends + 50)), Some(BackendId(7)));
+        assert_eq!(shard.begun(key(1), at(ends + 50)), Some(BackendId(7)));
     }
 }
 
 #[test]
 fn a_reissued_sid_moves_and_gives_its_former_backend_back() {
     let mut shard = shard_with_one();
-    shard.begin(key(1), at(0));
+    shard.begun(key(1), at(0));
     shard.upgraded(key(1), at(0));
     assert_eq!(shard.insert(key(1), BackendId(8), LIFE, at(1)), Ok(Some(BackendId(7))));
     assert_eq!(swept(&mut shard, at(1000)), [], "the request in progress counts on");
-    assert_eq!(shard.begin(key(1), at(1000)), Some(BackendId(8)));
+    assert_eq!(shard.begun(key(1), at(1000)), Some(BackendId(8)));
     assert_eq!(shard.len(), 1);
 }
 
 #[test]
 fn a_removed_session_is_unknown_and_ends_that_come_late_do_nothing() {
     let mut shard = shard_with_one();
-    shard.begin(key(1), at(0));
+    shard.begun(key(1), at(0));
     assert_eq!(shard.remove(key(1)), Some(BackendId(7)));
     assert_eq!(shard.remove(key(1)), None);
     shard.end(key(1), at(1));
     shard.upgraded(key(1), at(1));
-    assert_eq!(shard.begin(key(1), at(1)), None);
+    assert_eq!(shard.begun(key(1), at(1)), None);
 }
 
 #[test]
@@ -139,7 +145,7 @@ fn a_full_shard_refuses_the_new_and_keeps_the_living() {
     assert!(shard.is_full());
     assert_eq!(shard.insert(key(100), BackendId(100), LIFE, at(50)), Err(Full));
     assert_eq!(shard.insert(key(5), BackendId(200), LIFE, at(50)), Ok(Some(BackendId(5))), "it is known");
-    assert!((0..100).all(|number| shard.begin(key(number), at(50)).is_some()));
+    assert!((0..100).all(|number| shard.begun(key(number), at(50)).is_some()));
     for number in 0..100 {
         shard.end(key(number), at(60));
     }
@@ -180,7 +186,7 @@ fn memory_is_given_back_after_a_burst() {
         let (entries, index) = segment.capacities();
         assert!(entries <= (4 * segment.len()).max(16) && index <= (4 * segment.len()).max(16) * 2);
     }
-    assert!((0..100).all(|number| shard.begin(key(number), at(1000)).is_some()));
+    assert!((0..100).all(|number| shard.begun(key(number), at(1000)).is_some()));
 }
 
 #[test]
@@ -272,7 +278,7 @@ impl Pair {
         match *step {
             Step::Insert { sid, backend, life } => self.insert(sid, backend, life),
             Step::Begin(sid) => {
-                let found = self.shard.begin(key(sid), now).map(|backend| backend.0);
+                let found = self.shard.begun(key(sid), now).map(|backend| backend.0);
                 let live = self.model.get(&sid).map(|model| model.is_live(self.now));
                 match (live, found) {
                     (None | Some(Some(false)), found) => assert_eq!(found, None, "unknown or expired"),
