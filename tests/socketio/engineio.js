@@ -5,13 +5,19 @@
 
 const assert = require("assert/strict");
 const http = require("http");
+const https = require("https");
+
+/// The module that speaks a URL's protocol.
+function web(url) {
+  return String(url).startsWith("https:") ? https : http;
+}
 
 /// Sends one request and resolves to its whole answer: {status, headers, body}.
 /// `started`, if given, receives the ClientRequest, for scenarios that abort it.
 function request(url, { method = "GET", headers = {}, body, agent = false, started } = {}) {
   return new Promise((resolve, reject) => {
     const length = body === undefined ? {} : { "Content-Length": Buffer.byteLength(body) };
-    const sent = http.request(url, { method, headers: { ...length, ...headers }, agent });
+    const sent = web(url).request(url, { method, headers: { ...length, ...headers }, agent });
     sent.on("error", reject);
     sent.on("response", (response) => {
       const chunks = [];
@@ -169,4 +175,4 @@ class Session {
   }
 }
 
-module.exports = { Session, request };
+module.exports = { Session, request, web };

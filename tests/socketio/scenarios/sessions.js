@@ -2,9 +2,8 @@
 "use strict";
 
 const assert = require("assert/strict");
-const http = require("http");
-const net = require("net");
 const { connect } = require("../clients.js");
+const { web } = require("../engineio.js");
 
 const POLLING = { transports: ["polling"] };
 const WEBSOCKET = { transports: ["websocket"] };
@@ -40,7 +39,7 @@ async function roundTrips(client, transport) {
 }
 
 async function polling(context) {
-  const agent = new http.Agent({ keepAlive: true });
+  const agent = new (web(context.url).Agent)({ keepAlive: true });
   const client = await connect(context, { ...POLLING, agent });
   const found = await roundTrips(client, "polling");
   client.close();
@@ -48,21 +47,23 @@ async function polling(context) {
 }
 
 /// An agent whose WebSocket connections wait until `open` is called: the upgrade starts when the scenario says so.
-class Gate extends http.Agent {
-  constructor() {
-    super();
-    this.opened = new Promise((resolve) => (this.open = resolve));
-  }
+function gateTo(url) {
+  return new (class extends web(url).Agent {
+    constructor() {
+      super();
+      this.opened = new Promise((resolve) => (this.open = resolve));
+    }
 
-  createConnection(options, created) {
-    const wait = options.headers?.Upgrade ? this.opened : Promise.resolve();
-    wait.then(() => created(null, net.connect(options)));
-  }
+    createConnection(options, created) {
+      const wait = options.headers?.Upgrade ? this.opened : Promise.resolve();
+      wait.then(() => created(null, super.createConnection(options)));
+    }
+  })();
 }
 
 /// Numbers cross in both directions before, during and after the upgrade; each arrives once and in order.
 async function upgrade(context) {
-  const gate = new Gate();
+  const gate = gateTo(context.url);
   const client = await connect(context, { agent: gate });
   const [back, pushed] = [[], []];
   client.socket.on("back", (number) => back.push(number));
@@ -182,7 +183,7 @@ async function rooms(context) {
 
 /// Every request of the session on a TCP connection of its own, so on any worker.
 async function many_connections(context) {
-  const agent = new http.Agent({ keepAlive: false });
+  const agent = new (web(context.url).Agent)({ keepAlive: false });
   let connections = 0;
   const createConnection = agent.createConnection;
   agent.createConnection = function (...argumentsOfNode) {
