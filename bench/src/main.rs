@@ -20,6 +20,7 @@ mod peers;
 mod plots;
 mod proc;
 mod report;
+mod results;
 mod runtimes;
 mod sample;
 mod scale;

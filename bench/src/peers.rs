@@ -3,9 +3,6 @@
 //! Contestants take turns within a round and the order turns with the round, so that what disturbs
 //! the machine for a while disturbs all of them.
 
-use std::fs;
-use std::time::Duration;
-
 use crate::begun::Begun;
 use crate::cores::{self, Cores};
 use crate::load::Stage;
@@ -13,7 +10,7 @@ use crate::measure::{CROWDED, LOADED, Loaded, Measure, THREADS};
 use crate::peer::{Kind, Peer, Programs};
 use crate::report::{Contestant, Report, Rounds, Row};
 use crate::sample::{self, Sample, Times};
-use crate::{Peers, crowd, markdown, plots};
+use crate::{Peers, crowd, markdown, plots, results};
 
 /// How much is measured.
 #[derive(Clone, Copy, Debug)]
@@ -24,14 +21,10 @@ struct Extent {
     crowd_times: Times,
 }
 
-const fn times(warm_up: u64, measured: u64) -> Times {
-    Times { warm_up: Duration::from_millis(warm_up), measured: Duration::from_millis(measured) }
-}
-
 const FULL: Extent =
-    Extent { rounds: 5, times: times(200, 1000), crowd_rounds: 3, crowd_times: times(200, 2500) };
+    Extent { rounds: 5, times: Times::of(200, 1000), crowd_rounds: 3, crowd_times: Times::of(200, 2500) };
 const QUICK: Extent =
-    Extent { rounds: 2, times: times(100, 250), crowd_rounds: 1, crowd_times: times(100, 1000) };
+    Extent { rounds: 2, times: Times::of(100, 250), crowd_rounds: 1, crowd_times: Times::of(100, 1000) };
 
 /// Measures, prints the table and writes it to the results folder.
 pub(crate) fn run(options: &Peers) -> Result<(), String> {
@@ -195,12 +188,7 @@ fn publish(report: &Report, options: &Peers, writes: bool) -> Result<(), String>
     let markdown = markdown::document(report);
     println!("{markdown}");
     if writes {
-        let json =
-            serde_json::to_string_pretty(report).map_err(|error| format!("cannot write JSON: {error}"))?;
-        for (name, text) in [("peers.md", markdown), (plots::SOURCE, json + "\n")] {
-            let path = options.results.join(name);
-            fs::write(&path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
-        }
+        results::keep(&options.results, "peers", &markdown, report)?;
         plots::draw(&options.results)?;
     }
     match report.refused() {

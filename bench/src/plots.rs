@@ -13,9 +13,9 @@ use serde::de::IgnoredAny;
 use crate::statistics::three_figures;
 
 /// Name of the JSON file in the folder of results.
-pub(crate) const SOURCE: &str = "peers.json";
+const SOURCE: &str = "peers.json";
 /// The same of the TLS terminators.
-pub(crate) const TLS_SOURCE: &str = "tls.json";
+const TLS_SOURCE: &str = "tls.json";
 /// Name of the folder of plots in it.
 const FOLDER: &str = "plots";
 

@@ -6,7 +6,7 @@
 mod table;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::begun::Begun;
@@ -17,7 +17,7 @@ use crate::measure::{Load, Unit};
 use crate::peer::{self, Peer, Program};
 use crate::report::{Contestant, Rounds};
 use crate::sample::{self, Sample, Times};
-use crate::{Runtimes, crowd, machine};
+use crate::{Runtimes, crowd, machine, results};
 
 use self::table::{Row, Table};
 
@@ -80,12 +80,8 @@ struct Extent {
     memory_rounds: usize,
 }
 
-const fn times(warm_up: u64, measured: u64) -> Times {
-    Times { warm_up: Duration::from_millis(warm_up), measured: Duration::from_millis(measured) }
-}
-
-const FULL: Extent = Extent { rounds: 7, times: times(200, 1000), memory_rounds: 3 };
-const QUICK: Extent = Extent { rounds: 3, times: times(100, 300), memory_rounds: 1 };
+const FULL: Extent = Extent { rounds: 7, times: Times::of(200, 1000), memory_rounds: 3 };
+const QUICK: Extent = Extent { rounds: 3, times: Times::of(100, 300), memory_rounds: 1 };
 
 /// Measures, prints the table and writes it to the results folder.
 pub(crate) fn run(options: &Runtimes) -> Result<(), String> {
@@ -222,18 +218,7 @@ fn locked_version<'a>(lock: &'a str, package: &str) -> Option<&'a str> {
 fn publish(table: &Table, options: &Runtimes, writes: bool) -> Result<(), String> {
     let markdown = table.markdown();
     println!("{markdown}");
-    if writes {
-        let json =
-            serde_json::to_string_pretty(table).map_err(|error| format!("cannot write JSON: {error}"))?;
-        write(&options.results, "runtimes.md", &markdown)?;
-        write(&options.results, "runtimes.json", &(json + "\n"))?;
-    }
-    Ok(())
-}
-
-fn write(folder: &Path, name: &str, text: &str) -> Result<(), String> {
-    let path = folder.join(name);
-    fs::write(&path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))
+    if writes { results::keep(&options.results, "runtimes", &markdown, table) } else { Ok(()) }
 }
 
 #[cfg(test)]

@@ -32,6 +32,13 @@ pub(crate) struct Times {
     pub(crate) measured: Duration,
 }
 
+impl Times {
+    /// Of so many milliseconds.
+    pub(crate) const fn of(warm_up: u64, measured: u64) -> Self {
+        Self { warm_up: Duration::from_millis(warm_up), measured: Duration::from_millis(measured) }
+    }
+}
+
 /// What a measurement gave.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sample {

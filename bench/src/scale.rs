@@ -10,15 +10,15 @@ mod report;
 mod steps;
 mod talk;
 
+use std::env;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use std::{env, fs};
 
 use ringbolt_vm::{Arch, Machine, Program};
 
 use self::report::{Place, Report};
 use self::steps::Step;
-use crate::machine;
+use crate::{machine, results};
 
 /// Of the host: as many as fit two processes with 20,000 descriptors each.
 const HOST_STEPS: [usize; 3] = [1_000, 3_000, 9_000];
@@ -110,12 +110,7 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
     let markdown = report.markdown();
     println!("{markdown}");
     if !options.quick {
-        let json =
-            serde_json::to_string_pretty(&report).map_err(|error| format!("cannot write JSON: {error}"))?;
-        for (name, text) in [("scale.md", markdown), ("scale.json", json + "\n")] {
-            let path = options.results.join(name);
-            fs::write(&path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
-        }
+        results::keep(&options.results, "scale", &markdown, &report)?;
     }
     match report.places.iter().find_map(|place| place.ended.as_ref()) {
         Some(reason) => Err(format!("not all tunnels were reached: {reason}")),

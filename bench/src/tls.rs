@@ -4,7 +4,6 @@
 mod table;
 mod terminator;
 
-use std::fs;
 use std::time::Duration;
 
 use rustls::HandshakeKind;
@@ -21,7 +20,7 @@ use crate::measure::Unit;
 use crate::peer::Peer;
 use crate::report::{Contestant, Rounds};
 use crate::sample::{self, Sample, Times, Window};
-use crate::{Tls, plots, proc};
+use crate::{Tls, plots, proc, results};
 
 use self::table::{Bar, Row, Table};
 use self::terminator::{Kit, Terminator};
@@ -103,12 +102,8 @@ struct Extent {
     memory_rounds: usize,
 }
 
-const fn times(warm_up: u64, measured: u64) -> Times {
-    Times { warm_up: Duration::from_millis(warm_up), measured: Duration::from_millis(measured) }
-}
-
-const FULL: Extent = Extent { rounds: 5, times: times(200, 1500), memory_rounds: 2 };
-const QUICK: Extent = Extent { rounds: 2, times: times(100, 500), memory_rounds: 1 };
+const FULL: Extent = Extent { rounds: 5, times: Times::of(200, 1500), memory_rounds: 2 };
+const QUICK: Extent = Extent { rounds: 2, times: Times::of(100, 500), memory_rounds: 1 };
 
 /// Measures, prints the table and writes it to the results folder.
 pub(crate) fn run(options: &Tls) -> Result<(), String> {
@@ -266,12 +261,7 @@ fn publish(table: &Table, options: &Tls, writes: bool) -> Result<(), String> {
     let markdown = table.markdown();
     println!("{markdown}");
     if writes {
-        let json =
-            serde_json::to_string_pretty(table).map_err(|error| format!("cannot write JSON: {error}"))?;
-        for (name, text) in [("tls.md", markdown), (plots::TLS_SOURCE, json + "\n")] {
-            let path = options.results.join(name);
-            fs::write(&path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
-        }
+        results::keep(&options.results, "tls", &markdown, table)?;
         plots::draw(&options.results)?;
     }
     match table.refused() {
