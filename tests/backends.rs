@@ -14,26 +14,14 @@ const GET: &str = "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n";
 const UPGRADE: &str = "GET / HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
-/// Answers `/held` when the gate opens, upgrades what wants it, and everything with its name.
+/// Answers `/held` when the gate opens, and else as a backend of this name does.
 fn named(name: &str, gate: &Gate) -> Backend {
     let (name, gate) = (name.to_owned(), gate.clone());
     Backend::start(move |request, wire| {
-        if request.head().value("Upgrade").is_some() {
-            wire.send(format!(
-                "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-                 Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nX-Name: {name}\r\n\r\n"
-            ));
-            // The wire is left open until the other end closes.
-            return;
-        }
         if request.head().target() == "/held" {
             gate.wait("until the test lets the answer go");
         }
-        let target = request.head().target();
-        let sid =
-            format!("0{{\"sid\":\"{name}\",\"upgrades\":[],\"pingInterval\":25000,\"pingTimeout\":20000}}");
-        let body = if target.contains("EIO=") && !target.contains("sid=") { &sid } else { &name };
-        wire.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()));
+        request.answer_as(&name, wire);
     })
 }
 

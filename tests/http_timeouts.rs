@@ -61,16 +61,14 @@ fn half_a_head_is_answered_408() {
     }
 }
 
-#[test]
-fn a_head_that_drips_is_answered_408_all_the_same() {
-    let backend = Backend::named("a");
-    let ringbolt = proxy(&backend, "request_head", Engine::Auto);
-    let mut client = TcpStream::connect(ringbolt.address()).unwrap();
-    let mut drip = client.try_clone().unwrap();
+/// Sends `beginning` and then 20 bytes a second, and sees that they are answered 408 in the time of [`proxy`].
+fn assert_a_drip_is_answered_408(ringbolt: &Ringbolt, beginning: &'static str) {
+    let mut client = TcpStream::connect(ringbolt.address()).expect("the proxy accepts");
+    let mut drip = client.try_clone().expect("a second descriptor");
     let began = Instant::now();
     // The pauses are the attack: each is shorter than the timeout.
     let dripping = thread::spawn(move || {
-        drip.write_all(b"GET / HTTP/1.1\r\nHost: a.example\r\nX: ").unwrap();
+        drip.write_all(beginning.as_bytes()).expect("the beginning goes out");
         while drip.write_all(b"x").is_ok() && began.elapsed() < Duration::from_secs(5) {
             thread::sleep(Duration::from_millis(50));
         }
@@ -79,8 +77,15 @@ fn a_head_that_drips_is_answered_408_all_the_same() {
     client.read_exact(&mut answer).expect("an answer");
     assert_eq!(answer, *b"HTTP/1.1 408");
     assert_after_timeout(began);
-    client.shutdown(Shutdown::Both).unwrap();
-    dripping.join().unwrap();
+    client.shutdown(Shutdown::Both).expect("an open connection");
+    dripping.join().expect("the drip ends");
+}
+
+#[test]
+fn a_head_that_drips_is_answered_408_all_the_same() {
+    let backend = Backend::named("a");
+    let ringbolt = proxy(&backend, "request_head", Engine::Auto);
+    assert_a_drip_is_answered_408(&ringbolt, "GET / HTTP/1.1\r\nHost: a.example\r\nX: ");
     assert_eq!(backend.connections(), 0);
 }
 
@@ -112,22 +117,9 @@ fn half_a_body_is_answered_408_and_ends_at_the_backend() {
 fn a_body_that_drips_is_answered_408_all_the_same() {
     let backend = Backend::named("a");
     let ringbolt = proxy(&backend, "request_body_idle", Engine::Auto);
-    let mut client = TcpStream::connect(ringbolt.address()).unwrap();
-    let mut drip = client.try_clone().unwrap();
-    let began = Instant::now();
-    // Each byte comes within the timeout, and they are 20 a second, of which 240 are wanted.
-    let dripping = thread::spawn(move || {
-        drip.write_all(b"POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 1000\r\n\r\n").unwrap();
-        while drip.write_all(b"x").is_ok() && began.elapsed() < Duration::from_secs(5) {
-            thread::sleep(Duration::from_millis(50));
-        }
-    });
-    let mut answer = [0; 12];
-    client.read_exact(&mut answer).expect("an answer");
-    assert_eq!(answer, *b"HTTP/1.1 408");
-    assert_after_timeout(began);
-    client.shutdown(Shutdown::Both).unwrap();
-    dripping.join().unwrap();
+    // Each byte comes within the timeout, and of 20 a second 240 are wanted.
+    let head = "POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 1000\r\n\r\n";
+    assert_a_drip_is_answered_408(&ringbolt, head);
     assert!(backend.requests().is_empty(), "a part of a body looked complete to the backend");
 }
 

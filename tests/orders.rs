@@ -14,24 +14,9 @@ const LIMIT: Duration = Duration::from_secs(20);
 const UPGRADE: &str = "GET / HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
-/// Upgrades what wants it, issues its name as sid, and answers its name else.
 fn named(name: &str) -> Backend {
     let name = name.to_owned();
-    Backend::start(move |request, wire| {
-        if request.head().value("Upgrade").is_some() {
-            // The wire is left open until the other end closes.
-            wire.send(format!(
-                "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-                 Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nX-Name: {name}\r\n\r\n"
-            ));
-            return;
-        }
-        let target = request.head().target();
-        let sid =
-            format!("0{{\"sid\":\"{name}\",\"upgrades\":[],\"pingInterval\":25000,\"pingTimeout\":20000}}");
-        let body = if target.contains("EIO=") && !target.contains("sid=") { &sid } else { &name };
-        wire.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()));
-    })
+    Backend::start(move |request, wire| request.answer_as(&name, wire))
 }
 
 /// A daemon with the backends `a` and `b`.

@@ -7,14 +7,13 @@
 #![forbid(unsafe_code)]
 
 use std::fmt::Write as _;
-use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixDatagram;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::thread;
 use std::time::Duration;
 
-use ringbolt_harness::raw::{Backend, WAIT, Wire};
+use ringbolt_harness::raw::{Backend, Tunnel, WAIT, Wire};
 use ringbolt_harness::{Options, Ringbolt};
 use rustix::process::Signal;
 
@@ -24,15 +23,6 @@ const SESSIONS: usize = 200;
 const LIMIT: Duration = Duration::from_secs(20);
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n";
-const ACCEPTED: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-    Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
-
-fn upgrade(path: &str) -> String {
-    format!(
-        "GET {path} HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-    )
-}
 
 /// A configuration of a daemon with an admin socket, its listeners on free ports.
 fn config(listeners: usize, backends: &str, more: &str) -> String {
@@ -94,47 +84,6 @@ fn open_session(address: SocketAddr, from: Ipv4Addr) -> String {
 fn poll(wire: &mut Wire, sid: &str) -> String {
     wire.exchange(format!("GET /?EIO=4&transport=polling&sid={sid} HTTP/1.1\r\nHost: a.example\r\n\r\n"))
         .text()
-}
-
-/// Both ends of a tunnel, in one thread's hands.
-struct Tunnel {
-    client: TcpStream,
-    upstream: TcpStream,
-}
-
-impl Tunnel {
-    fn open(proxy: SocketAddr, backend: &TcpListener) -> Self {
-        let mut client = TcpStream::connect(proxy).expect("the proxy accepts");
-        client.write_all(upgrade("/tunnel").as_bytes()).expect("a request goes out");
-        let (mut upstream, _) = backend.accept().expect("the proxy connects");
-        for end in [&client, &upstream] {
-            end.set_read_timeout(Some(WAIT)).expect("an option of an open socket");
-        }
-        read_head(&mut upstream);
-        upstream.write_all(ACCEPTED.as_bytes()).expect("an answer goes out");
-        assert!(read_head(&mut client).starts_with("HTTP/1.1 101"));
-        Self { client, upstream }
-    }
-
-    /// Sends a few bytes each way.
-    fn check(&self) {
-        for (mut from, mut to) in [(&self.client, &self.upstream), (&self.upstream, &self.client)] {
-            from.write_all(b"still here").expect("bytes go out");
-            let mut bytes = [0; 10];
-            to.read_exact(&mut bytes).expect("the tunnel lives");
-            assert_eq!(&bytes, b"still here");
-        }
-    }
-}
-
-fn read_head(stream: &mut TcpStream) -> String {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        let mut byte = [0];
-        stream.read_exact(&mut byte).expect("a head");
-        head.extend(byte);
-    }
-    String::from_utf8(head).expect("a head of text")
 }
 
 /// Waits for this many reloads in all; the addresses of the listeners after the last.

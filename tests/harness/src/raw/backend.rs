@@ -21,6 +21,22 @@ pub struct Request {
 }
 
 impl Request {
+    /// Answers as a backend of Engine.IO does that calls itself and all its sessions `name`: it upgrades what wants it
+    /// and leaves that wire open, opens a session, and answers everything else with its name.
+    pub fn answer_as(&self, name: &str, wire: &Wire) {
+        if self.head().value("Upgrade").is_some() {
+            return wire.send(format!(
+                "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                 Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nX-Name: {name}\r\n\r\n"
+            ));
+        }
+        let target = self.head().target();
+        let sid =
+            format!("0{{\"sid\":\"{name}\",\"upgrades\":[],\"pingInterval\":25000,\"pingTimeout\":20000}}");
+        let body = if target.contains("EIO=") && !target.contains("sid=") { &sid } else { name };
+        wire.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()));
+    }
+
     /// The head as the proxy sent it.
     #[must_use]
     pub fn head(&self) -> &Head {
