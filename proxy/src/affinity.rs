@@ -194,6 +194,7 @@ fn with_candidates<T>(
         }
         None => worker.shared.loads.get(backend.id).saturating_add(in_flight(backend)),
     };
+    let uptime_ms = uptime_ms(worker.reactor.now());
     let (members, candidates) = &mut *worker.placement.borrow_mut();
     members.clear();
     members.extend(
@@ -201,7 +202,7 @@ fn with_candidates<T>(
             .backends
             .iter()
             .enumerate()
-            .map(|(index, backend)| member(worker, route, backend, failed.contains(&index))),
+            .map(|(index, backend)| member(worker, route, backend, failed.contains(&index), uptime_ms)),
     );
     let tier = Tier::of(members.iter().copied(), upstream.panic_percent);
     candidates.clear();
@@ -216,8 +217,8 @@ fn with_candidates<T>(
     decide(candidates)
 }
 
-/// How a backend stands for a request of this route.
-fn member(worker: &Worker, route: &Route, backend: &Backend, has_failed: bool) -> Member {
+/// How a backend stands for a request of this route, at this [`uptime_ms`].
+fn member(worker: &Worker, route: &Route, backend: &Backend, has_failed: bool, uptime_ms: u64) -> Member {
     let slow_start = route.upstream().slow_start;
     let is_full = || backend.maxconn.is_some_and(|most| backend.identity.gate.is_full(most));
     let starts =
@@ -226,7 +227,7 @@ fn member(worker: &Worker, route: &Route, backend: &Backend, has_failed: bool) -
     let by_value = matches!(route.affinity(), Affinity::ClientIp | Affinity::Header(_));
     Member {
         state: if has_failed { State::Drain } else { backend.identity.state(backend.state) },
-        health: backend.identity.health(uptime_ms(worker.reactor.now())),
+        health: backend.identity.health(uptime_ms),
         backup: backend.backup,
         reluctant: !by_value && (is_full() || starts()),
     }

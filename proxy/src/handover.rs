@@ -12,6 +12,7 @@ mod program;
 mod upgrade;
 mod wire;
 
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -21,10 +22,33 @@ use ringbolt_reactor::mailbox;
 
 use crate::worker::{Command, Move, Shared};
 
+use self::channel::Broken;
 pub(crate) use self::incoming::Successor;
 pub(crate) use self::program::Program;
 pub(crate) use self::upgrade::{AdminSockets, Requests, Upgrader};
 pub(crate) use self::wire::{EndState, TunnelState};
+
+/// Why a hand-over does not go on, on either side.
+#[derive(Debug)]
+enum Failure {
+    Broken(Broken),
+    Other(String),
+}
+
+impl From<Broken> for Failure {
+    fn from(broken: Broken) -> Self {
+        Self::Broken(broken)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Broken(broken) => write!(formatter, "{broken}"),
+            Self::Other(cause) => formatter.write_str(cause),
+        }
+    }
+}
 
 /// The workers, as a hand-over sees them.
 #[derive(Clone, Debug)]

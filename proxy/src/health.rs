@@ -66,11 +66,11 @@ impl Checks {
     pub(crate) fn adopt(&mut self) {
         let revision = self.served.revision();
         let mut former = std::mem::take(&mut self.tasks);
-        for ((name, upstream), backends) in revision.config.upstreams.iter().zip(revision.by_upstream()) {
+        for (name, upstream, backends) in revision.upstreams() {
             let Some(check) = &upstream.health.check else { continue };
             for (backend, identity) in backends {
                 let target = Target {
-                    upstream: name.clone(),
+                    upstream: name.to_owned(),
                     name: backend.name.clone(),
                     address: backend.address,
                     proxy_protocol: upstream.proxy_protocol,

@@ -18,7 +18,7 @@ use crate::handover::Upgrader;
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::orders::Orders;
 use crate::reload::Reloader;
-use crate::signals::{Hangups, Signals, Stop, UpgradeSignals};
+use crate::signals::{Repeated, Signals, Stop};
 use crate::tls;
 use crate::watchdog;
 
@@ -30,8 +30,8 @@ const CLOSING: Duration = Duration::from_secs(2);
 pub(crate) struct Housekeeping {
     runtime: Runtime,
     signals: Signals,
-    hangups: Hangups,
-    upgrades: UpgradeSignals,
+    hangups: Repeated,
+    upgrades: Repeated,
 }
 
 /// What the housekeeping thread looks after.
@@ -83,7 +83,7 @@ impl Housekeeping {
     pub(crate) fn new() -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
         let (signals, hangups, upgrades) = runtime.block_on(async {
-            Ok::<_, io::Error>((Signals::new()?, Hangups::new()?, UpgradeSignals::new()?))
+            Ok::<_, io::Error>((Signals::new()?, Repeated::hangups()?, Repeated::upgrades()?))
         })?;
         Ok(Self { runtime, signals, hangups, upgrades })
     }

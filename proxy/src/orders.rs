@@ -20,7 +20,7 @@ use crate::identity::{Identity, uptime_ms};
 use crate::lifecycle::Lifecycle;
 use crate::metrics::Counters;
 use crate::reload::{NotReloaded, Requests};
-use crate::served::{STATES, Served};
+use crate::served::{Served, name_of};
 use crate::snapshot::Revision;
 use crate::worker::{Command, Shared, Shedding};
 
@@ -63,21 +63,6 @@ struct Status {
     sids: u64,
     /// The file was served as it was last read.
     config_current: bool,
-}
-
-/// One backend.
-#[derive(Serialize, Debug, PartialEq, Eq)]
-struct Backend {
-    upstream: String,
-    name: String,
-    address: String,
-    state: &'static str,
-    weight: u32,
-    backup: bool,
-    /// Sessions and tunnels.
-    load: u32,
-    /// Orders make it differ from the file.
-    ordered: bool,
 }
 
 /// A state for a backend.
@@ -160,18 +145,7 @@ async fn status(State(orders): State<Arc<Orders>>) -> impl IntoResponse {
 }
 
 async fn backends(State(orders): State<Arc<Orders>>) -> impl IntoResponse {
-    let standings = orders.served.standings(uptime_ms(Instant::now()));
-    let backend = |standing: crate::served::Standing| Backend {
-        upstream: standing.upstream,
-        name: standing.backend,
-        address: standing.address.to_string(),
-        state: STATES[standing.state],
-        weight: standing.weight,
-        backup: standing.backup,
-        load: standing.load,
-        ordered: standing.ordered,
-    };
-    Json(standings.into_iter().map(backend).collect::<Vec<_>>())
+    Json(orders.served.standings(uptime_ms(Instant::now())))
 }
 
 async fn order_state(
@@ -218,14 +192,12 @@ async fn session(
     let sid = Sid::new(sid.as_bytes()).map_err(too_long)?;
     let revision = orders.served.revision();
     let mut owners = Vec::new();
-    for (name, backends) in revision.config.upstreams.keys().zip(revision.by_upstream()) {
-        let owner = orders.shared.sids.owner(seed_of_name(name), &sid);
-        let found = backends.into_iter().find(|(_, identity)| owner == Some(identity.id));
-        let owner = |backend: &crate::config::Backend| Owner {
-            upstream: name.clone(),
-            backend: backend.name.clone(),
-        };
-        owners.extend(found.map(|(backend, _)| owner(backend)));
+    for (upstream, _, mut backends) in revision.upstreams() {
+        let owner = orders.shared.sids.owner(seed_of_name(upstream), &sid);
+        let found = backends.find(|(_, identity)| owner == Some(identity.id));
+        owners.extend(
+            found.map(|(backend, _)| Owner { upstream: upstream.to_owned(), backend: backend.name.clone() }),
+        );
     }
     if owners.is_empty() {
         return Err(NotDone(StatusCode::NOT_FOUND, "no backend is known to have this session".to_owned()));
@@ -268,7 +240,7 @@ impl Orders {
                 commands.try_send(Command::Shed(shedding)).map_err(busy)?;
             }
         }
-        let state = STATES[[0, 3, 4][state as usize]];
+        let state = name_of(state);
         let over_seconds = over.map(|over| over.as_secs());
         tracing::info!(backend = name, state, over_seconds, "state ordered");
         Ok(match over_seconds {
@@ -284,9 +256,8 @@ fn changing(
     identity: &Identity,
     change: impl FnOnce(&Identity),
 ) -> (affinity::State, affinity::State) {
-    let mut backends = revision.by_upstream().flatten();
-    let found = backends.find(|(_, other)| other.id == identity.id);
-    let configured = found.map_or(affinity::State::Up, |(backend, _)| backend.state);
+    let configured = revision.configured(identity.id);
+    let configured = configured.map_or(affinity::State::Up, |backend| backend.state);
     let before = identity.state(configured);
     change(identity);
     (before, identity.state(configured))
@@ -295,7 +266,7 @@ fn changing(
 /// The backend of this name, or of this upstream and name.
 fn find(revision: &Revision, wanted: &str) -> Result<(String, Arc<Identity>), NotDone> {
     let mut found = Vec::new();
-    for (upstream, backends) in revision.config.upstreams.keys().zip(revision.by_upstream()) {
+    for (upstream, _, backends) in revision.upstreams() {
         for (backend, identity) in backends {
             let full = format!("{upstream}/{}", backend.name);
             if backend.name == wanted || full == wanted {

@@ -23,7 +23,7 @@ use crate::metrics::{Counters, HousekeepingCounters};
 use crate::notify::Notify;
 use crate::orders::Orders;
 use crate::server::Server;
-use crate::signals::{Hangups, Stop};
+use crate::signals::{Repeated, Stop};
 
 #[cfg(test)]
 mod tests;
@@ -158,7 +158,7 @@ impl Reloader {
 
     /// Reloads whenever it is asked for: by SIGHUP, by [`Requests`], by a change of a watched file. Never ends,
     /// and is run once.
-    pub(crate) async fn attend(&self, mut hangups: Hangups) {
+    pub(crate) async fn attend(&self, mut hangups: Repeated) {
         let Some(mut requested) = self.requested.take() else { return };
         self.checks.borrow_mut().adopt();
         let mut watch = Watch::new(self.run.file(), self.read_at_start);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use ringbolt_core::affinity::{Health, State};
+use serde::Serialize;
 
 use crate::config;
 use crate::identity::Identity;
@@ -19,19 +20,19 @@ pub(crate) struct Served {
 }
 
 /// How one backend stands.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub(crate) struct Standing {
     pub(crate) upstream: String,
-    pub(crate) backend: String,
-    /// Index in [`STATES`].
-    pub(crate) state: usize,
+    pub(crate) name: String,
     pub(crate) address: SocketAddr,
+    /// One of [`STATES`].
+    pub(crate) state: &'static str,
     pub(crate) weight: u32,
     pub(crate) backup: bool,
-    /// An operator has ordered what the file does not say.
-    pub(crate) ordered: bool,
     /// Sessions and tunnels.
     pub(crate) load: u32,
+    /// An operator has ordered what the file does not say.
+    pub(crate) ordered: bool,
 }
 
 /// States of a backend, as metrics name them.
@@ -70,12 +71,12 @@ impl Served {
     pub(crate) fn standings(&self, uptime_ms: u64) -> Vec<Standing> {
         let revision = self.revision();
         let mut standings = Vec::new();
-        for (upstream, backends) in revision.config.upstreams.keys().zip(revision.by_upstream()) {
+        for (upstream, _, backends) in revision.upstreams() {
             standings.extend(backends.map(|(backend, identity)| Standing {
-                upstream: upstream.clone(),
-                backend: backend.name.clone(),
-                state: state(backend, identity, uptime_ms),
+                upstream: upstream.to_owned(),
+                name: backend.name.clone(),
                 address: backend.address,
+                state: state(backend, identity, uptime_ms),
                 weight: identity.weight(backend.weight),
                 backup: backend.backup,
                 ordered: identity.is_ordered(),
@@ -86,12 +87,20 @@ impl Served {
     }
 }
 
-fn state(backend: &config::Backend, identity: &Identity, uptime_ms: u64) -> usize {
+fn state(backend: &config::Backend, identity: &Identity, uptime_ms: u64) -> &'static str {
     match (identity.state(backend.state), identity.health(uptime_ms)) {
-        (State::Maintenance, _) => 4,
-        (_, Health::Down) => 2,
-        (State::Drain, _) => 3,
-        (State::Up, Health::Suspect) => 1,
-        (State::Up, Health::Up) => 0,
+        (State::Maintenance, _) => name_of(State::Maintenance),
+        (_, Health::Down) => "down",
+        (State::Up, Health::Suspect) => "suspect",
+        (state, _) => name_of(state),
+    }
+}
+
+/// What is written for a state that is configured or ordered.
+pub(crate) fn name_of(state: State) -> &'static str {
+    match state {
+        State::Up => "up",
+        State::Drain => "drain",
+        State::Maintenance => "maintenance",
     }
 }

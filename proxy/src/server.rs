@@ -293,12 +293,12 @@ impl Server {
 
 /// Backends that may be given sessions by `new` and could not by `former` come to the others.
 fn join(former: &Revision, new: &Revision) {
-    let serves = |revision: &Revision, id| {
-        let mut all = revision.by_upstream().flatten();
-        all.any(|(backend, identity)| identity.id == id && identity.state(backend.state) == BackendState::Up)
+    let serves = |revision: &Revision, identity: &Identity| {
+        let configured = revision.configured(identity.id);
+        configured.is_some_and(|backend| identity.state(backend.state) == BackendState::Up)
     };
     for identity in &new.backends {
-        if serves(new, identity.id) && !serves(former, identity.id) {
+        if serves(new, identity) && !serves(former, identity) {
             new.join(identity);
         }
     }

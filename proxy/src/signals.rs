@@ -35,37 +35,26 @@ impl Stop {
     }
 }
 
-/// Waits for SIGHUP, which from its creation on does not end the process.
+/// Waits for one signal, which from its creation on does not end the process.
 #[derive(Debug)]
-pub(crate) struct Hangups(Signal);
+pub(crate) struct Repeated(Signal);
 
-impl Hangups {
-    /// Takes the signal over. Needs a tokio runtime.
+impl Repeated {
+    /// Takes SIGHUP over. Needs a tokio runtime.
     ///
     /// # Errors
     ///
     /// As [`Signals::new`].
-    pub(crate) fn new() -> io::Result<Self> {
+    pub(crate) fn hangups() -> io::Result<Self> {
         signal(SignalKind::hangup()).map(Self)
     }
 
-    /// The next one; several that came together are one. Dropping the future loses none.
-    pub(crate) async fn next(&mut self) {
-        self.0.recv().await;
-    }
-}
-
-/// Waits for SIGUSR2, which from its creation on does not end the process.
-#[derive(Debug)]
-pub(crate) struct UpgradeSignals(Signal);
-
-impl UpgradeSignals {
-    /// Takes the signal over. Needs a tokio runtime.
+    /// Takes SIGUSR2 over. Needs a tokio runtime.
     ///
     /// # Errors
     ///
     /// As [`Signals::new`].
-    pub(crate) fn new() -> io::Result<Self> {
+    pub(crate) fn upgrades() -> io::Result<Self> {
         signal(SignalKind::user_defined2()).map(Self)
     }
 

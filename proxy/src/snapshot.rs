@@ -40,21 +40,28 @@ pub(crate) struct Revision {
 }
 
 impl Revision {
-    /// The backends of each upstream, in the order of names.
-    pub(crate) fn by_upstream(
+    /// Each upstream with its name and its backends, in the order of names.
+    pub(crate) fn upstreams(
         &self,
-    ) -> impl Iterator<Item = impl Iterator<Item = (&config::Backend, &Arc<Identity>)>> {
+    ) -> impl Iterator<Item = (&str, &config::Upstream, impl Iterator<Item = (&config::Backend, &Arc<Identity>)>)>
+    {
         let mut rest = &self.backends[..];
-        self.config.upstreams.values().map(move |upstream| {
+        self.config.upstreams.iter().map(move |(name, upstream)| {
             let identities = rest.split_off(..upstream.backends.len()).unwrap_or_default();
-            upstream.backends.iter().zip(identities)
+            (name.as_str(), upstream, upstream.backends.iter().zip(identities))
         })
+    }
+
+    /// What the file says of a backend; `None`: nothing.
+    pub(crate) fn configured(&self, id: BackendId) -> Option<&config::Backend> {
+        let mut all = self.upstreams().flat_map(|(_, _, backends)| backends);
+        all.find(|(_, identity)| identity.id == id).map(|(backend, _)| backend)
     }
 
     /// A backend comes, or comes back, to those that serve.
     pub(crate) fn join(&self, identity: &Identity) {
-        for upstream in self.by_upstream() {
-            let all: Vec<_> = upstream.collect();
+        for (_, _, backends) in self.upstreams() {
+            let all: Vec<_> = backends.collect();
             if let Some((backend, _)) = all.iter().find(|(_, other)| other.id == identity.id) {
                 let others = all.iter().map(|(backend, other)| (&***other, other.weight(backend.weight)));
                 identity.join(identity.weight(backend.weight), others);

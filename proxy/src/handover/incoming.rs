@@ -21,7 +21,7 @@ use ringbolt_reactor::BoundListener;
 use super::channel::{Broken, Channel};
 use super::program::VARIABLE;
 use super::wire::{Message, TunnelState, VERSION};
-use super::{Crew, EndState};
+use super::{Crew, EndState, Failure};
 use crate::identity::Identity;
 use crate::limits::{
     HANDOVER_HALT_MAX, HANDOVER_HELD_BYTES_MAX, HANDOVER_START_TIMEOUT, HANDOVER_STEP_TIMEOUT,
@@ -199,13 +199,6 @@ fn hear(channel: &Channel) -> Result<Estate, Broken> {
     }
 }
 
-/// Why nothing more can be taken.
-#[derive(Debug)]
-enum Failure {
-    Broken(Broken),
-    Other(String),
-}
-
 struct Incoming {
     channel: Channel,
     crew: Crew,
@@ -354,20 +347,20 @@ impl Incoming {
             return;
         }
         let before = self.taken;
-        loop {
-            let ended = self.take_round();
-            let Err(failure) = ended else { continue };
-            self.crew.ask_all(|| Move::Discard);
-            let (tunnels, sids) = (self.taken.tunnels - before.tunnels, self.taken.sids - before.sids);
-            match failure {
-                Failure::Broken(Broken::Closed) => {
-                    tracing::info!(tunnels, sids, "the former process has ended")
-                }
-                failure => {
-                    tracing::warn!(tunnels, sids, "the former process is not heard any more: {failure}")
-                }
+        let failure = loop {
+            if let Err(failure) = self.take_round() {
+                break failure;
             }
-            return;
+        };
+        self.crew.ask_all(|| Move::Discard);
+        let (tunnels, sids) = (self.taken.tunnels - before.tunnels, self.taken.sids - before.sids);
+        match failure {
+            Failure::Broken(Broken::Closed) => {
+                tracing::info!(tunnels, sids, "the former process has ended")
+            }
+            failure => {
+                tracing::warn!(tunnels, sids, "the former process is not heard any more: {failure}")
+            }
         }
     }
 }
@@ -385,19 +378,4 @@ mod stage {
 
     #[cfg(not(debug_assertions))]
     pub(super) fn reach(_stage: &str) {}
-}
-
-impl From<Broken> for Failure {
-    fn from(broken: Broken) -> Self {
-        Self::Broken(broken)
-    }
-}
-
-impl std::fmt::Display for Failure {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Broken(broken) => write!(formatter, "{broken}"),
-            Self::Other(cause) => formatter.write_str(cause),
-        }
-    }
 }

@@ -18,10 +18,10 @@ use ringbolt_core::affinity::SidRecord;
 use ringbolt_reactor::BoundListener;
 use tokio::sync::oneshot;
 
-use super::Crew;
 use super::channel::{Broken, Channel};
 use super::program::Program;
 use super::wire::{Message, VERSION};
+use super::{Crew, Failure};
 use crate::limits::{
     HANDOVER_DESCRIPTORS_MAX, HANDOVER_HALT_MAX, HANDOVER_HELD_BYTES, HANDOVER_LATE_INTERVAL,
     HANDOVER_SIDS_MAX, HANDOVER_START_TIMEOUT, HANDOVER_STEP_TIMEOUT, MIRRORED_SIDS_MAX,
@@ -60,13 +60,6 @@ impl fmt::Display for Given {
         let halted = halted.as_millis();
         write!(formatter, "upgraded; pid: {pid}, tunnels: {tunnels}, sids: {sids}, halted for: {halted} ms")
     }
-}
-
-/// Why nothing was handed over.
-#[derive(Debug)]
-pub(super) enum Failure {
-    Broken(Broken),
-    Other(String),
 }
 
 struct Outgoing {
@@ -347,21 +340,6 @@ impl Outgoing {
                 self.halted_at = None;
                 self.commit(tunnels)
             }
-        }
-    }
-}
-
-impl From<Broken> for Failure {
-    fn from(broken: Broken) -> Self {
-        Self::Broken(broken)
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Broken(broken) => write!(formatter, "{broken}"),
-            Self::Other(cause) => formatter.write_str(cause),
         }
     }
 }

@@ -21,7 +21,7 @@ use crate::limits::RELOADS_WAITING_MAX;
 use crate::metrics::HousekeepingCounters;
 use crate::metrics::label::Handover;
 use crate::reload::Reloader;
-use crate::signals::UpgradeSignals;
+use crate::signals::Repeated;
 
 /// For which a process that was upgraded goes on as before, to say so to whoever has ordered it.
 const ANSWER_TIME: Duration = Duration::from_millis(100);
@@ -113,7 +113,7 @@ impl Upgrader {
     pub(crate) async fn attend(
         &self,
         reloader: &Reloader,
-        mut signals: UpgradeSignals,
+        mut signals: Repeated,
         handed_over: watch::Sender<bool>,
     ) {
         let Some(mut requested) = self.requested.take() else { return };

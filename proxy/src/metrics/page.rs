@@ -141,9 +141,9 @@ fn write_fraction(page: &mut String, metric: &Metric, value: f64) {
 fn write_backends(page: &mut String, backends: &[Standing]) {
     let Metric { name, help, .. } = names::BACKEND_STATE;
     let _ = writeln!(page, "# HELP {name} {help}\n# TYPE {name} gauge");
-    for Standing { upstream, backend, state, .. } in backends {
-        for (index, known) in STATES.iter().enumerate() {
-            let value = u8::from(index == *state);
+    for Standing { upstream, name: backend, state, .. } in backends {
+        for known in STATES {
+            let value = u8::from(known == *state);
             let _ = writeln!(
                 page,
                 "{name}{{upstream=\"{upstream}\",backend=\"{backend}\",state=\"{known}\"}} {value}"
@@ -152,7 +152,7 @@ fn write_backends(page: &mut String, backends: &[Standing]) {
     }
     let Metric { name, help, .. } = names::BACKEND_LOAD;
     let _ = writeln!(page, "\n# HELP {name} {help}\n# TYPE {name} gauge");
-    for Standing { upstream, backend, load, .. } in backends {
+    for Standing { upstream, name: backend, load, .. } in backends {
         let _ = writeln!(page, "{name}{{upstream=\"{upstream}\",backend=\"{backend}\"}} {load}");
     }
     page.push('\n');
