@@ -158,6 +158,26 @@ fn what_is_under_way_ends_well() {
     assert_eq!((metrics["ringbolt_tunnels_active"], metrics["ringbolt_sids_unknown_total"]), (1.0, 0.0));
 }
 
+/// Connections that wait are the last that the old process has: it must not end before the new one has them.
+#[test]
+fn connections_that_wait_are_served_by_the_new_process() {
+    let own = own_backend();
+    let backend = Backend::named("only");
+    let mut ringbolt = start(config(std::slice::from_ref(&backend), &own, ""), Engine::Auto);
+    let request = "GET /waiting HTTP/1.1\r\nHost: a.example\r\n\r\n";
+    let mut waiting: Vec<_> = (0..1000).map(|_| Wire::connect(ringbolt.address())).collect();
+    for _ in 0..3 {
+        for wire in &mut waiting {
+            assert_eq!(wire.exchange(request).status(), 200);
+        }
+        ringbolt.upgrade();
+        ringbolt.former_ends();
+    }
+    for wire in &mut waiting {
+        assert_eq!(wire.exchange(request).status(), 200);
+    }
+}
+
 #[test]
 fn workers_and_listeners_may_change_with_the_binary() {
     let (backends, own) = (fleet(2), own_backend());

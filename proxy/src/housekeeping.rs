@@ -140,6 +140,9 @@ impl Housekeeping {
                 }
             }
         });
+        if matches!(ended, Ok(End::Drained)) {
+            upgrader.finish(&reloader);
+        }
         if let Some(path) = path.filter(|_| !*is_handed_over.borrow()) {
             // Gone already, if somebody tidied up.
             let _ = std::fs::remove_file(path);

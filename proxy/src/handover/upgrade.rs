@@ -8,7 +8,7 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -78,6 +78,8 @@ pub(crate) struct Upgrader {
     abort: Arc<AtomicBool>,
     requests: Requests,
     requested: RefCell<Option<mpsc::Receiver<oneshot::Sender<Outcome>>>>,
+    /// The thread of the last upgrade.
+    outgoing: RefCell<Option<JoinHandle<()>>>,
 }
 
 impl Upgrader {
@@ -96,6 +98,7 @@ impl Upgrader {
             abort: Arc::default(),
             requests: Requests(sender),
             requested: RefCell::new(Some(receiver)),
+            outgoing: RefCell::default(),
         }
     }
 
@@ -106,6 +109,17 @@ impl Upgrader {
     /// The process is to end: nobody takes over any more.
     pub(crate) fn abort(&self) {
         self.abort.store(true, Relaxed);
+    }
+
+    /// The workers have ended: waits until the other process has what they gave last. No longer than the other
+    /// process may take for its answer.
+    pub(crate) fn finish(&self, reloader: &Reloader) {
+        // What ends the thread.
+        reloader.server().crew().shared.sids.set_mirror(None);
+        if let Some(outgoing) = self.outgoing.take() {
+            // It does not panic.
+            let _ = outgoing.join();
+        }
     }
 
     /// Upgrades whenever it is asked for. `handed_over` becomes true when another process serves. Never ends, and
@@ -157,10 +171,11 @@ impl Upgrader {
         let (told, outcome) = oneshot::channel();
         let (program, abort) = (Arc::clone(&self.program), Arc::clone(&self.abort));
         tracing::info!("upgrading");
-        thread::Builder::new()
+        let outgoing = thread::Builder::new()
             .name("handover".to_owned())
             .spawn(move || outgoing::run(&program, will, abort, told))
             .map_err(|error| format!("a thread cannot start: {error}"))?;
+        self.outgoing.replace(Some(outgoing));
         outcome.await.unwrap_or_else(|_| Err("the hand-over ended without a word".to_owned()))
     }
 
