@@ -14,6 +14,8 @@ use tokio::runtime::Runtime;
 use tokio::sync::{oneshot, watch};
 
 use crate::admin::{self, View};
+use crate::config::Config;
+use crate::discovery::Discovery;
 use crate::handover::Upgrader;
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::orders::Orders;
@@ -86,6 +88,14 @@ impl Housekeeping {
             Ok::<_, io::Error>((Signals::new()?, Repeated::hangups()?, Repeated::upgrades()?))
         })?;
         Ok(Self { runtime, signals, hangups, upgrades })
+    }
+
+    /// Looks for the backends that `config` does not name, so that they are there when the first client comes.
+    pub(crate) fn discover(&self, discovery: &mut Discovery, config: &Config) {
+        self.runtime.block_on(async {
+            discovery.begin(config);
+            discovery.settled().await;
+        });
     }
 
     /// Runs on the calling thread until the process is to end.

@@ -15,6 +15,7 @@ mod connection;
 mod date;
 mod descriptors;
 mod detect;
+mod discovery;
 mod doctor;
 mod error;
 mod forward;
@@ -75,6 +76,7 @@ use tokio::sync::oneshot;
 use crate::admin::View;
 use crate::cli::{Cli, Command, EXIT_CONFIG, VERSION};
 use crate::config::Config;
+use crate::discovery::Discovery;
 use crate::handover::{AdminSockets, Program, Successor, Upgrader};
 use crate::housekeeping::{Duties, End, Housekeeping};
 use crate::lifecycle::{Lifecycle, Phase};
@@ -119,7 +121,8 @@ fn check(file: &Path) -> ExitCode {
             if let Some(code) = check_tls(file, &config) {
                 return code;
             }
-            let backends: usize = config.upstreams.values().map(|upstream| upstream.backends.len()).sum();
+            let entries = |upstream: &config::Upstream| upstream.backends.len() + upstream.sources.len();
+            let backends: usize = config.upstreams.values().map(entries).sum();
             let (listeners, routes, upstreams) =
                 (config.listeners.len(), config.routes.len(), config.upstreams.len());
             tell(
@@ -209,6 +212,27 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
+/// The configuration with the backends that are found for it now.
+///
+/// # Errors
+/// There is a process to take over from, which may know backends that cannot be found now.
+fn discover(
+    housekeeping: &Housekeeping,
+    discovery: &mut Discovery,
+    config: &Config,
+    takes_over: bool,
+) -> Result<Arc<Config>, StartError> {
+    housekeeping.discover(discovery, config);
+    let unanswered = discovery.unanswered().join(", ");
+    if !unanswered.is_empty() {
+        if takes_over {
+            return Err(StartError::new(format!("no backends are found: {unanswered}")));
+        }
+        tracing::warn!(unanswered, "serving without backends that are not found yet");
+    }
+    Ok(Arc::new(discovery.complete(config)))
+}
+
 /// Starts everything, in the order in which it may fail, and stays until the end.
 fn run(source: Source, config: &Arc<Config>) -> Result<End, StartError> {
     let failed = |error| StartError::new(format!("the housekeeping thread failed: {error}"));
@@ -231,6 +255,9 @@ fn run(source: Source, config: &Arc<Config>) -> Result<End, StartError> {
     let housekeeping = Housekeeping::new().map_err(failed)?;
 
     let counters = Counters::new(workers);
+    let housekeeping_counters = Arc::clone(counters.housekeeping());
+    let mut discovery = Discovery::new(Arc::clone(&housekeeping_counters));
+    let (file, config) = (config, &discover(&housekeeping, &mut discovery, config, successor.is_some())?);
     let lifecycle = Arc::new(Lifecycle::default());
     let tls = tls::Setup::load(config).map_err(|problems| StartError::new(problems.join("; ")))?;
     for notice in tls.notices() {
@@ -251,7 +278,6 @@ fn run(source: Source, config: &Arc<Config>) -> Result<End, StartError> {
     if let Some(refusal) = &server.refusal {
         tracing::warn!("io_uring is refused, epoll serves instead: {refusal}");
     }
-    let housekeeping_counters = Arc::clone(counters.housekeeping());
     if let Some(successor) = successor {
         successor.take_over(&mut server)?.show(&housekeeping_counters);
     }
@@ -265,7 +291,14 @@ fn run(source: Source, config: &Arc<Config>) -> Result<End, StartError> {
     let upgrader =
         Upgrader::new(program, admin_sockets, Arc::clone(&lifecycle), Arc::clone(&housekeeping_counters));
     let view = Arc::new(View { page, lifecycle: Arc::clone(&lifecycle), served: server.served() });
-    let reloader = Reloader::new(source, server, lifecycle, housekeeping_counters, notify);
+    let reloader = Reloader::new(
+        source,
+        (Arc::clone(file), discovery),
+        server,
+        lifecycle,
+        housekeeping_counters,
+        notify,
+    );
     let orders = Arc::new(reloader.orders(counters));
     let duties = Duties { admin, socket, view, orders, reloader, tls, upgrader };
     housekeeping.run(duties, workers_ended).map_err(failed)

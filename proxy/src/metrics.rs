@@ -14,8 +14,8 @@ use std::sync::Arc;
 use self::cell::{Cell, Counter, Gauge, PerLabel, See};
 use self::label::{
     AnswerStatus, Check, Connect, Detected, Direction, EngineInUse, EngineIo, Evidence, Handover, Limit,
-    Method, Queued, RefusedConnection, Reload, StatusClass, TlsFailure, TlsRecords, TlsVersion, TunnelEnd,
-    TunnelKind, Upgrade,
+    Lookup, Method, Queued, RefusedConnection, Reload, StatusClass, TlsFailure, TlsRecords, TlsVersion,
+    TunnelEnd, TunnelKind, Upgrade,
 };
 
 pub(crate) use self::page::{CONTENT_TYPE, Page};
@@ -138,6 +138,10 @@ counters! {
     handover_ms: Gauge => HANDOVER_TIME,
     /// Health checks.
     checks: PerLabel<Check> => CHECKS,
+    /// Looks for backends.
+    lookups: PerLabel<Lookup> => LOOKUPS,
+    /// Sources of backends whose last look found nothing.
+    sources_failing: Gauge => SOURCES_FAILING,
     }
 }
 
