@@ -12,6 +12,7 @@ use ringbolt_core::detect::{Protocol, Protocols};
 use ringbolt_reactor::Elapsed;
 
 use crate::accept::Admitted;
+use crate::access_log::{Cause, TunnelRecord};
 use crate::answer::Asked;
 use crate::client::Client;
 use crate::detect::{self, First, Outcome};
@@ -41,8 +42,8 @@ pub(crate) fn serve(admitted: Admitted, mut client: Client) -> impl Future<Outpu
             match Box::pin(begin(worker, &mut client, protocols, first)).await {
                 After::Request => {}
                 After::Close => return,
-                After::Tunnel(upstream, counted) => {
-                    return tunnel::open(worker, client.stream, client.entered, upstream, counted);
+                After::Tunnel(upstream, counted, record) => {
+                    return tunnel::open(worker, client.stream, (client.entered, record), upstream, counted);
                 }
             }
         }
@@ -50,9 +51,9 @@ pub(crate) fn serve(admitted: Admitted, mut client: Client) -> impl Future<Outpu
             match Box::pin(serve_request(worker, &mut client, begun)).await {
                 After::Request => {}
                 After::Close => return client.stream.close(),
-                After::Tunnel(upstream, counted) => {
+                After::Tunnel(upstream, counted, record) => {
                     worker.counters().tunnels_by_kind.of(TunnelKind::WebSocket).add(1);
-                    return tunnel::open(worker, client.stream, client.entered, upstream, counted);
+                    return tunnel::open(worker, client.stream, (client.entered, record), upstream, counted);
                 }
             }
         }
@@ -68,7 +69,7 @@ enum After {
     /// It is closed.
     Close,
     /// It becomes a tunnel, together with this one.
-    Tunnel(Stream, Counted),
+    Tunnel(Stream, Counted, Option<Box<TunnelRecord>>),
 }
 
 /// A connection on a port that serves more than HTTP, up to its first request or the end of its path.
@@ -86,9 +87,9 @@ async fn begin(
         },
         Outcome::End => After::Close,
         Outcome::Tunnel(kind, route) => match tcp::connect(worker, client, &route).await {
-            Some((upstream, counted)) => {
+            Some((upstream, counted, record)) => {
                 worker.counters().tunnels_by_kind.of(kind).add(1);
-                After::Tunnel(upstream, counted)
+                After::Tunnel(upstream, counted, record)
             }
             None => After::Close,
         },
@@ -98,19 +99,29 @@ async fn begin(
 /// One request, from its first byte to the last of its answer.
 async fn serve_request(worker: &Worker, client: &mut Client, begun: Begun<'_>) -> After {
     let mut asked = Asked::default();
-    match pass_on(worker, client, &mut asked, begun).await {
+    asked.record = worker.access_log.as_ref().map(|log| log.begin(worker, client));
+    let outcome = pass_on(worker, client, &mut asked, begun).await;
+    let cause = Cause::of(&outcome);
+    let after = match outcome {
         Ok(Next::Request) => After::Request,
         Ok(Next::Close) => After::Close,
         Ok(Next::Linger) => {
             answer::linger(worker, client).await;
             After::Close
         }
-        Ok(Next::Tunnel(upstream, counted)) => After::Tunnel(upstream, counted),
+        Ok(Next::Tunnel(upstream, counted)) => {
+            let record = worker.access_log.as_ref().and_then(|log| log.begin_tunnel(worker, &asked));
+            After::Tunnel(upstream, counted, record)
+        }
         Err(error) => match answer::refuse(worker, client, &asked, error).await {
             true => After::Request,
             false => After::Close,
         },
+    };
+    if let Some(log) = &worker.access_log {
+        log.request(worker, &mut asked, cause);
     }
+    after
 }
 
 /// The path of one request.
@@ -125,7 +136,16 @@ async fn pass_on(
     let route = route::find(worker, client, first)?;
     let mut choice = affinity::choose(worker, &route, asked, first)?;
     loop {
-        let connection = connect::open(worker, Some(&client.stream.socket), &route, &mut choice).await?;
+        if let Some(record) = &asked.record {
+            record.note_client(route.source().client);
+            record.note_connecting();
+        }
+        let connection = connect::open(worker, Some(&client.stream.socket), &route, &mut choice).await;
+        if let Some(record) = &asked.record {
+            let reused = connection.as_ref().ok().map(|connection| connection.reused);
+            record.note_backend(worker.reactor.now(), &route.asking(&choice, reused));
+        }
+        let connection = connection?;
         match forward::exchange(worker, client, asked, &route, &choice, connection, &mut request).await {
             Err(Error::Stale) if request.is_some() => choice.avoid_pool(),
             outcome => return outcome,

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod accept;
+mod access_log;
 mod activation;
 mod admin;
 mod admission;
@@ -265,8 +266,9 @@ fn run(source: Source, config: &Arc<Config>) -> Result<End, StartError> {
     let upgrader =
         Upgrader::new(program, admin_sockets, Arc::clone(&lifecycle), Arc::clone(&housekeeping_counters));
     let view = Arc::new(View { page, lifecycle: Arc::clone(&lifecycle), served: server.served() });
+    let access_log = server.access_log();
     let reloader = Reloader::new(source, server, lifecycle, housekeeping_counters, notify);
     let orders = Arc::new(reloader.orders(counters));
-    let duties = Duties { admin, socket, view, orders, reloader, tls, upgrader };
+    let duties = Duties { admin, socket, view, orders, reloader, tls, upgrader, access_log };
     housekeeping.run(duties, workers_ended).map_err(failed)
 }

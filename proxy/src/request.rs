@@ -137,7 +137,7 @@ pub(crate) async fn read<'a>(
         },
         Begun::Refused(error) => return Err(error),
     };
-    *asked = Asked::of(&head);
+    asked.note(worker, &head);
     worker.counters().requests.of(label::Method::of(head.method_bytes())).add(1);
     check(worker, &head)?;
     Ok(Some(Request { head }))

@@ -151,6 +151,14 @@ labels! {
         KeyUsedUp = "key_used_up",
     }
 
+    /// What became of a line of the access log.
+    AccessLine "result" {
+        /// Given to the writer.
+        Queued = "queued",
+        /// Dropped, because the writer was too far behind.
+        Dropped = "dropped",
+    }
+
     /// What a tunnel carries.
     TunnelKind "kind" {
         /// WebSocket, begun by a request.

@@ -28,6 +28,7 @@ pub(crate) struct Worker {
     pub(crate) hot: HotBuffer,
     pub(crate) tunnels: TunnelTable,
     pub(crate) pipes: Pipes,
+    pub(crate) access_log: Option<AccessLog>,
     counters: TunnelCounters,
     connections: Cell<usize>,
     started: Instant,
@@ -43,6 +44,7 @@ impl Worker {
             hot: HotBuffer::new(),
             tunnels: TunnelTable::new(&Timeouts::default()),
             pipes: Pipes::default(),
+            access_log: None,
             counters: TunnelCounters::default(),
             connections: Cell::new(0),
         }
