@@ -46,6 +46,7 @@ pub(crate) struct AccessLog {
     batch: RefCell<Vec<u8>>,
     /// Lines of the batch.
     lines: Cell<u32>,
+    #[expect(clippy::vec_box, reason = "whoever has one has a pointer, and gives it back")]
     spares: RefCell<Vec<Box<Record>>>,
     clock: Clock,
     /// Requests that went well, for taking one in so many.

@@ -8,10 +8,12 @@ use ringbolt_core::http::{
 };
 
 use crate::access_log::Record;
+use crate::affinity::Choice;
 use crate::client::Client;
 use crate::error::Error;
 use crate::limits::{LINGER, LINGER_BYTES_MAX};
 use crate::metrics::label;
+use crate::route::Route;
 use crate::worker::Worker;
 
 /// What is known of a request after its head is gone: how its answer must look.
@@ -56,6 +58,19 @@ impl Asked {
         *self = Self::of(head);
         if let Some((log, record)) = worker.access_log.as_ref().zip(record) {
             self.record = log.note_head(record, head);
+        }
+    }
+
+    /// Notes where the request goes, and whether there is a connection, pooled or new.
+    pub(crate) fn note_backend(
+        &self,
+        worker: &Worker,
+        route: &Route,
+        choice: &Choice<'_>,
+        reused: Option<bool>,
+    ) {
+        if let Some(record) = &self.record {
+            record.note_backend(worker.reactor.now(), &route.asking(choice, reused));
         }
     }
 

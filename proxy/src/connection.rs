@@ -100,9 +100,8 @@ async fn begin(
 async fn serve_request(worker: &Worker, client: &mut Client, begun: Begun<'_>) -> After {
     let mut asked = Asked::default();
     asked.record = worker.access_log.as_ref().map(|log| log.begin(worker, client));
-    let outcome = pass_on(worker, client, &mut asked, begun).await;
-    let cause = Cause::of(&outcome);
-    let after = match outcome {
+    let mut cause = Cause::None;
+    let after = match pass_on(worker, client, &mut asked, begun).await {
         Ok(Next::Request) => After::Request,
         Ok(Next::Close) => After::Close,
         Ok(Next::Linger) => {
@@ -113,10 +112,13 @@ async fn serve_request(worker: &Worker, client: &mut Client, begun: Begun<'_>) -
             let record = worker.access_log.as_ref().and_then(|log| log.begin_tunnel(worker, &asked));
             After::Tunnel(upstream, counted, record)
         }
-        Err(error) => match answer::refuse(worker, client, &asked, error).await {
-            true => After::Request,
-            false => After::Close,
-        },
+        Err(error) => {
+            cause = Cause::of(&error);
+            match answer::refuse(worker, client, &asked, error).await {
+                true => After::Request,
+                false => After::Close,
+            }
+        }
     };
     if let Some(log) = &worker.access_log {
         log.request(worker, &mut asked, cause);
@@ -140,12 +142,13 @@ async fn pass_on(
             record.note_client(route.source().client);
             record.note_connecting();
         }
-        let connection = connect::open(worker, Some(&client.stream.socket), &route, &mut choice).await;
-        if let Some(record) = &asked.record {
-            let reused = connection.as_ref().ok().map(|connection| connection.reused);
-            record.note_backend(worker.reactor.now(), &route.asking(&choice, reused));
-        }
-        let connection = connection?;
+        let connection = match connect::open(worker, Some(&client.stream.socket), &route, &mut choice).await {
+            Ok(connection) => connection,
+            Err(error) => {
+                asked.note_backend(worker, &route, &choice, None);
+                return Err(error);
+            }
+        };
         match forward::exchange(worker, client, asked, &route, &choice, connection, &mut request).await {
             Err(Error::Stale) if request.is_some() => choice.avoid_pool(),
             outcome => return outcome,

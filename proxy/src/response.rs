@@ -8,6 +8,7 @@ use ringbolt_core::http::{self, Answer, ReplyContext, ResponseHead, ResponseKind
 use ringbolt_core::limits::HANDSHAKE_BODY_BYTES_MAX;
 
 use crate::access_log::Record;
+use crate::downgrades;
 use crate::error::Error;
 use crate::forward::Exchange;
 use crate::metrics::label;
@@ -183,6 +184,10 @@ fn begin(head: &ResponseHead, exchange: &Exchange<'_>) -> Final {
     }
     if exchange.asked.websocket_key.is_some() {
         counters.upgrades.of(label::Upgrade::Declined).add(1);
+        // Of an unknown session the answer was to be expected.
+        if !exchange.choice.is_guess() {
+            downgrades::answered(exchange.worker, &exchange.choice.backend().name, head);
+        }
     }
     // Whoever is answered while still sending cannot be heard any further.
     let closing = exchange.worker.is_closing(exchange.route.listener_id());

@@ -19,6 +19,7 @@ use crate::access_log::Writer;
 use crate::admission::Admission;
 use crate::config::{self, BackendState, Config};
 use crate::descriptors;
+use crate::downgrades::Downgrades;
 use crate::handover::Crew;
 use crate::identity::{Identity, Registry};
 use crate::lifecycle::Lifecycle;
@@ -113,6 +114,7 @@ pub(crate) fn start(
             Arc::clone(&loads),
         ),
         loads,
+        downgrades: Arc::new(Downgrades::new()),
         connections: AtomicUsize::new(0),
         connections_max: AtomicUsize::new(connections_max as usize),
         access_queue: access_log.as_ref().map(|writer| writer.queue().clone()),
@@ -180,6 +182,11 @@ impl Server {
     /// The access log's writer, where there is one.
     pub(crate) fn access_log(&self) -> Option<Arc<Writer>> {
         self.access_log.clone()
+    }
+
+    /// What hops around the proxy break.
+    pub(crate) fn downgrades(&self) -> Arc<Downgrades> {
+        Arc::clone(&self.shared.downgrades)
     }
 
     /// What orders need.

@@ -1,7 +1,6 @@
 //! Why something ended, in two letters as HAProxy's: who or what ended it, and in which phase.
 
 use crate::error::Error;
-use crate::forward::Next;
 use crate::metrics::label::TunnelEnd;
 
 /// Defines an enumeration whose values are letters in the log, each with what it means.
@@ -52,15 +51,14 @@ letters! {
 }
 
 impl Cause {
-    /// Why a request ended like this.
-    pub(crate) fn of(outcome: &Result<Next, Error>) -> Self {
-        match outcome {
-            Ok(_) => Self::None,
-            Err(Error::ClientGone) => Self::Client,
-            Err(Error::Broken | Error::Stale) => Self::Server,
-            Err(Error::Own(_)) => Self::Local,
-            Err(Error::Alert(_)) => Self::Proxy,
-            Err(Error::Answer(answer)) => match answer.status {
+    /// Why a request ended early.
+    pub(crate) fn of(error: &Error) -> Self {
+        match error {
+            Error::ClientGone => Self::Client,
+            Error::Broken | Error::Stale => Self::Server,
+            Error::Own(_) => Self::Local,
+            Error::Alert(_) => Self::Proxy,
+            Error::Answer(answer) => match answer.status {
                 408 => Self::ClientTimeout,
                 502 => Self::Server,
                 504 => Self::ServerTimeout,

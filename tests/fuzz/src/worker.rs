@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use ringbolt_reactor::{Chunk, EngineChoice, Reactor, Ready, Received, Sink, SinkToken};
 
+use crate::access_log::AccessLog;
 use crate::config::Timeouts;
 use crate::hot_buffer::HotBuffer;
 use crate::load::Loads;
