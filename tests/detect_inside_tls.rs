@@ -94,7 +94,8 @@ fn each_client_gets_what_it_speaks_inside_tls_however_it_is_cut() {
                 flash.send_in_pieces(POLICY_REQUEST, piece);
                 assert_eq!(flash.read_to_end(), (POLICY.to_vec(), End::Fin), "close_notify is missing");
 
-                for first in [&b"\0\x01\x02\xff"[..], b"EHLO a.example\r\n", b"<policy-file-?", CLIENT_HELLO] {
+                for first in [&b"\0\x01\x02\xff"[..], b"EHLO a.example\r\n", b"<policy-file-?", CLIENT_HELLO]
+                {
                     let mut raw = session();
                     raw.send_in_pieces(first, piece);
                     assert_eq!(raw.read_exactly(first.len(), "an echo"), first);

@@ -67,7 +67,8 @@ pub(super) fn detect(
 
 /// `detect` of `[listener.tls]`; empty: nothing is said, or nothing right.
 pub(super) fn inside(section: &mut Section<'_>) -> Protocols {
-    if section.field("detect").is_some_and(|field| field.entries().is_some_and(|entries| entries.is_empty())) {
+    if section.field("detect").is_some_and(|field| field.entries().is_some_and(|entries| entries.is_empty()))
+    {
         section.problem("detect", format!("is empty; write {LIST}"));
     }
     let listed = section

@@ -236,8 +236,7 @@ fn listeners(
             }),
         );
         let mut tls = tls::listener(problems, &mut section, base);
-        let detect =
-            super::detect::detect(problems, &mut section, upstreams, has_flash_policy, tls.as_mut());
+        let detect = super::detect::detect(problems, &mut section, upstreams, has_flash_policy, tls.as_mut());
         let inside = tls.as_ref().map(|tls| tls.inside).unwrap_or_default();
         let serves_http = detect.protocols.union(inside).has(Protocol::Http);
         let https_redirect = section.read("https_redirect", boolean).unwrap_or(false);

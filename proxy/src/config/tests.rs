@@ -312,7 +312,8 @@ fn what_is_spoken_inside_tls_follows_from_what_is_spoken_outside() {
         let files = "certificates = [{ certificate = \"a.pem\" }]";
         let upstream = "[upstream.a]\nbackends = [\"localhost:1\"]";
         let policy = "[flash_policy]\ndomains = [\"*\"]\nports = [\"*\"]";
-        let listener = format!("[[listener]]\naddress = \"0.0.0.0:1\"\n{listener}\n[listener.tls]\n{files}\n{tls}");
+        let listener =
+            format!("[[listener]]\naddress = \"0.0.0.0:1\"\n{listener}\n[listener.tls]\n{files}\n{tls}");
         parsed(&format!("{listener}\n{upstream}\n{policy}")).listeners.remove(0)
     };
     let these = |protocols: &[Protocol]| protocols.iter().copied().collect::<Protocols>();
