@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 
 use crate::accept;
 use crate::admission::Admission;
+use crate::ask::Lookups;
 use crate::config::{self, BackendState, Config};
 use crate::descriptors;
 use crate::handover::Crew;
@@ -105,6 +106,7 @@ pub(crate) fn start(
             hash_key.map_or_else(random_key, Ok)?,
             Arc::clone(&loads),
         ),
+        lookups: Lookups::default(),
         loads,
         connections: AtomicUsize::new(0),
         connections_max: AtomicUsize::new(connections_max as usize),

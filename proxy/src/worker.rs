@@ -24,6 +24,7 @@ use ringbolt_reactor::{
 use tokio::sync::oneshot;
 
 use crate::accept;
+use crate::ask::Lookups;
 use crate::client::Client;
 use crate::date::{DATE_BYTES, DateCache};
 use crate::hot_buffer::HotBuffer;
@@ -108,6 +109,8 @@ pub(crate) struct Shedding {
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) sids: SidTable,
+    /// Sids that it does not hold.
+    pub(crate) lookups: Lookups,
     pub(crate) loads: Arc<Loads>,
     /// Client connections of the process, tunnels included.
     pub(crate) connections: AtomicUsize,

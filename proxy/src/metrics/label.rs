@@ -7,6 +7,7 @@ use ringbolt_core::detect::Protocol;
 use ringbolt_reactor::Engine;
 
 use super::cell::{Counter, Label};
+use crate::ask::Found;
 
 /// Defines labels: their name, their values and the index of each.
 macro_rules! labels {
@@ -185,6 +186,8 @@ labels! {
     Evidence "evidence" {
         /// Its sid stood in the sid table.
         Table = "table",
+        /// A backend said, when it was asked, that it has the session.
+        Ask = "ask",
         Cookie = "cookie",
         Header = "header",
         ClientIp = "client_ip",
@@ -194,6 +197,30 @@ labels! {
         Placement = "placement",
         /// Nothing bound it: the backend with the least load.
         Least = "least",
+    }
+
+    /// What came of asking backends for a session.
+    Lookup "result" {
+        /// One of them has it.
+        Found = "found",
+        /// None of them has it: the client was answered 400.
+        Nobody = "nobody",
+        /// Some did not say: the likeliest of them got the request.
+        Unclear = "unclear",
+        /// Another request of the session was asking already, and told.
+        Joined = "joined",
+        /// Nobody was known to have it from a moment ago.
+        Cached = "cached",
+        /// `ask_rate` was used up, or too many were asking: the client was answered 503.
+        Busy = "busy",
+    }
+
+    /// What a backend said when it was asked for a session.
+    Question "answer" {
+        Known = "known",
+        Unknown = "unknown",
+        /// Neither, or nothing in time.
+        Unclear = "unclear",
     }
 
     /// What a health check showed.
@@ -301,12 +328,36 @@ impl Evidence {
     pub(crate) fn of(evidence: affinity::Evidence) -> Self {
         match evidence {
             affinity::Evidence::Table => Self::Table,
+            affinity::Evidence::Ask => Self::Ask,
             affinity::Evidence::Cookie => Self::Cookie,
             affinity::Evidence::Header => Self::Header,
             affinity::Evidence::ClientIp => Self::ClientIp,
             affinity::Evidence::Rendezvous => Self::Rendezvous,
             affinity::Evidence::Placement => Self::Placement,
             affinity::Evidence::Least => Self::Least,
+        }
+    }
+}
+
+impl Lookup {
+    /// The value for what was found.
+    pub(crate) fn of(found: Found) -> Self {
+        match found {
+            Found::Owner(_) => Self::Found,
+            Found::Nobody => Self::Nobody,
+            Found::Perhaps(_) => Self::Unclear,
+            Found::Busy => Self::Busy,
+        }
+    }
+}
+
+impl Question {
+    /// The value for a backend's answer.
+    pub(crate) fn of(reply: affinity::Reply) -> Self {
+        match reply {
+            affinity::Reply::Known => Self::Known,
+            affinity::Reply::Unknown => Self::Unknown,
+            affinity::Reply::Unclear => Self::Unclear,
         }
     }
 }
