@@ -112,7 +112,7 @@ async fn find(
                     learn(worker, route, unknown, backend, deadline).await;
                 }
                 lookup.finish(found, worker.reactor.now());
-                break (label::Lookup::of(found), found);
+                break (found.label(), found);
             }
         }
     };
@@ -171,7 +171,7 @@ impl Turn<'_> {
         }
         let deadline = self.deadline.min(reactor.now() + ASK_QUESTION_TIMEOUT);
         let reply = question::put(self.worker, self.route, self.backend, text, deadline).await;
-        self.worker.counters().questions.of(label::Question::of(reply)).add(1);
+        self.worker.counters().questions.of(label_of(reply)).add(1);
         Some(reply)
     }
 
@@ -187,6 +187,14 @@ impl Turn<'_> {
             }
         }
         identity.has_told_sids_apart()
+    }
+}
+
+fn label_of(reply: Reply) -> label::Question {
+    match reply {
+        Reply::Known => label::Question::Known,
+        Reply::Unknown => label::Question::Unknown,
+        Reply::Unclear => label::Question::Unclear,
     }
 }
 

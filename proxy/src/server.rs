@@ -19,6 +19,7 @@ use crate::admission::Admission;
 use crate::ask::Lookups;
 use crate::config::{self, BackendState, Config};
 use crate::descriptors;
+use crate::downgrades::Downgrades;
 use crate::handover::Crew;
 use crate::identity::{Identity, Registry};
 use crate::lifecycle::Lifecycle;
@@ -108,6 +109,7 @@ pub(crate) fn start(
         ),
         lookups: Lookups::default(),
         loads,
+        downgrades: Arc::new(Downgrades::new()),
         connections: AtomicUsize::new(0),
         connections_max: AtomicUsize::new(connections_max as usize),
     });
@@ -169,6 +171,11 @@ impl Server {
     /// The same, for other threads and later.
     pub(crate) fn served(&self) -> Arc<Served> {
         Arc::clone(&self.served)
+    }
+
+    /// What hops around the proxy break.
+    pub(crate) fn downgrades(&self) -> Arc<Downgrades> {
+        Arc::clone(&self.shared.downgrades)
     }
 
     /// What orders need.

@@ -27,6 +27,7 @@ use crate::accept;
 use crate::ask::Lookups;
 use crate::client::Client;
 use crate::date::{DATE_BYTES, DateCache};
+use crate::downgrades::Downgrades;
 use crate::hot_buffer::HotBuffer;
 use crate::identity::Identity;
 use crate::limits::{CLOSING_TURN, SWEEP_INTERVAL};
@@ -112,6 +113,7 @@ pub(crate) struct Shared {
     /// Sids that it does not hold.
     pub(crate) lookups: Lookups,
     pub(crate) loads: Arc<Loads>,
+    pub(crate) downgrades: Arc<Downgrades>,
     /// Client connections of the process, tunnels included.
     pub(crate) connections: AtomicUsize,
     pub(crate) connections_max: AtomicUsize,

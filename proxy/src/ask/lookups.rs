@@ -12,6 +12,7 @@ use ringbolt_core::affinity::{BackendId, SidKey};
 use tokio::sync::oneshot;
 
 use crate::limits::{LOOKUP_WAITING_MAX, LOOKUPS_MAX, NOBODYS_SIDS_MAX, NOBODYS_TIME_TO_LIVE};
+use crate::metrics::label;
 
 /// What became known of a session.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -24,6 +25,18 @@ pub(crate) enum Found {
     Perhaps(BackendId),
     /// The backends may not be asked so often.
     Busy,
+}
+
+impl Found {
+    /// As it is counted where the backends were asked.
+    pub(super) fn label(self) -> label::Lookup {
+        match self {
+            Self::Owner(_) => label::Lookup::Found,
+            Self::Nobody => label::Lookup::Nobody,
+            Self::Perhaps(_) => label::Lookup::Unclear,
+            Self::Busy => label::Lookup::Busy,
+        }
+    }
 }
 
 /// The table of lookups.
