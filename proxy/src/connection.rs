@@ -13,6 +13,7 @@ use ringbolt_reactor::Elapsed;
 
 use crate::accept::Admitted;
 use crate::access_log::{Cause, TunnelRecord};
+use crate::affinity::Chosen;
 use crate::answer::Asked;
 use crate::client::Client;
 use crate::detect::{self, First, Outcome};
@@ -23,7 +24,9 @@ use crate::metrics::label::TunnelKind;
 use crate::request::Begun;
 use crate::stream::Stream;
 use crate::worker::Worker;
-use crate::{admission, affinity, answer, connect, forward, proxy_header, request, route, tcp, tls, tunnel};
+use crate::{
+    admission, affinity, answer, ask, connect, forward, proxy_header, request, route, tcp, tls, tunnel,
+};
 
 /// Serves one client until it closes, times out, is refused or becomes a tunnel.
 ///
@@ -144,7 +147,12 @@ async fn pass_on(
     let mut request = request::read(worker, client, asked, begun).await?;
     let Some(first) = &request else { return Ok(Next::Close) };
     let route = route::find(worker, client, first)?;
-    let mut choice = affinity::choose(worker, &route, asked, first)?;
+    let mut choice = match affinity::choose(worker, &route, asked, first, None)? {
+        Chosen::Backend(choice) => choice,
+        Chosen::Unknown(unknown) => {
+            Box::pin(ask::choose(worker, client, &route, asked, first, unknown)).await?
+        }
+    };
     loop {
         if let Some(record) = &asked.record {
             record.note_client(route.source().client);

@@ -28,7 +28,8 @@ pub(crate) struct Record {
     routed_from: Cell<usize>,
     /// What stands at the line's end in the combined form.
     pub(super) tail: Vec<u8>,
-    has_head: bool,
+    /// Of what the head tells; 0: there is no head.
+    head_length: usize,
     pub(super) client: Cell<IpAddr>,
     is_tls: bool,
     pub(super) began: Option<Instant>,
@@ -48,7 +49,7 @@ impl Default for Record {
             text: RefCell::default(),
             routed_from: Cell::default(),
             tail: Vec::new(),
-            has_head: false,
+            head_length: 0,
             client: Cell::new(Ipv4Addr::UNSPECIFIED.into()),
             is_tls: false,
             began: None,
@@ -81,18 +82,19 @@ impl Record {
 
     /// Notes what the head tells.
     pub(super) fn note_head(&mut self, head: &RequestHead, settings: &config::AccessLog) {
-        self.has_head = true;
         self.format = settings.format;
         let text = self.text.get_mut();
         match settings.format {
             AccessFormat::Json => write_head(head, self.is_tls, settings.query, text),
             AccessFormat::Combined => combined::write_head(head, settings.query, text, &mut self.tail),
         }
-        self.routed_from.set(text.len());
+        self.head_length = text.len();
+        self.routed_from.set(self.head_length);
     }
 
-    /// Notes what the query says in Engine.IO's terms.
+    /// Notes what the query says in Engine.IO's terms, in place of an earlier word.
     pub(crate) fn note_engine_io(&self, query: &Query) {
+        self.text.borrow_mut().truncate(self.head_length);
         self.note(|json| {
             match query.protocol {
                 Protocol::V3 => json.number(&fields::PROTOCOL, 3),
@@ -188,7 +190,7 @@ impl Record {
 
     /// There was a request: a head, or bytes that were refused.
     pub(super) fn is_worth_a_line(&self) -> bool {
-        self.has_head || self.status.get() != 0
+        self.head_length != 0 || self.status.get() != 0
     }
 
     /// Writes the line of a request that ended at `now`.
