@@ -13,9 +13,9 @@ use std::sync::Arc;
 
 use self::cell::{Cell, Counter, Gauge, PerLabel, See};
 use self::label::{
-    AnswerStatus, Check, Connect, Detected, Direction, EngineInUse, EngineIo, Evidence, Handover, Limit,
-    Method, Queued, RefusedConnection, Reload, StatusClass, TlsFailure, TlsRecords, TlsVersion, TunnelEnd,
-    TunnelKind, Upgrade,
+    AnswerStatus, Check, Connect, Detected, Direction, DrainedBy, EngineInUse, EngineIo, Evidence, Handover,
+    Limit, Method, Queued, RefusedConnection, Reload, StatusClass, TlsFailure, TlsRecords, TlsVersion,
+    TunnelEnd, TunnelKind, Upgrade,
 };
 
 pub(crate) use self::page::{CONTENT_TYPE, Page};
@@ -82,6 +82,8 @@ counters! {
     tunnels_by_kind: PerLabel<TunnelKind> => TUNNELS_BY_KIND,
     /// Tunnels that ended.
     tunnels_closed: PerLabel<TunnelEnd> => TUNNELS_CLOSED,
+    /// Tunnels that a drain has ended.
+    tunnels_drained: PerLabel<DrainedBy> => TUNNELS_DRAINED,
     /// Bytes carried through tunnels, counted when they were sent on.
     tunnel_bytes: PerLabel<Direction> => TUNNEL_BYTES,
     /// The part of them that was spliced.

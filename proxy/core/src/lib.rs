@@ -11,6 +11,7 @@ pub mod client_hello;
 pub mod clients;
 pub mod detect;
 pub mod flash_policy;
+pub mod frames;
 pub mod health;
 pub mod http;
 pub mod limits;

@@ -12,7 +12,8 @@ fn end() -> impl Strategy<Value = EndState> {
 
 fn tunnel() -> impl Strategy<Value = TunnelState> {
     let numbers = any::<(u32, Option<u16>, Option<IpAddr>, u32, bool)>();
-    (numbers, end(), end()).prop_map(|(numbers, of_client, of_upstream)| {
+    let frames = (0_u32..1 << 24).prop_map(|word| Frames::from_word(word).unwrap());
+    (numbers, end(), end(), frames).prop_map(|(numbers, of_client, of_upstream, frames)| {
         let (backend, listener, client, silent_seconds, client_first) = numbers;
         TunnelState {
             backend: BackendId(backend),
@@ -22,6 +23,7 @@ fn tunnel() -> impl Strategy<Value = TunnelState> {
             of_client,
             of_upstream,
             client_first,
+            frames,
         }
     })
 }
