@@ -273,7 +273,10 @@ impl Run {
         if let Some(level) = self.log_level {
             config.log.level = level;
         }
-        Ok(config)
+        match config.token_problem() {
+            Some(problem) => Err(Refused::whole("command line", &format!("--admin: {problem}"))),
+            None => Ok(config),
+        }
     }
 }
 

@@ -1,3 +1,5 @@
+//! Boundaries are where RFC 6455 section 5.2 puts them, however the stream is cut, and never anywhere else.
+
 use proptest::prelude::*;
 
 use super::*;
