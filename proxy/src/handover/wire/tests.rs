@@ -115,7 +115,7 @@ fn only_the_first_word_of_another_version_is_understood() {
     started[2] = 9;
     assert!(Message::decode(&started) == Err(Malformed::Version(9)));
     assert!(
-        Message::decode(&[18, 0, 1, 0, 0, 0, 0, 0]) == Err(Malformed::Kind(18)),
+        Message::decode(&[18, 0, 2, 0, 0, 0, 0, 0]) == Err(Malformed::Kind(18)),
         "kept, and not used yet"
     );
 }
