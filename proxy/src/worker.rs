@@ -24,6 +24,7 @@ use ringbolt_reactor::{
 use tokio::sync::oneshot;
 
 use crate::accept;
+use crate::ask::Lookups;
 use crate::client::Client;
 use crate::date::{DATE_BYTES, DateCache};
 use crate::downgrades::Downgrades;
@@ -110,6 +111,8 @@ pub(crate) struct Shedding {
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) sids: SidTable,
+    /// Sids that it does not hold.
+    pub(crate) lookups: Lookups,
     pub(crate) loads: Arc<Loads>,
     pub(crate) downgrades: Arc<Downgrades>,
     /// Client connections of the process, tunnels included.

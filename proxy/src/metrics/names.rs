@@ -126,6 +126,10 @@ metrics! {
         "Choices of a backend for a request, by what decided.";
     SIDS_UNKNOWN = Counter Count "ringbolt_sids_unknown_total" []
         "Requests with a sid that the sid table does not hold.";
+    LOOKUPS = Counter Count "ringbolt_sid_lookups_total" [LabelKey::of::<label::Lookup>()]
+        "Those of them whose backends were to be asked, by what came of it.";
+    QUESTIONS = Counter Count "ringbolt_sid_questions_total" [LabelKey::of::<label::Question>()]
+        "Questions to backends whether they have a session, by the answer.";
     SID_TABLE_ENTRIES = Gauge Count "ringbolt_sid_table_entries" [] "Sids in the sid table.";
     SID_TABLE_CAPACITY = Gauge Count "ringbolt_sid_table_capacity" []
         "Sids the sid table may hold (limits.sids).";
