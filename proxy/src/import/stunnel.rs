@@ -1,6 +1,7 @@
 //! stunnel.conf: global options, and services that open or close TLS.
 //!
-//! What a service's TLS carries is not known to stunnel; here it is served as HTTP.
+//! What a service's TLS carries is not known to stunnel. Here HTTP is served as such, so that sessions are bound, and all
+//! else goes on as it comes.
 
 use std::net::Ipv4Addr;
 
@@ -140,14 +141,14 @@ fn one(service: &Service, resolver: &mut Resolver, draft: &mut Draft) {
         versions(service, &mut tls.keys, draft);
     }
     let listener = draft.listener(address, origin);
-    listener.upstream.get_or_insert((name, origin.clone()));
+    listener.upstream.get_or_insert((name.clone(), origin.clone()));
+    listener.tcp_upstream.get_or_insert((name, origin.clone()));
     if !is_client {
         listener.tls.get_or_insert_default().merge(tls);
     }
-    draft.changed(
-        &service.origin,
-        "what TLS carries is served as HTTP; other protocols cannot be taken out of TLS",
-    );
+    let why =
+        "HTTP is served as HTTP, all else goes on as it comes; where servers speak first leave out \"http\"";
+    draft.changed(&service.origin, why);
 }
 
 /// Its servers. `None` where there are none; that has been said.

@@ -179,7 +179,7 @@ impl Listener {
         if !leads {
             return Err("leads to nothing that could be translated");
         }
-        if self.tls.is_some() && !self.serves_http {
+        if self.tls.is_some() && !self.serves_http && self.tcp_upstream.is_none() {
             return Err("is for TLS, and what it carries leads to nothing that could be translated");
         }
         let has_certificate =

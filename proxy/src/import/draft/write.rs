@@ -29,7 +29,8 @@ pub(super) fn quoted(text: &str) -> String {
 pub(super) fn duration(value: Duration) -> String {
     let millis = value.as_millis();
     for (unit, in_millis) in [("h", 3_600_000), ("m", 60_000), ("s", 1_000)] {
-        if millis >= in_millis && millis % in_millis == 0 && (unit != "m" || millis >= 5 * in_millis) {
+        if millis >= in_millis && millis.is_multiple_of(in_millis) && (unit != "m" || millis >= 5 * in_millis)
+        {
             return format!("{}{unit}", millis / in_millis);
         }
     }
@@ -122,17 +123,31 @@ impl Listener {
         }
         if let Some(tls) = &self.tls {
             tls.write(page);
+            if let Some(detect) = self.detect_inside() {
+                page.line(&format!("detect = {detect}"), Some(&self.origin));
+            }
         }
     }
 
     /// What it serves, where that is not what a listener of its sections serves by itself.
     fn detect(&self) -> Option<String> {
         let tls = self.tls.is_some() || !self.sni.is_empty();
-        let http = self.serves_http && (self.tcp_upstream.is_some() || !self.sni.is_empty());
-        let all = [("http", http && self.tls.is_none()), ("tls", tls), ("tcp", self.tcp_upstream.is_some())];
-        let served: Vec<String> = all.iter().filter(|(_, on)| *on).map(|(name, _)| quoted(name)).collect();
-        (self.tcp_upstream.is_some() || !self.sni.is_empty()).then(|| format!("[{}]", served.join(", ")))
+        // With certificates everything is inside TLS.
+        let plain = self.tls.is_none();
+        let tcp = self.tcp_upstream.is_some();
+        let all = [("http", plain && self.serves_http), ("tls", tls), ("tcp", plain && tcp)];
+        (tcp || !self.sni.is_empty()).then(|| list(&all))
     }
+
+    /// The same inside TLS.
+    fn detect_inside(&self) -> Option<String> {
+        self.tcp_upstream.as_ref().map(|_| list(&[("http", self.serves_http), ("tcp", true)]))
+    }
+}
+
+fn list(names: &[(&str, bool)]) -> String {
+    let listed: Vec<String> = names.iter().filter(|(_, on)| *on).map(|(name, _)| quoted(name)).collect();
+    format!("[{}]", listed.join(", "))
 }
 
 impl Tls {

@@ -330,14 +330,6 @@ impl Import<'_, '_> {
                     Some(tls) => listener.tls.get_or_insert_default().merge(tls.clone()),
                     None => listener.https_redirect.clone_from(&frontend.https_redirect),
                 }
-                if bind.tls.is_some() && !is_http {
-                    listener.upstream = listener.tcp_upstream.take();
-                    listener.serves_http = true;
-                    self.draft.changed(
-                        &bind.origin,
-                        "what TLS carries is served as HTTP, not passed on as it comes",
-                    );
-                }
             }
         }
         if !is_http && frontend.rest.is_none() && !frontend.routes.is_empty() {

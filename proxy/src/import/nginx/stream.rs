@@ -1,5 +1,6 @@
 //! `stream`: servers of TCP.
 
+use super::server::Shared;
 use super::{Import, block};
 use crate::import::addresses::listen_address;
 use crate::import::words::Directive;
@@ -25,9 +26,12 @@ impl Import<'_, '_> {
             return;
         };
         let (origin, goal) = (listen.origin(), pass.origin());
+        let mut shared = Shared::default();
         for inner in block(directive) {
             match inner.name() {
                 "listen" | "proxy_pass" => {}
+                "ssl_preread" => self.draft.not_translated(&inner.origin(), "see `[listener.sni]`"),
+                name if name.starts_with("ssl_") => self.of_servers(inner, &mut shared),
                 "proxy_timeout" => self.draft.not_needed(
                     &inner.origin(),
                     "no timeout ends a live connection; `timeouts.tunnel_idle` does where it is wanted",
@@ -37,10 +41,11 @@ impl Import<'_, '_> {
             }
         }
         let has = |word: &str| listen.words.iter().any(|parameter| parameter == word);
-        if has("ssl") || has("udp") {
-            self.draft.not_translated(&origin, "TCP is passed on as it comes: no TLS within, no UDP");
+        if has("udp") {
+            self.draft.not_translated(&origin, "there is no UDP");
             return;
         }
+        let tls = has("ssl").then(|| shared.certificates());
         let Some(address) = listen_address(listen.value(), 0).filter(|_| !pass.value().contains('$')) else {
             self.draft.not_translated(&origin, "is no address with a port, or leads to a variable");
             return;
@@ -50,5 +55,6 @@ impl Import<'_, '_> {
         let listener = self.draft.listener(address, &origin);
         listener.serves_http = false;
         listener.tcp_upstream.get_or_insert((name, goal));
+        listener.tls = tls;
     }
 }
