@@ -4,6 +4,7 @@
 //! file, line, column and key. A `Config` is valid by construction: every upstream it names exists,
 //! every bound is met. Nothing here opens a socket or resolves a name.
 
+mod access_log;
 mod admin;
 pub(crate) mod bounds;
 mod detect;
@@ -27,6 +28,7 @@ use std::io::Read as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+pub(crate) use self::access_log::{AccessFormat, AccessLog, AccessOutput};
 pub(crate) use self::admin::{Admin, OrderToken};
 pub(crate) use self::bounds::BACKENDS_MAX;
 pub(crate) use self::discovery::{Discovery, Place, Source, read_backends};
@@ -37,7 +39,7 @@ pub(crate) use self::timeouts::Timeouts;
 pub(crate) use self::tls::CIPHERS;
 pub(crate) use self::tls::{CertificateFiles, ClientAuth, ListenerTls, TlsPolicy, TlsVersion, UpstreamTls};
 pub(crate) use self::upstream::{Backend, Upstream};
-pub(crate) use self::value::{backend_address, duration, listen_address, name as backend_name};
+pub(crate) use self::value::{backend_address, duration, host, listen_address, name as backend_name, path};
 pub(crate) use ringbolt_core::affinity::{Affinity, Balance, State as BackendState};
 pub(crate) use ringbolt_core::detect::{Protocol, Protocols};
 pub(crate) use ringbolt_core::flash_policy::FlashPolicy;
@@ -70,6 +72,8 @@ pub(crate) struct Config {
     pub(crate) timeouts: Timeouts,
     pub(crate) limits: Limits,
     pub(crate) log: Log,
+    /// `None`: nothing is written.
+    pub(crate) access_log: Option<AccessLog>,
 }
 
 /// `[process]`
@@ -146,13 +150,6 @@ pub(crate) struct Detect {
 impl Default for Detect {
     fn default() -> Self {
         Self { protocols: Protocols::of(Protocol::Http), tcp_upstream: None, sni: Vec::new() }
-    }
-}
-
-impl Detect {
-    /// Whether a connection may come to speak HTTP.
-    fn serves_http(&self) -> bool {
-        self.protocols.has(Protocol::Http)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The life of one client connection, in the order it happens. Start reading here.
 //!
-//! listener -> PROXY header -> detect -> TLS -> request -> route -> affinity -> connect -> forward -> upgrade
-//! -> tunnel
+//! listener -> PROXY header -> detect -> TLS -> detect -> request -> route -> affinity -> connect -> forward
+//! -> upgrade -> tunnel
 //!
 //! A connection in TCP mode has no request: detect -> affinity -> connect -> tunnel.
 //!
@@ -9,9 +9,12 @@
 //! `ringbolt_reactor`.
 
 use ringbolt_core::detect::{Protocol, Protocols};
+use ringbolt_core::frames::Frames;
 use ringbolt_reactor::Elapsed;
 
 use crate::accept::Admitted;
+use crate::access_log::{Cause, TunnelRecord};
+use crate::affinity::Chosen;
 use crate::answer::Asked;
 use crate::client::Client;
 use crate::detect::{self, First, Outcome};
@@ -22,7 +25,9 @@ use crate::metrics::label::TunnelKind;
 use crate::request::Begun;
 use crate::stream::Stream;
 use crate::worker::Worker;
-use crate::{admission, affinity, answer, connect, forward, proxy_header, request, route, tcp, tls, tunnel};
+use crate::{
+    admission, affinity, answer, ask, connect, forward, proxy_header, request, route, tcp, tls, tunnel,
+};
 
 /// Serves one client until it closes, times out, is refused or becomes a tunnel.
 ///
@@ -35,14 +40,16 @@ pub(crate) fn serve(admitted: Admitted, mut client: Client) -> impl Future<Outpu
         if !proxy_header::receive(worker, &mut client).await || !admission::enter(worker, &mut client) {
             return;
         }
-        let Some(protocols) = detect::protocols(worker, &client) else { return };
-        if !protocols.is_only(Protocol::Http) {
+        let Some(mut protocols) = detect::protocols(worker, &client) else { return };
+        // Twice at most: TLS is opened once.
+        while !protocols.is_only(Protocol::Http) {
             let first = detect::first(worker, &mut client, protocols).await;
-            match Box::pin(begin(worker, &mut client, protocols, first)).await {
+            match Box::pin(begin(worker, &mut client, &mut protocols, first)).await {
                 After::Request => {}
-                After::Close => return,
-                After::Tunnel(upstream, counted) => {
-                    return tunnel::open(worker, client.stream, client.entered, upstream, counted);
+                After::Close => return client.stream.close(),
+                After::Tunnel(upstream, counted, record) => {
+                    let Client { stream, entered, .. } = client;
+                    return tunnel::open(worker, stream, (entered, record), upstream, Frames::LOST, counted);
                 }
             }
         }
@@ -50,9 +57,17 @@ pub(crate) fn serve(admitted: Admitted, mut client: Client) -> impl Future<Outpu
             match Box::pin(serve_request(worker, &mut client, begun)).await {
                 After::Request => {}
                 After::Close => return client.stream.close(),
-                After::Tunnel(upstream, counted) => {
+                After::Tunnel(upstream, counted, record) => {
                     worker.counters().tunnels_by_kind.of(TunnelKind::WebSocket).add(1);
-                    return tunnel::open(worker, client.stream, client.entered, upstream, counted);
+                    let Client { stream, entered, .. } = client;
+                    return tunnel::open(
+                        worker,
+                        stream,
+                        (entered, record),
+                        upstream,
+                        Frames::BEGINNING,
+                        counted,
+                    );
                 }
             }
         }
@@ -68,27 +83,34 @@ enum After {
     /// It is closed.
     Close,
     /// It becomes a tunnel, together with this one.
-    Tunnel(Stream, Counted),
+    Tunnel(Stream, Counted, Option<Box<TunnelRecord>>),
 }
 
-/// A connection on a port that serves more than HTTP, up to its first request or the end of its path.
+/// A connection on a port that serves more than HTTP, up to its first request, its first bytes inside TLS, or the end
+/// of its path. `protocols` becomes what it may speak from there on.
 async fn begin(
     worker: &Worker,
     client: &mut Client,
-    protocols: Protocols,
+    protocols: &mut Protocols,
     first: Result<First, Elapsed>,
 ) -> After {
-    match detect::outcome(worker, client, protocols, first).await {
-        Outcome::Http => After::Request,
+    match detect::outcome(worker, client, *protocols, first).await {
+        Outcome::Http => {
+            *protocols = Protocols::of(Protocol::Http);
+            After::Request
+        }
         Outcome::Tls(terminator) => match tls::accept(worker, client, &terminator).await {
-            true => After::Request,
-            false => After::Close,
+            Some(inside) => {
+                *protocols = inside;
+                After::Request
+            }
+            None => After::Close,
         },
         Outcome::End => After::Close,
         Outcome::Tunnel(kind, route) => match tcp::connect(worker, client, &route).await {
-            Some((upstream, counted)) => {
+            Some((upstream, counted, record)) => {
                 worker.counters().tunnels_by_kind.of(kind).add(1);
-                After::Tunnel(upstream, counted)
+                After::Tunnel(upstream, counted, record)
             }
             None => After::Close,
         },
@@ -98,19 +120,31 @@ async fn begin(
 /// One request, from its first byte to the last of its answer.
 async fn serve_request(worker: &Worker, client: &mut Client, begun: Begun<'_>) -> After {
     let mut asked = Asked::default();
-    match pass_on(worker, client, &mut asked, begun).await {
+    asked.record = worker.access_log.as_ref().map(|log| log.begin(worker, client));
+    let mut cause = Cause::None;
+    let after = match pass_on(worker, client, &mut asked, begun).await {
         Ok(Next::Request) => After::Request,
         Ok(Next::Close) => After::Close,
         Ok(Next::Linger) => {
             answer::linger(worker, client).await;
             After::Close
         }
-        Ok(Next::Tunnel(upstream, counted)) => After::Tunnel(upstream, counted),
-        Err(error) => match answer::refuse(worker, client, &asked, error).await {
-            true => After::Request,
-            false => After::Close,
-        },
+        Ok(Next::Tunnel(upstream, counted)) => {
+            let record = worker.access_log.as_ref().and_then(|log| log.begin_tunnel(worker, &asked));
+            After::Tunnel(upstream, counted, record)
+        }
+        Err(error) => {
+            cause = Cause::of(&error);
+            match answer::refuse(worker, client, &asked, error).await {
+                true => After::Request,
+                false => After::Close,
+            }
+        }
+    };
+    if let Some(log) = &worker.access_log {
+        log.request(worker, &mut asked, cause);
     }
+    after
 }
 
 /// The path of one request.
@@ -123,9 +157,24 @@ async fn pass_on(
     let mut request = request::read(worker, client, asked, begun).await?;
     let Some(first) = &request else { return Ok(Next::Close) };
     let route = route::find(worker, client, first)?;
-    let mut choice = affinity::choose(worker, &route, asked, first)?;
+    let mut choice = match affinity::choose(worker, &route, asked, first, None)? {
+        Chosen::Backend(choice) => choice,
+        Chosen::Unknown(unknown) => {
+            Box::pin(ask::choose(worker, client, &route, asked, first, unknown)).await?
+        }
+    };
     loop {
-        let connection = connect::open(worker, Some(&client.stream.socket), &route, &mut choice).await?;
+        if let Some(record) = &asked.record {
+            record.note_client(route.source().client);
+            record.note_connecting();
+        }
+        let connection = match connect::open(worker, Some(&client.stream.socket), &route, &mut choice).await {
+            Ok(connection) => connection,
+            Err(error) => {
+                asked.note_backend(worker, &route, &choice, None);
+                return Err(error);
+            }
+        };
         match forward::exchange(worker, client, asked, &route, &choice, connection, &mut request).await {
             Err(Error::Stale) if request.is_some() => choice.avoid_pool(),
             outcome => return outcome,

@@ -223,7 +223,7 @@ impl Board {
     fn found(&self, key: &Key, change: impl FnOnce(&mut List) -> bool) {
         let mut sources = self.sources.lock();
         let Some(listed) = sources.get_mut(key) else { return };
-        self.counters.lookups.of(label::Lookup::Found).add(1);
+        self.counters.looks.of(label::Look::Found).add(1);
         let is_first = !std::mem::replace(&mut listed.is_looked_at, true);
         if listed.failure.take().is_some() {
             tracing::info!(upstream = key.0, source = %key.1, "backends are found again");
@@ -237,10 +237,10 @@ impl Board {
     }
 
     /// A look is over that found nothing.
-    fn failed(&self, key: &Key, label: label::Lookup, cause: String) {
+    fn failed(&self, key: &Key, label: label::Look, cause: String) {
         let mut sources = self.sources.lock();
         let Some(listed) = sources.get_mut(key) else { return };
-        self.counters.lookups.of(label).add(1);
+        self.counters.looks.of(label).add(1);
         if listed.failure.as_ref() != Some(&cause) {
             let kept = listed.list.len();
             tracing::warn!(upstream = key.0, source = %key.1, cause, kept, "no backends found, the last ones stay");
@@ -306,7 +306,7 @@ impl Asking {
     }
 
     /// One look; how long the answer holds.
-    async fn ask(&self) -> Result<Duration, (label::Lookup, String)> {
+    async fn ask(&self) -> Result<Duration, (label::Look, String)> {
         let known = |name: &str| {
             let sources = self.board.sources.lock();
             let List::Named(roster) = &sources.get(&self.key)?.list else { return None };
@@ -316,11 +316,11 @@ impl Asking {
         let late = |_| Err(format!("no answer within {LOOKUP_TIMEOUT:?}"));
         let answer =
             tokio::time::timeout(LOOKUP_TIMEOUT, self.lookup.ask(place, known)).await.unwrap_or_else(late);
-        let Answer { mut found, ttl } = answer.map_err(|cause| (label::Lookup::Failed, cause))?;
+        let Answer { mut found, ttl } = answer.map_err(|cause| (label::Look::Failed, cause))?;
         // Names stand in metrics and logs, and whoever answers is a stranger.
         found.retain(|name, _| config::backend_name(name).is_ok());
         if found.is_empty() {
-            return Err((label::Lookup::Empty, "the answer names nobody".to_owned()));
+            return Err((label::Look::Empty, "the answer names nobody".to_owned()));
         }
         if found.len() > DISCOVERED_PER_SOURCE_MAX {
             let named = found.len();
@@ -355,6 +355,6 @@ fn read_file(board: &Board, key: &Key, path: &Path) {
                 true
             }
         }),
-        Err(refused) => board.failed(key, label::Lookup::Failed, refused.to_string()),
+        Err(refused) => board.failed(key, label::Look::Failed, refused.to_string()),
     }
 }

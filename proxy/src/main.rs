@@ -2,11 +2,13 @@
 #![forbid(unsafe_code)]
 
 mod accept;
+mod access_log;
 mod activation;
 mod admin;
 mod admission;
 mod affinity;
 mod answer;
+mod ask;
 mod cli;
 mod client;
 mod config;
@@ -17,6 +19,7 @@ mod descriptors;
 mod detect;
 mod discovery;
 mod doctor;
+mod downgrades;
 mod error;
 mod forward;
 #[cfg(test)]
@@ -26,6 +29,7 @@ mod health;
 mod hot_buffer;
 mod housekeeping;
 mod identity;
+mod import;
 mod lifecycle;
 mod limits;
 mod listeners;
@@ -100,6 +104,10 @@ fn main() -> ExitCode {
         Command::Check { config } => check(&config),
         Command::Plan(asked) => plan(&asked),
         Command::Order(order) => give(&order),
+        Command::Import(asked) => import::run(&asked, io::stdout(), io::stderr()).unwrap_or_else(|error| {
+            tell(io::stderr(), &error);
+            ExitCode::FAILURE
+        }),
         Command::Doctor(asked) => doctor::run(&asked, io::stdout()).unwrap_or_else(|error| {
             tell(io::stderr(), &error);
             ExitCode::FAILURE
@@ -290,7 +298,13 @@ fn run(source: Source, config: &Arc<Config>) -> Result<End, StartError> {
     let admin_sockets = AdminSockets::of(configured.zip(admin.as_ref()), socket.as_ref()).map_err(failed)?;
     let upgrader =
         Upgrader::new(program, admin_sockets, Arc::clone(&lifecycle), Arc::clone(&housekeeping_counters));
-    let view = Arc::new(View { page, lifecycle: Arc::clone(&lifecycle), served: server.served() });
+    let view = Arc::new(View {
+        page,
+        lifecycle: Arc::clone(&lifecycle),
+        served: server.served(),
+        downgrades: server.downgrades(),
+    });
+    let access_log = server.access_log();
     let reloader = Reloader::new(
         source,
         (Arc::clone(file), discovery),
@@ -300,6 +314,6 @@ fn run(source: Source, config: &Arc<Config>) -> Result<End, StartError> {
         notify,
     );
     let orders = Arc::new(reloader.orders(counters));
-    let duties = Duties { admin, socket, view, orders, reloader, tls, upgrader };
+    let duties = Duties { admin, socket, view, orders, reloader, tls, upgrader, access_log };
     housekeeping.run(duties, workers_ended).map_err(failed)
 }

@@ -17,8 +17,8 @@ use super::bounds::{
 use super::problem::{Problems, Refused};
 use super::section::{Section, boolean, integer, or_off, suggest, text};
 use super::{
-    Admin, Affinity, Backend, Config, Discovery, Limits, Listener, Log, Process, Reload, Timeouts, Upstream,
-    Workers, tls, value,
+    Admin, Affinity, Backend, Config, Discovery, Limits, Listener, Log, Process, Protocol, Reload, Timeouts,
+    Upstream, Workers, tls, value,
 };
 
 /// Reads a whole file.
@@ -48,6 +48,7 @@ pub(super) fn document(file: &str, source: &str) -> Result<Config, Refused> {
         timeouts: super::timeouts::timeouts(document.section("timeouts")),
         limits: limits(document.section("limits")),
         log: log(document.section("log")),
+        access_log: super::access_log::access_log(document.section("access_log")),
         ..traffic
     };
     document.finish();
@@ -105,6 +106,7 @@ impl Config {
             timeouts: Timeouts::default(),
             limits: Limits::default(),
             log: Log::default(),
+            access_log: None,
         }
     }
 }
@@ -206,10 +208,10 @@ fn listeners(
                 Ok(address)
             }),
         );
-        let tls = tls::listener(problems, &mut section, base);
-        let has_tls = tls.is_some();
-        let detect = super::detect::detect(problems, &mut section, upstreams, has_flash_policy, has_tls);
-        let serves_http = detect.serves_http() || has_tls;
+        let mut tls = tls::listener(problems, &mut section, base);
+        let detect = super::detect::detect(problems, &mut section, upstreams, has_flash_policy, tls.as_mut());
+        let inside = tls.as_ref().map(|tls| tls.inside).unwrap_or_default();
+        let serves_http = detect.protocols.union(inside).has(Protocol::Http);
         let https_redirect = section.read("https_redirect", boolean).unwrap_or(false);
         let upstream = match section.field("upstream") {
             Some(_) => section.read("upstream", reference(upstreams)),

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use ringbolt_core::limits::RATE_MAX;
 use toml::de::DeValue;
 
 use super::bounds::{BACKENDS_MAX, QUEUE, SLOW_START, TABLE_ENTRIES, WEIGHT};
@@ -31,6 +32,10 @@ pub(crate) struct Upstream {
     pub(crate) queue: u32,
     /// How long they wait.
     pub(crate) queue_timeout: Duration,
+    /// Questions a second to each backend, whose session a request belongs to; `None`: none is asked.
+    pub(crate) ask_rate: Option<u32>,
+    /// How long asking may take, with all backends together.
+    pub(crate) ask_timeout: Duration,
     pub(crate) health: Health,
     /// How its backends with TLS are talked to.
     pub(crate) tls: UpstreamTls,
@@ -111,6 +116,8 @@ impl Upstream {
             slow_start: None,
             queue: 1024,
             queue_timeout: Duration::from_secs(10),
+            ask_rate: Some(500),
+            ask_timeout: Duration::from_secs(3),
             health: Health::default(),
             backends,
             sources: Vec::new(),
@@ -199,7 +206,9 @@ fn upstream(problems: &Problems, section: &mut Section<'_>, base: &Path) -> Upst
     let slow_start = section.read("slow_start", or_off(integer(SLOW_START))).flatten();
     let queue = section.read("queue", integer(QUEUE)).unwrap_or(default.queue);
     let timeout = text(r#"a duration such as "10s""#, value::duration);
-    let queue_timeout = section.read("queue_timeout", timeout).unwrap_or(default.queue_timeout);
+    let queue_timeout = section.read("queue_timeout", &timeout).unwrap_or(default.queue_timeout);
+    let ask_rate = section.read("ask_rate", or_off(integer(1..=RATE_MAX))).unwrap_or(default.ask_rate);
+    let ask_timeout = section.read("ask_timeout", &timeout).unwrap_or(default.ask_timeout);
     let health = super::health::health(section.section("health"));
     let upstream = Upstream {
         proxy_protocol,
@@ -210,6 +219,8 @@ fn upstream(problems: &Problems, section: &mut Section<'_>, base: &Path) -> Upst
         slow_start,
         queue,
         queue_timeout,
+        ask_rate,
+        ask_timeout,
         health,
         sources,
         ..default

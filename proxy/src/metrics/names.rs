@@ -99,12 +99,16 @@ metrics! {
 
     UPGRADES = Counter Count "ringbolt_upgrades_total" [LabelKey::of::<label::Upgrade>()]
         "Requests to upgrade, by what became of them.";
+    DOWNGRADES = Counter Count "ringbolt_downgrades_total" [LabelKey::of::<label::Downgraded>()]
+        "What hops in front of the proxy or behind it broke, by what it showed in (docs/doctor.md).";
     TUNNELS_ACTIVE = Gauge Count "ringbolt_tunnels_active" [] "Tunnels open now.";
     TUNNELS = Counter Count "ringbolt_tunnels_total" [] "Tunnels opened.";
     TUNNELS_BY_KIND = Counter Count "ringbolt_tunnels_by_kind_total" [LabelKey::of::<label::TunnelKind>()]
         "Tunnels opened, by what they carry.";
     TUNNELS_CLOSED = Counter Count "ringbolt_tunnels_closed_total" [LabelKey::of::<label::TunnelEnd>()]
         "Tunnels that ended, by the cause.";
+    TUNNELS_DRAINED = Counter Count "ringbolt_tunnels_drained_total" [LabelKey::of::<label::DrainedBy>()]
+        "Tunnels that a drain has ended, by what their clients were told.";
     TUNNEL_BYTES = Counter Bytes "ringbolt_tunnel_bytes_total" [LabelKey::of::<label::Direction>()]
         "Bytes carried through tunnels.";
     TUNNEL_SPLICED_BYTES = Counter Bytes "ringbolt_tunnel_spliced_bytes_total" [LabelKey::of::<label::Direction>()]
@@ -122,6 +126,10 @@ metrics! {
         "Choices of a backend for a request, by what decided.";
     SIDS_UNKNOWN = Counter Count "ringbolt_sids_unknown_total" []
         "Requests with a sid that the sid table does not hold.";
+    LOOKUPS = Counter Count "ringbolt_sid_lookups_total" [LabelKey::of::<label::Lookup>()]
+        "Those of them whose backends were to be asked, by what came of it.";
+    QUESTIONS = Counter Count "ringbolt_sid_questions_total" [LabelKey::of::<label::Question>()]
+        "Questions to backends whether they have a session, by the answer.";
     SID_TABLE_ENTRIES = Gauge Count "ringbolt_sid_table_entries" [] "Sids in the sid table.";
     SID_TABLE_CAPACITY = Gauge Count "ringbolt_sid_table_capacity" []
         "Sids the sid table may hold (limits.sids).";
@@ -137,7 +145,7 @@ metrics! {
         "Times a backend became suspect because requests to it failed.";
     CHECKS = Counter Count "ringbolt_health_checks_total" [LabelKey::of::<label::Check>()]
         "Health checks of backends, by what they showed.";
-    LOOKUPS = Counter Count "ringbolt_discovery_lookups_total" [LabelKey::of::<label::Lookup>()]
+    DISCOVERY_LOOKS = Counter Count "ringbolt_discovery_lookups_total" [LabelKey::of::<label::Look>()]
         "Looks for backends, in DNS and in files of backends; empty, failed: what was found before stays.";
     SOURCES_FAILING = Gauge Count "ringbolt_discovery_sources_failing" []
         "Sources of backends whose last look found nothing.";
@@ -165,6 +173,10 @@ metrics! {
     HANDOVER_TIME = Gauge Milliseconds "ringbolt_handover_milliseconds" []
         "From the first of these tunnels to the last; none was halted longer.";
 
+    ACCESS_LINES = Counter Count "ringbolt_access_log_lines_total" [LabelKey::of::<label::AccessLine>()]
+        "Lines of the access log; dropped: their writer was too far behind.";
+    ACCESS_LINES_LOST = Counter Count "ringbolt_access_log_lost_total" []
+        "Lines of the access log that could not be written to their output.";
     ENGINE_INFO = Gauge Count "ringbolt_engine_info" [LabelKey::of::<label::EngineInUse>()]
         "Workers that run on this engine.";
     RING_FALLBACKS = Counter Count "ringbolt_ring_fallbacks_total" []
