@@ -241,6 +241,18 @@ fn discover(
     Ok(Arc::new(discovery.complete(config)))
 }
 
+/// Loads what TLS needs, and says what is noticed about it.
+fn load_tls(config: &Config) -> Result<Arc<tls::Current>, StartError> {
+    let tls = tls::Setup::load(config).map_err(|problems| StartError::new(problems.join("; ")))?;
+    for notice in tls.notices() {
+        tracing::warn!("{}", notice.text);
+    }
+    if let Some(support) = tls.kernel() {
+        tracing::info!("kTLS: {support}");
+    }
+    Ok(Arc::new(tls::Current::new(tls)))
+}
+
 /// Starts everything, in the order in which it may fail, and stays until the end.
 fn run(source: Source, config: &Arc<Config>) -> Result<End, StartError> {
     let failed = |error| StartError::new(format!("the housekeeping thread failed: {error}"));
@@ -267,14 +279,7 @@ fn run(source: Source, config: &Arc<Config>) -> Result<End, StartError> {
     let mut discovery = Discovery::new(Arc::clone(&housekeeping_counters));
     let (file, config) = (config, &discover(&housekeeping, &mut discovery, config, successor.is_some())?);
     let lifecycle = Arc::new(Lifecycle::default());
-    let tls = tls::Setup::load(config).map_err(|problems| StartError::new(problems.join("; ")))?;
-    for notice in tls.notices() {
-        tracing::warn!("{}", notice.text);
-    }
-    if let Some(support) = tls.kernel() {
-        tracing::info!("kTLS: {support}");
-    }
-    let tls = Arc::new(tls::Current::new(tls));
+    let tls = load_tls(config)?;
     let page = Page::new(counters.clone(), config.limits.sids, Arc::clone(&tls));
 
     let (end, workers_ended) = oneshot::channel();

@@ -16,6 +16,9 @@ use super::section::{Section, text};
 use super::upstream::{Origin, entries};
 use super::{Backend, BackendState, Config, value};
 
+#[cfg(test)]
+mod tests;
+
 /// `[discovery]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Discovery {
