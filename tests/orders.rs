@@ -167,3 +167,52 @@ fn the_process_tells_what_it_does_and_refuses_what_means_nothing() {
         assert!(said.contains(why), "{arguments:?}: {said}");
     }
 }
+
+#[test]
+fn orders_are_taken_over_the_admin_address_from_who_has_the_token() {
+    let backends = ["a", "b"].map(named);
+    let ringbolt = start(&backends);
+    let path = ringbolt.folder().join("token");
+    let token = |text: &str| std::fs::write(&path, text).expect("write the token");
+    let file = ringbolt.configuration();
+    let ask = |method: &str, path: &str, field: &str, body: &str| {
+        let length = body.len();
+        let head =
+            format!("Host: a\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n{field}");
+        let answer =
+            Wire::connect(ringbolt.admin()).exchange(format!("{method} {path} HTTP/1.1\r\n{head}\r\n{body}"));
+        (answer.status(), answer.text())
+    };
+    let (first, second) = ("0123456789abcdef0123456789abcdef", "fedcba9876543210fedcba9876543210");
+    let bearer = |token: &str| format!("Authorization: Bearer {token}\r\n");
+    let orders = [
+        ("GET", "/status", ""),
+        ("GET", "/backends", ""),
+        ("POST", "/backends/state", r#"{"backend":"a","state":"drain"}"#),
+        ("POST", "/reload", ""),
+        ("POST", "/upgrade", ""),
+    ];
+    for (method, path, body) in orders {
+        assert_eq!(ask(method, path, &bearer(first), body).0, 403, "{path}: there is no token");
+    }
+    token(first);
+    ringbolt.configure(&file.replace("[admin]\n", "[admin]\ntoken_file = \"token\"\n"));
+    order(&ringbolt, &["reload"]);
+    for (method, path, body) in orders {
+        for field in ["", &bearer(second), &bearer(""), &format!("Cookie: {first}\r\n")] {
+            assert_eq!(ask(method, path, field, body).0, 401, "{path} {field}");
+        }
+    }
+    assert_eq!(backend(&ringbolt, "a")["state"], "up");
+    let said = ask("POST", "/backends/state", &bearer(first), orders[2].2);
+    assert_eq!(said, (200, "u/a: drain\n".to_owned()));
+    assert_eq!(backend(&ringbolt, "a")["state"], "drain");
+    assert_eq!(ask("GET", "/metrics", "", "").0, 200, "is for everybody who reaches it");
+    token(second);
+    assert_eq!(ask("POST", "/reload", &bearer(first), "").0, 200);
+    assert_eq!(ask("GET", "/status", &bearer(first), "").0, 401, "another token holds");
+    assert_eq!(ask("GET", "/status", &bearer(second), "").0, 200);
+    ringbolt.configure(&file);
+    assert_eq!(ask("POST", "/reload", &bearer(second), "").0, 200);
+    assert_eq!(ask("GET", "/status", &bearer(second), "").0, 403, "there is none any more");
+}

@@ -1,8 +1,10 @@
 //! The admin address: metrics and health, for operators and their monitoring; and the admin socket, which takes
 //! orders as well.
 //!
-//! The address is plain HTTP without access control: it belongs on loopback or a management network. The socket
-//! speaks HTTP too, and is the process' user's alone.
+//! The address is plain HTTP, and metrics and health have no access control: it belongs on loopback or a management
+//! network. It takes the socket's orders only from who has the token of `admin.token_file`, and only in an
+//! Authorization field, which no page of another site can make a browser send. The socket speaks HTTP too, and is
+//! the process' user's alone.
 
 use std::fs::{self, Permissions};
 use std::io;
@@ -13,12 +15,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::Router;
-use axum::extract::State;
-use axum::http::{StatusCode, header};
-use axum::response::IntoResponse;
+use aws_lc_rs::constant_time;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::{Json, Router};
 
+use crate::downgrades::Downgrades;
 use crate::handover;
 use crate::identity::uptime_ms;
 use crate::lifecycle::{Lifecycle, Phase};
@@ -29,7 +34,13 @@ use crate::start::StartError;
 
 const PATHS: &str = "/metrics   metrics, Prometheus text format\n\
                      /healthz   200 while the process runs\n\
-                     /readyz    200 while it accepts connections, else 503\n";
+                     /readyz    200 while it accepts connections, else 503\n\
+                     /findings  what hops around the proxy break, and the cure, as JSON\n";
+
+const NO_ORDERS: &str =
+    "this address takes no orders: give them over admin.socket, or configure admin.token_file\n";
+const NO_TOKEN: &str = "orders need the token of admin.token_file, as `Authorization: Bearer TOKEN`\n";
+const BEARER: &[u8] = b"Bearer ";
 
 /// What the admin address shows.
 #[derive(Debug)]
@@ -37,6 +48,7 @@ pub(crate) struct View {
     pub(crate) page: Page,
     pub(crate) lifecycle: Arc<Lifecycle>,
     pub(crate) served: Arc<Served>,
+    pub(crate) downgrades: Arc<Downgrades>,
 }
 
 /// Binds the admin address, before any thread starts.
@@ -76,20 +88,19 @@ pub(crate) fn bind_socket(path: &Path) -> Result<UnixListener, StartError> {
         .map_err(|error| refused(&error))
 }
 
+/// Every order there is.
+pub(crate) fn orders(orders: Arc<Orders>, upgrades: handover::Requests) -> Router {
+    let upgrade = Router::new().route("/upgrade", post(upgrade)).with_state(upgrades);
+    orders::router(orders).merge(upgrade)
+}
+
 /// Takes orders until the runtime ends.
 ///
 /// # Errors
 ///
 /// As [`serve`].
-pub(crate) async fn serve_socket(
-    listener: UnixListener,
-    view: Arc<View>,
-    orders: Arc<Orders>,
-    upgrades: handover::Requests,
-) -> io::Result<()> {
-    let upgrade = Router::new().route("/upgrade", post(upgrade)).with_state(upgrades);
-    let all = orders::router(orders).merge(upgrade).merge(router(view));
-    axum::serve(tokio::net::UnixListener::from_std(listener)?, all).await
+pub(crate) async fn serve_socket(listener: UnixListener, view: Arc<View>, orders: Router) -> io::Result<()> {
+    axum::serve(tokio::net::UnixListener::from_std(listener)?, orders.merge(router(view))).await
 }
 
 async fn upgrade(State(requests): State<handover::Requests>) -> impl IntoResponse {
@@ -99,13 +110,37 @@ async fn upgrade(State(requests): State<handover::Requests>) -> impl IntoRespons
     }
 }
 
-/// Answers requests until the runtime ends.
+/// Answers requests until the runtime ends, and takes orders from who may give them.
 ///
 /// # Errors
 ///
 /// The runtime does not take the listener: it has no descriptor left for its own event queue.
-pub(crate) async fn serve(listener: TcpListener, view: Arc<View>) -> std::io::Result<()> {
-    axum::serve(tokio::net::TcpListener::from_std(listener)?, router(view)).await
+pub(crate) async fn serve(listener: TcpListener, view: Arc<View>, orders: Router) -> io::Result<()> {
+    let orders = orders.route_layer(middleware::from_fn_with_state(Arc::clone(&view), authorized));
+    axum::serve(tokio::net::TcpListener::from_std(listener)?, orders.merge(router(view))).await
+}
+
+/// Lets orders pass that carry the token. A reload changes it.
+async fn authorized(State(view): State<Arc<View>>, request: Request, next: Next) -> Response {
+    let revision = view.served.revision();
+    let config = &revision.config;
+    let Some(token) = config.order_token.as_ref().filter(|token| token.fits(config.admin)) else {
+        return (StatusCode::FORBIDDEN, NO_ORDERS).into_response();
+    };
+    if !carries(request.headers(), &token.secret.0) {
+        return (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Bearer")], NO_TOKEN).into_response();
+    }
+    next.run(request).await
+}
+
+/// Whether a request carries the token (RFC 6750 section 2.1). How long that takes tells nothing but its length.
+fn carries(fields: &HeaderMap, token: &[u8]) -> bool {
+    let mut fields = fields.get_all(header::AUTHORIZATION).iter();
+    let (Some(field), None) = (fields.next(), fields.next()) else { return false };
+    let Some((scheme, given)) = field.as_bytes().split_at_checked(BEARER.len()) else { return false };
+    scheme.eq_ignore_ascii_case(BEARER)
+        && !token.is_empty()
+        && constant_time::verify_slices_are_equal(given, token).is_ok()
 }
 
 fn router(view: Arc<View>) -> Router {
@@ -113,6 +148,7 @@ fn router(view: Arc<View>) -> Router {
         .route("/metrics", get(metrics))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
+        .route("/findings", get(findings))
         .fallback(async || (StatusCode::NOT_FOUND, PATHS))
         .method_not_allowed_fallback(async || (StatusCode::METHOD_NOT_ALLOWED, "GET and HEAD only\n"))
         .with_state(view)
@@ -123,6 +159,10 @@ async fn metrics(State(view): State<Arc<View>>) -> impl IntoResponse {
         [(header::CONTENT_TYPE, CONTENT_TYPE)],
         view.page.render(&view.served.standings(uptime_ms(Instant::now()))),
     )
+}
+
+async fn findings(State(view): State<Arc<View>>) -> impl IntoResponse {
+    Json(view.downgrades.shown(Instant::now()))
 }
 
 async fn ready(State(view): State<Arc<View>>) -> impl IntoResponse {
@@ -160,13 +200,19 @@ mod tests {
         let config = Config::without_file(&[address], &backends, Affinity::default()).unwrap();
         let page = Page::new(Counters::new(1), 10, Arc::default());
         let served = Arc::new(Served::of(&config));
-        let view = Arc::new(View { page, lifecycle: Arc::clone(&lifecycle), served });
+        let view = Arc::new(View {
+            page,
+            lifecycle: Arc::clone(&lifecycle),
+            served,
+            downgrades: Arc::new(Downgrades::new()),
+        });
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let server = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
             runtime.unwrap().block_on(async {
+                let orders = Router::new().route("/order", post(async || ()));
                 tokio::select! {
-                    served = serve(listener, view) => served.unwrap(),
+                    served = serve(listener, view, orders) => served.unwrap(),
                     _ = stopped => {}
                 }
             });
@@ -194,11 +240,38 @@ mod tests {
         ] {
             assert!(metrics.contains(&format!("\n{line}\n")), "{line} in {metrics}");
         }
+        starts("/order", 403);
         assert!(starts("/other", 404).contains("/readyz"));
         let refused = answer(address, "POST", "/metrics");
         assert!(refused.starts_with("HTTP/1.1 405") && refused.contains("allow: GET,HEAD"), "{refused}");
         drop(stop);
         server.join().unwrap();
+    }
+
+    #[test]
+    fn a_token_is_carried_once_and_whole() {
+        let carries = |values: &[&str], token: &str| {
+            let fields = values.iter().map(|value| (header::AUTHORIZATION, value.parse().unwrap()));
+            let mut headers = HeaderMap::new();
+            fields.for_each(|(name, value)| _ = headers.append(name, value));
+            carries(&headers, token.as_bytes())
+        };
+        assert!(carries(&["Bearer secret"], "secret") && carries(&["bearer secret"], "secret"));
+        for values in [
+            &[][..],
+            &[""],
+            &["Bearer"],
+            &["Bearer "],
+            &["Bearer secre"],
+            &["Bearer secret2"],
+            &["Bearer  secret"],
+            &["Basic secret"],
+            &["secret"],
+            &["Bearer secret", "Bearer secret"],
+        ] {
+            assert!(!carries(values, "secret"), "{values:?}");
+        }
+        assert!(!carries(&["Bearer "], ""), "a token that was not read is nobody's");
     }
 
     #[test]

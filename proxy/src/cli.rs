@@ -185,7 +185,7 @@ pub(crate) struct Tune {
 /// Flags of `ringbolt doctor`.
 #[derive(Args, Debug)]
 pub(crate) struct Doctor {
-    /// Of the service, as its clients reach it: http://HOST[:PORT][/PATH/]; the path is /socket.io/ by default
+    /// Of the service, as its clients reach it: http[s]://HOST[:PORT][/PATH/]; the path is /socket.io/ by default
     #[arg(required_unless_present = "host", conflicts_with = "host")]
     pub(crate) url: Option<String>,
 
@@ -208,6 +208,14 @@ pub(crate) struct Doctor {
     /// How long a tunnel is kept open, seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 65, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub(crate) idle: u64,
+
+    /// Believe the issuers in this PEM file, in place of the system's
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
+
+    /// Go on whatever is wrong with the certificate
+    #[arg(long)]
+    pub(crate) insecure: bool,
 
     /// Leave out what takes long: the held poll and the idle tunnel
     #[arg(long)]
@@ -324,7 +332,10 @@ impl Run {
         if let Some(level) = self.log_level {
             config.log.level = level;
         }
-        Ok(config)
+        match config.token_problem() {
+            Some(problem) => Err(Refused::whole("command line", &format!("--admin: {problem}"))),
+            None => Ok(config),
+        }
     }
 }
 

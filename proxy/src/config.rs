@@ -4,6 +4,7 @@
 //! file, line, column and key. A `Config` is valid by construction: every upstream it names exists,
 //! every bound is met. Nothing here opens a socket or resolves a name.
 
+mod admin;
 pub(crate) mod bounds;
 mod detect;
 mod health;
@@ -21,10 +22,11 @@ mod tests;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read as _;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub(crate) use self::admin::{Admin, OrderToken};
 pub(crate) use self::bounds::BACKENDS_MAX;
 pub(crate) use self::health::{Check, Health};
 pub(crate) use self::problem::Refused;
@@ -50,6 +52,8 @@ pub(crate) struct Config {
     pub(crate) admin: Option<Admin>,
     /// `admin.socket`: where the process takes orders; `None`: nowhere.
     pub(crate) admin_socket: Option<PathBuf>,
+    /// Who may give orders over `admin` as well; `None`: nobody.
+    pub(crate) order_token: Option<OrderToken>,
     pub(crate) reload: Reload,
     /// At least one. No two have the same address, unless the port is 0.
     pub(crate) listeners: Vec<Listener>,
@@ -92,12 +96,6 @@ pub(crate) enum Engine {
     Uring,
     /// epoll.
     Epoll,
-}
-
-/// `[admin]`
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Admin {
-    pub(crate) address: SocketAddr,
 }
 
 /// `[reload]`
@@ -144,13 +142,6 @@ pub(crate) struct Detect {
 impl Default for Detect {
     fn default() -> Self {
         Self { protocols: Protocols::of(Protocol::Http), tcp_upstream: None, sni: Vec::new() }
-    }
-}
-
-impl Detect {
-    /// Whether a connection may come to speak HTTP.
-    fn serves_http(&self) -> bool {
-        self.protocols.has(Protocol::Http)
     }
 }
 
@@ -320,12 +311,6 @@ impl Default for Workers {
     }
 }
 
-impl Default for Admin {
-    fn default() -> Self {
-        Self { address: SocketAddr::from((Ipv4Addr::LOCALHOST, 9180)) }
-    }
-}
-
 impl Listener {
     /// A listener with this address and upstream, defaults else.
     fn new(address: SocketAddr, upstream: Option<String>) -> Self {
@@ -439,7 +424,8 @@ impl Config {
             Ok(text) => Self::parse(&file, text)?,
             Err(error) => return Err(Refused::not_utf8(&file, &bytes[..error.valid_up_to()])),
         };
-        config.read_flash_policy(path).map_err(|problem| Refused::whole(&file, &problem))?;
+        let read = config.read_flash_policy(path).and_then(|()| config.read_order_token());
+        read.map_err(|problem| Refused::whole(&file, &problem))?;
         Ok(config)
     }
 

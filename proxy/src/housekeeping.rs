@@ -118,14 +118,15 @@ impl Housekeeping {
                 reloader.drain(stop, Instant::now() + timeout);
             };
             let watch = watch_for_end(next_stop, &view.lifecycle, drain_timeout, drain, workers_ended);
+            let all = admin::orders(orders, upgrader.requests());
             let serve_address = async {
                 let Some(listener) = admin else { return std::future::pending().await };
-                unless(is_handed_over.clone(), admin::serve(listener, Arc::clone(&view))).await
+                unless(is_handed_over.clone(), admin::serve(listener, Arc::clone(&view), all.clone())).await
             };
             let serve_socket = async {
                 let Some((listener, _)) = socket else { return std::future::pending().await };
-                let served = admin::serve_socket(listener, Arc::clone(&view), orders, upgrader.requests());
-                unless(is_handed_over.clone(), served).await
+                unless(is_handed_over.clone(), admin::serve_socket(listener, Arc::clone(&view), all.clone()))
+                    .await
             };
             let closed = |what| io::Error::other(format!("the admin {what} has closed"));
             tokio::select! {

@@ -9,6 +9,12 @@ pub(crate) const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// Problems shown for one file; the rest is counted. More than a screenful helps nobody.
 pub(crate) const PROBLEMS_SHOWN_MAX: usize = 25;
 
+/// Bytes of the token of `admin.token_file`: nobody guesses 128 random bits, which take 32 hexadecimal digits.
+pub(crate) const TOKEN_BYTES_MIN: usize = 32;
+
+/// And at most, to fit any client's idea of a header.
+pub(crate) const TOKEN_BYTES_MAX: usize = 512;
+
 /// Worker threads. More than any machine has cores; a typing error must not start 10,000 threads.
 pub(crate) const WORKERS_MAX: usize = 1024;
 

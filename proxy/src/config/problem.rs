@@ -17,7 +17,7 @@ pub(crate) struct Refused(String);
 
 impl Refused {
     /// A problem of the file as a whole.
-    pub(super) fn whole(file: &str, problem: &str) -> Self {
+    pub(crate) fn whole(file: &str, problem: &str) -> Self {
         Self(format!("{file}: {problem}"))
     }
 

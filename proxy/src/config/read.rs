@@ -5,7 +5,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use ringbolt_core::limits::RATE_MAX;
 use ringbolt_core::network::NetworkError;
@@ -18,7 +18,7 @@ use super::bounds::{
 use super::problem::{Problems, Refused};
 use super::section::{Field, Section, boolean, integer, or_off, suggest, text, wrong_type};
 use super::{
-    Admin, Affinity, Backend, BackendState, Balance, Check, Config, Limits, Listener, Log, Process,
+    Admin, Affinity, Backend, BackendState, Balance, Check, Config, Limits, Listener, Log, Process, Protocol,
     ProxyVersion, Reload, Timeouts, Upstream, Workers, tls, value,
 };
 
@@ -51,12 +51,14 @@ pub(super) fn document(file: &str, source: &str) -> Result<Config, Refused> {
     let mut document = Section::document(&problems, table.get_ref(), source.len());
     let base = Path::new(file).parent().unwrap_or(Path::new(""));
     let traffic = traffic(&problems, &mut document, base);
-    let (admin, admin_socket) = admin(document.section("admin"), &traffic.listeners);
+    let Config { admin, admin_socket, order_token, .. } =
+        super::admin::admin(document.section("admin"), &traffic.listeners, base);
     let config = Config {
         process: process(document.section("process")),
         workers: workers(document.section("workers")),
         admin,
         admin_socket,
+        order_token,
         reload: reload(document.section("reload")),
         timeouts: super::timeouts::timeouts(document.section("timeouts")),
         limits: limits(document.section("limits")),
@@ -102,12 +104,13 @@ pub(super) fn without_file(
 
 impl Config {
     /// Defaults, and nothing to serve yet.
-    fn empty() -> Self {
+    pub(super) fn empty() -> Self {
         Self {
             process: Process::default(),
             workers: Workers::default(),
             admin: Some(Admin::default()),
             admin_socket: None,
+            order_token: None,
             reload: Reload::default(),
             listeners: Vec::new(),
             routes: Vec::new(),
@@ -189,24 +192,6 @@ fn workers(mut section: Section<'_>) -> Workers {
     workers
 }
 
-fn admin(mut section: Section<'_>, listeners: &[Listener]) -> (Option<Admin>, Option<PathBuf>) {
-    let address = or_off(text(r#"an address such as "127.0.0.1:9180""#, value::listen_address));
-    let admin = match section.read("address", address) {
-        Some(address) => address.map(|address| Admin { address }),
-        None => Some(Admin::default()),
-    };
-    let address = admin.map(|admin| admin.address).filter(|address| address.port() != 0);
-    if let Some(address) = address
-        && listeners.iter().any(|listener| listener.address == address)
-    {
-        section.problem("address", format!("{address} is the address of a listener as well"));
-    }
-    let path = text(r#"a path such as "/run/ringbolt/admin.sock""#, value::socket_path);
-    let socket = section.read("socket", or_off(path)).flatten();
-    section.finish();
-    (admin, socket)
-}
-
 fn reload(mut section: Section<'_>) -> Reload {
     let reload = Reload { watch: section.read("watch", boolean).unwrap_or(false) };
     section.finish();
@@ -235,10 +220,10 @@ fn listeners(
                 Ok(address)
             }),
         );
-        let tls = tls::listener(problems, &mut section, base);
-        let has_tls = tls.is_some();
-        let detect = super::detect::detect(problems, &mut section, upstreams, has_flash_policy, has_tls);
-        let serves_http = detect.serves_http() || has_tls;
+        let mut tls = tls::listener(problems, &mut section, base);
+        let detect = super::detect::detect(problems, &mut section, upstreams, has_flash_policy, tls.as_mut());
+        let inside = tls.as_ref().map(|tls| tls.inside).unwrap_or_default();
+        let serves_http = detect.protocols.union(inside).has(Protocol::Http);
         let https_redirect = section.read("https_redirect", boolean).unwrap_or(false);
         let upstream = match section.field("upstream") {
             Some(_) => section.read("upstream", reference(upstreams)),

@@ -106,6 +106,8 @@ fn every_documented_key_of_operation_and_backends_is_read() {
     assert_eq!(chat.health, health);
     assert_eq!(config.admin_socket.as_deref(), Some(Path::new("/run/a.sock")));
     assert!(config.reload.watch);
+    let token = config.order_token.unwrap();
+    assert_eq!((token.file.as_path(), token.in_clear), (Path::new("complete.token"), true));
 }
 
 #[test]
@@ -201,6 +203,7 @@ fn every_key_of_tls_is_read() {
         ticket_keys: Some(path("tickets")),
         hsts: Some("max-age=60".to_owned()),
         ktls: false,
+        inside: [Protocol::FlashPolicy, Protocol::Tcp].into_iter().collect(),
     };
     assert_eq!(config.listeners[1].tls, Some(tls));
     assert!(config.listeners[1].https_redirect);
@@ -306,6 +309,28 @@ fn what_is_not_said_of_tcp_follows_from_what_is() {
 }
 
 #[test]
+fn what_is_spoken_inside_tls_follows_from_what_is_spoken_outside() {
+    let listening = |listener: &str, tls: &str| {
+        let files = "certificates = [{ certificate = \"a.pem\" }]";
+        let upstream = "[upstream.a]\nbackends = [\"localhost:1\"]";
+        let policy = "[flash_policy]\ndomains = [\"*\"]\nports = [\"*\"]";
+        let listener =
+            format!("[[listener]]\naddress = \"0.0.0.0:1\"\n{listener}\n[listener.tls]\n{files}\n{tls}");
+        parsed(&format!("{listener}\n{upstream}\n{policy}")).listeners.remove(0)
+    };
+    let these = |protocols: &[Protocol]| protocols.iter().copied().collect::<Protocols>();
+    let inside = |listener: &str, tls: &str| listening(listener, tls).tls.expect("it is there").inside;
+    let [http, flash_policy, tcp] = [Protocol::Http, Protocol::FlashPolicy, Protocol::Tcp];
+    assert_eq!(inside("", ""), these(&[http]));
+    assert_eq!(inside("detect = [\"tls\", \"tcp\"]", ""), these(&[http, tcp]));
+    assert_eq!(inside("detect = [\"tls\", \"flash-policy\"]", ""), these(&[http, flash_policy]));
+    assert_eq!(inside("detect = [\"tls\", \"http\", \"tcp\"]", "detect = [\"http\"]"), these(&[http]));
+    let mail = listening("", "detect = [\"tcp\"]");
+    assert_eq!((mail.upstream, mail.detect.tcp_upstream.as_deref()), (None, Some("a")));
+    assert!(mail.detect.protocols.is_only(Protocol::Tls));
+}
+
+#[test]
 fn a_flash_policy_may_be_a_file_beside_the_configuration() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("ringbolt.toml");
@@ -318,6 +343,27 @@ fn a_flash_policy_may_be_a_file_beside_the_configuration() {
     fs::write(folder.path().join("policy.xml"), "<cross-domain-policy/>\n").unwrap();
     let policy = FlashPolicy::from_text(b"<cross-domain-policy/>\n").unwrap();
     assert_eq!(Config::load(&path).unwrap().flash_policy, Some(Policy::Given(policy)));
+}
+
+#[test]
+fn the_token_for_orders_is_read_and_stays_on_this_machine() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ringbolt.toml");
+    let load = |admin: &str| {
+        fs::write(&path, format!("{SMALLEST}\n[admin]\ntoken_file = \"token\"\n{admin}")).unwrap();
+        Config::load(&path)
+    };
+    let told = |admin: &str| load(admin).expect_err("must be refused").to_string();
+    assert!(told("").contains("token cannot be read: No such file"), "{}", told(""));
+    fs::write(folder.path().join("token"), "short\n").unwrap();
+    assert!(told("").contains("holds no token"), "{}", told(""));
+    fs::write(folder.path().join("token"), "0123456789abcdef0123456789abcdef\n").unwrap();
+    let token = load("").unwrap().order_token.unwrap();
+    assert_eq!(token.secret.0, b"0123456789abcdef0123456789abcdef");
+    assert!(!format!("{token:?}").contains("0123"), "it stands in no log");
+    let open = "address = \"10.0.0.1:9180\"";
+    assert!(told(open).contains("admin.token_file: the token would go over a network"), "{}", told(open));
+    load(&format!("{open}\ntoken_in_clear = true")).unwrap();
 }
 
 #[test]

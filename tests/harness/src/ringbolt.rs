@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
 
@@ -237,6 +237,16 @@ impl Ringbolt {
         samples.map(|line| sample(line).unwrap_or_else(|| panic!("metrics line {line}"))).collect()
     }
 
+    /// What the admin address answers to a GET of `path`, read as JSON.
+    ///
+    /// # Panics
+    /// If nothing comes within 10 s, or something else.
+    #[must_use]
+    pub fn shown(&self, path: &str) -> Value {
+        let text = get(self.admin(), path).unwrap_or_else(|error| panic!("{path}: {error}"));
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error}: {text}"))
+    }
+
     /// The process' own memory: its proportional set size, in bytes.
     ///
     /// # Panics
@@ -285,6 +295,21 @@ impl Ringbolt {
     /// If it cannot be written.
     pub fn configure(&self, text: &str) {
         write_config(&self.folder, text);
+    }
+
+    /// The configuration file as it is now.
+    ///
+    /// # Panics
+    /// If there is none.
+    #[must_use]
+    pub fn configuration(&self) -> String {
+        fs::read_to_string(self.folder.path().join("ringbolt.toml")).expect("a configuration file")
+    }
+
+    /// The folder that the configuration file is in.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// Gives an order such as `reload` over the admin socket; returns the exit code and what was said.
