@@ -132,6 +132,8 @@ counters! {
     config_current: Gauge => CONFIG_CURRENT,
     /// When the configuration that is served was read.
     config_loaded_seconds: Gauge => CONFIG_LOADED,
+    /// 1 while the process drains.
+    draining: Gauge => DRAINING,
     /// Upgrades of the binary, by what became of them.
     handovers: PerLabel<Handover> => HANDOVERS,
     /// Tunnels taken over.
@@ -142,6 +144,9 @@ counters! {
     checks: PerLabel<Check> => CHECKS,
     }
 }
+
+/// Metrics with the value of their label, if they have one, and the number.
+pub(crate) type Totals = Vec<(&'static names::Metric, Option<&'static str>, u64)>;
 
 /// The counters of all workers and of the housekeeping thread.
 #[derive(Clone, Debug)]
@@ -181,6 +186,13 @@ impl Counters {
     /// A gauge of all workers.
     pub(crate) fn sum(&self, gauge: impl Fn(&WorkerCounters) -> &Gauge) -> u64 {
         self.workers.iter().fold(0, |sum: u64, worker| sum.wrapping_add(gauge(worker).get()))
+    }
+
+    /// Every number, added up over workers.
+    pub(crate) fn totals(&self) -> Totals {
+        let mut totals = page::sums(&self.workers);
+        self.housekeeping.show(&mut |metric, label, value| totals.push((metric, label, value)));
+        totals
     }
 
     /// The counters of the housekeeping thread.

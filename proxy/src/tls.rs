@@ -15,6 +15,7 @@ mod setup;
 mod tickets;
 mod upstream;
 
+pub(crate) use self::certificate::EXPIRY_WARNING;
 pub(crate) use self::handshake::{accept, connect};
 pub(crate) use self::listener::Terminator;
 pub(crate) use self::session::{KernelSession, Offered, Records, Session};

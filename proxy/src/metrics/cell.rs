@@ -15,6 +15,11 @@ pub(super) type See<'a> = dyn FnMut(&'static Metric, Option<&'static str>, u64) 
 pub(crate) struct Counter(AtomicU64);
 
 impl Counter {
+    /// The count.
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+
     /// Adds `amount`. Only the worker that owns the counter may call this: two writers would lose
     /// counts, though nothing else.
     pub(crate) fn add(&self, amount: u64) {
@@ -76,6 +81,11 @@ impl<L: Label> PerLabel<L> {
     /// The counter of one value.
     pub(crate) fn of(&self, value: L) -> &Counter {
         &self.0.as_ref()[value.index()]
+    }
+
+    /// Over all values.
+    pub(crate) fn total(&self) -> u64 {
+        self.0.as_ref().iter().map(Counter::get).fold(0, u64::wrapping_add)
     }
 }
 
