@@ -73,7 +73,8 @@ fn traffic(ringbolt: &Ringbolt) -> Vec<Wire> {
     for _ in 0..30 {
         assert_eq!(Wire::connect(ringbolt.address()).exchange(HANDSHAKE).status(), 200);
     }
-    let broken = format!("GET /chat HTTP/1.0\r\nHost: a\r\nVia: 1.1 <img src=x onerror=alert(1)>\r\n{UPGRADE}");
+    let broken =
+        format!("GET /chat HTTP/1.0\r\nHost: a\r\nVia: 1.1 <img src=x onerror=alert(1)>\r\n{UPGRADE}");
     assert_eq!(Wire::connect(ringbolt.address()).exchange(broken).status(), 426);
     let mut tunnels: Vec<Wire> = (0..20).map(|_| Wire::connect(ringbolt.address())).collect();
     for tunnel in &mut tunnels {

@@ -1,7 +1,7 @@
 //! The life of one client connection, in the order it happens. Start reading here.
 //!
-//! listener -> PROXY header -> detect -> TLS -> request -> route -> affinity -> connect -> forward -> upgrade
-//! -> tunnel
+//! listener -> PROXY header -> detect -> TLS -> detect -> request -> route -> affinity -> connect -> forward
+//! -> upgrade -> tunnel
 //!
 //! A connection in TCP mode has no request: detect -> affinity -> connect -> tunnel.
 //!
@@ -9,9 +9,11 @@
 //! `ringbolt_reactor`.
 
 use ringbolt_core::detect::{Protocol, Protocols};
+use ringbolt_core::frames::Frames;
 use ringbolt_reactor::Elapsed;
 
 use crate::accept::Admitted;
+use crate::affinity::Chosen;
 use crate::answer::Asked;
 use crate::client::Client;
 use crate::detect::{self, First, Outcome};
@@ -22,7 +24,9 @@ use crate::metrics::label::TunnelKind;
 use crate::request::Begun;
 use crate::stream::Stream;
 use crate::worker::Worker;
-use crate::{admission, affinity, answer, connect, forward, proxy_header, request, route, tcp, tls, tunnel};
+use crate::{
+    admission, affinity, answer, ask, connect, forward, proxy_header, request, route, tcp, tls, tunnel,
+};
 
 /// Serves one client until it closes, times out, is refused or becomes a tunnel.
 ///
@@ -35,14 +39,16 @@ pub(crate) fn serve(admitted: Admitted, mut client: Client) -> impl Future<Outpu
         if !proxy_header::receive(worker, &mut client).await || !admission::enter(worker, &mut client) {
             return;
         }
-        let Some(protocols) = detect::protocols(worker, &client) else { return };
-        if !protocols.is_only(Protocol::Http) {
+        let Some(mut protocols) = detect::protocols(worker, &client) else { return };
+        // Twice at most: TLS is opened once.
+        while !protocols.is_only(Protocol::Http) {
             let first = detect::first(worker, &mut client, protocols).await;
-            match Box::pin(begin(worker, &mut client, protocols, first)).await {
+            match Box::pin(begin(worker, &mut client, &mut protocols, first)).await {
                 After::Request => {}
-                After::Close => return,
+                After::Close => return client.stream.close(),
                 After::Tunnel(upstream, counted) => {
-                    return tunnel::open(worker, client.stream, client.entered, upstream, counted);
+                    let Client { stream, entered, .. } = client;
+                    return tunnel::open(worker, stream, entered, upstream, Frames::LOST, counted);
                 }
             }
         }
@@ -52,7 +58,8 @@ pub(crate) fn serve(admitted: Admitted, mut client: Client) -> impl Future<Outpu
                 After::Close => return client.stream.close(),
                 After::Tunnel(upstream, counted) => {
                     worker.counters().tunnels_by_kind.of(TunnelKind::WebSocket).add(1);
-                    return tunnel::open(worker, client.stream, client.entered, upstream, counted);
+                    let Client { stream, entered, .. } = client;
+                    return tunnel::open(worker, stream, entered, upstream, Frames::BEGINNING, counted);
                 }
             }
         }
@@ -71,18 +78,25 @@ enum After {
     Tunnel(Stream, Counted),
 }
 
-/// A connection on a port that serves more than HTTP, up to its first request or the end of its path.
+/// A connection on a port that serves more than HTTP, up to its first request, its first bytes inside TLS, or the end
+/// of its path. `protocols` becomes what it may speak from there on.
 async fn begin(
     worker: &Worker,
     client: &mut Client,
-    protocols: Protocols,
+    protocols: &mut Protocols,
     first: Result<First, Elapsed>,
 ) -> After {
-    match detect::outcome(worker, client, protocols, first).await {
-        Outcome::Http => After::Request,
+    match detect::outcome(worker, client, *protocols, first).await {
+        Outcome::Http => {
+            *protocols = Protocols::of(Protocol::Http);
+            After::Request
+        }
         Outcome::Tls(terminator) => match tls::accept(worker, client, &terminator).await {
-            true => After::Request,
-            false => After::Close,
+            Some(inside) => {
+                *protocols = inside;
+                After::Request
+            }
+            None => After::Close,
         },
         Outcome::End => After::Close,
         Outcome::Tunnel(kind, route) => match tcp::connect(worker, client, &route).await {
@@ -123,7 +137,12 @@ async fn pass_on(
     let mut request = request::read(worker, client, asked, begun).await?;
     let Some(first) = &request else { return Ok(Next::Close) };
     let route = route::find(worker, client, first)?;
-    let mut choice = affinity::choose(worker, &route, asked, first)?;
+    let mut choice = match affinity::choose(worker, &route, asked, first, None)? {
+        Chosen::Backend(choice) => choice,
+        Chosen::Unknown(unknown) => {
+            Box::pin(ask::choose(worker, client, &route, asked, first, unknown)).await?
+        }
+    };
     loop {
         let connection = connect::open(worker, Some(&client.stream.socket), &route, &mut choice).await?;
         match forward::exchange(worker, client, asked, &route, &choice, connection, &mut request).await {

@@ -18,7 +18,7 @@ use super::bounds::{
 use super::problem::{Problems, Refused};
 use super::section::{Field, Section, boolean, integer, or_off, suggest, text, wrong_type};
 use super::{
-    Admin, Affinity, Backend, BackendState, Balance, Check, Config, Limits, Listener, Log, Process,
+    Admin, Affinity, Backend, BackendState, Balance, Check, Config, Limits, Listener, Log, Process, Protocol,
     ProxyVersion, Reload, Timeouts, Upstream, Workers, tls, value,
 };
 
@@ -220,10 +220,10 @@ fn listeners(
                 Ok(address)
             }),
         );
-        let tls = tls::listener(problems, &mut section, base);
-        let has_tls = tls.is_some();
-        let detect = super::detect::detect(problems, &mut section, upstreams, has_flash_policy, has_tls);
-        let serves_http = detect.serves_http() || has_tls;
+        let mut tls = tls::listener(problems, &mut section, base);
+        let detect = super::detect::detect(problems, &mut section, upstreams, has_flash_policy, tls.as_mut());
+        let inside = tls.as_ref().map(|tls| tls.inside).unwrap_or_default();
+        let serves_http = detect.protocols.union(inside).has(Protocol::Http);
         let https_redirect = section.read("https_redirect", boolean).unwrap_or(false);
         let upstream = match section.field("upstream") {
             Some(_) => section.read("upstream", reference(upstreams)),
@@ -315,7 +315,9 @@ fn upstreams(problems: &Problems, section: &Section<'_>, base: &Path) -> BTreeMa
         let slow_start = section.read("slow_start", or_off(integer(SLOW_START))).flatten();
         let queue = section.read("queue", integer(QUEUE)).unwrap_or(default.queue);
         let timeout = text(r#"a duration such as "10s""#, value::duration);
-        let queue_timeout = section.read("queue_timeout", timeout).unwrap_or(default.queue_timeout);
+        let queue_timeout = section.read("queue_timeout", &timeout).unwrap_or(default.queue_timeout);
+        let ask_rate = section.read("ask_rate", or_off(integer(1..=RATE_MAX))).unwrap_or(default.ask_rate);
+        let ask_timeout = section.read("ask_timeout", &timeout).unwrap_or(default.ask_timeout);
         let health = super::health::health(section.section("health"));
         let speaks = matches!(health.check, Some(Check::Http { .. } | Check::EngineIo { .. }));
         if speaks && default.backends.iter().any(|backend| backend.tls) {
@@ -331,6 +333,8 @@ fn upstreams(problems: &Problems, section: &Section<'_>, base: &Path) -> BTreeMa
             slow_start,
             queue,
             queue_timeout,
+            ask_rate,
+            ask_timeout,
             health,
             ..default
         };
