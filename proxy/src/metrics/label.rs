@@ -467,6 +467,3 @@ impl AnswerStatus {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;
