@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod accept;
+mod access_log;
 mod activation;
 mod admin;
 mod admission;
@@ -288,8 +289,9 @@ fn run(source: Source, config: &Arc<Config>) -> Result<End, StartError> {
         engine,
         tls: Arc::clone(&tls),
     });
+    let access_log = server.access_log();
     let reloader = Reloader::new(source, server, lifecycle, housekeeping_counters, notify);
     let orders = Arc::new(reloader.orders(counters));
-    let duties = Duties { admin, socket, view, orders, collector, reloader, tls, upgrader };
+    let duties = Duties { admin, socket, view, orders, collector, reloader, tls, upgrader, access_log };
     housekeeping.run(duties, workers_ended).map_err(failed)
 }

@@ -15,15 +15,15 @@ pub(super) type See<'a> = dyn FnMut(&'static Metric, Option<&'static str>, u64) 
 pub(crate) struct Counter(AtomicU64);
 
 impl Counter {
-    /// The count.
-    pub(crate) fn get(&self) -> u64 {
-        self.0.load(Relaxed)
-    }
-
     /// Adds `amount`. Only the worker that owns the counter may call this: two writers would lose
     /// counts, though nothing else.
     pub(crate) fn add(&self, amount: u64) {
         self.0.store(self.0.load(Relaxed).wrapping_add(amount), Relaxed);
+    }
+
+    /// What has been counted.
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Relaxed)
     }
 }
 
