@@ -191,6 +191,11 @@ impl Server {
         Arc::clone(&self.shared.downgrades)
     }
 
+    /// What the workers share.
+    pub(crate) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
+    }
+
     /// What orders need.
     pub(crate) fn orders(&self, counters: Counters, lifecycle: Arc<Lifecycle>, requests: Requests) -> Orders {
         Orders {
