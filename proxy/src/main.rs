@@ -91,7 +91,7 @@ use crate::plan::{Extent, Host, Plan};
 use crate::reload::{Reloader, Source, Stamp};
 use crate::server::Inheritance;
 use crate::start::StartError;
-use crate::status::{Collector, Sources, Status};
+use crate::status::Status;
 
 #[global_allocator]
 static ALLOCATOR: Counted<mimalloc::MiMalloc> = Counted(mimalloc::MiMalloc);
@@ -300,14 +300,7 @@ fn run(source: Source, config: &Arc<Config>) -> Result<End, StartError> {
         downgrades: server.downgrades(),
         status: Arc::new(Status::new()),
     });
-    let collector = Collector::new(Sources {
-        counters: counters.clone(),
-        served: server.served(),
-        shared: server.shared(),
-        lifecycle: Arc::clone(&lifecycle),
-        engine,
-        tls: Arc::clone(&tls),
-    });
+    let collector = server.collector(counters.clone(), Arc::clone(&lifecycle));
     let access_log = server.access_log();
     let reloader = Reloader::new(source, server, lifecycle, housekeeping_counters, notify);
     let orders = Arc::new(reloader.orders(counters));
