@@ -23,6 +23,7 @@ use tokio::task::AbortHandle;
 
 use self::lookup::{Answer, Lookup};
 use crate::config::{self, Backend, BackendState, Config, Place, Source};
+use crate::identity::uptime_ms;
 use crate::limits::{
     DISCOVERED_PER_SOURCE_MAX, DISCOVERY_GATHER, DISCOVERY_RETRY, DISCOVERY_START_TIMEOUT, LOOKUP_TIMEOUT,
     LOOKUPS_AT_ONCE_MAX,
@@ -253,7 +254,7 @@ impl Board {
     }
 
     /// Removes from a source who has been gone for long enough; when to do so next.
-    fn expire(&self, key: &Key, hold: Duration, now: Instant) -> Option<Instant> {
+    fn expire(&self, key: &Key, hold: Duration, now: Duration) -> Option<Duration> {
         let mut sources = self.sources.lock();
         let List::Named(roster) = &mut sources.get_mut(key)?.list else { return None };
         if roster.expire(hold, now) {
@@ -266,6 +267,11 @@ impl Board {
         let failing = sources.values().filter(|listed| listed.failure.is_some()).count();
         self.counters.sources_failing.set(failing as u64);
     }
+}
+
+/// Time as rosters count it.
+fn uptime() -> Duration {
+    Duration::from_millis(uptime_ms(Instant::now()))
 }
 
 /// What the task of a source of DNS works with.
@@ -293,14 +299,16 @@ impl Asking {
                     retry_pause(failures).max(ttl_min)
                 }
             };
-            let next = Instant::now() + pause;
+            let next = uptime() + pause;
             loop {
-                let expiry = self.board.expire(&self.key, hold, Instant::now());
-                let wake = expiry.map_or(next, |expiry| expiry.min(next));
-                tokio::time::sleep_until(wake.into()).await;
-                if wake == next {
+                let now = uptime();
+                let expiry = self.board.expire(&self.key, hold, now);
+                if now >= next {
                     break;
                 }
+                let wake = expiry.map_or(next, |expiry| expiry.min(next));
+                // Uptime is of whole milliseconds: not a moment too early.
+                tokio::time::sleep(wake.saturating_sub(now) + Duration::from_millis(1)).await;
             }
         }
     }
@@ -328,7 +336,7 @@ impl Asking {
             found = found.into_iter().take(DISCOVERED_PER_SOURCE_MAX).collect();
         }
         self.board.found(&self.key, |list| match list {
-            List::Named(roster) => roster.note(found, Instant::now()),
+            List::Named(roster) => roster.note(found, uptime()),
             // Its place is one of DNS.
             List::Written(_) => false,
         });

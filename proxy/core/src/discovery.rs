@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::limits::{LOOKUP_RETRY_FIRST, LOOKUP_RETRY_MAX};
 
@@ -23,8 +23,8 @@ pub struct Found {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Entry {
     pub found: Found,
-    /// Since when no answer names it.
-    pub gone: Option<Instant>,
+    /// Since when no answer names it, as the caller counts time.
+    pub gone: Option<Duration>,
 }
 
 /// What one source has named, by name.
@@ -33,7 +33,7 @@ pub struct Roster(BTreeMap<String, Entry>);
 
 impl Roster {
     /// Takes an answer, in which somebody is named. True: that changes something.
-    pub fn note(&mut self, answer: BTreeMap<String, Found>, now: Instant) -> bool {
+    pub fn note(&mut self, answer: BTreeMap<String, Found>, now: Duration) -> bool {
         let mut changed = false;
         for (name, entry) in &mut self.0 {
             if !answer.contains_key(name) && entry.gone.is_none() {
@@ -49,7 +49,7 @@ impl Roster {
     }
 
     /// Removes who has been gone for `hold`. True: there was somebody.
-    pub fn expire(&mut self, hold: Duration, now: Instant) -> bool {
+    pub fn expire(&mut self, hold: Duration, now: Duration) -> bool {
         let before = self.0.len();
         self.0.retain(|_, entry| entry.gone.is_none_or(|gone| gone + hold > now));
         before != self.0.len()
@@ -57,7 +57,7 @@ impl Roster {
 
     /// When somebody has been gone for `hold`.
     #[must_use]
-    pub fn next_expiry(&self, hold: Duration) -> Option<Instant> {
+    pub fn next_expiry(&self, hold: Duration) -> Option<Duration> {
         self.0.values().filter_map(|entry| entry.gone).min().map(|gone| gone + hold)
     }
 
@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn who_is_named_no_more_leaves_after_a_while() {
-        let (mut roster, start) = (Roster::default(), Instant::now());
+        let (mut roster, start) = (Roster::default(), Duration::from_secs(100));
         let at = |seconds| start + Duration::from_secs(seconds);
         assert!(roster.note(answer(&[1, 2]), start));
         assert!(!roster.note(answer(&[2, 1]), at(1)), "the same");
@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn who_comes_back_in_time_has_never_been_away() {
-        let (mut roster, start) = (Roster::default(), Instant::now());
+        let (mut roster, start) = (Roster::default(), Duration::from_secs(100));
         roster.note(answer(&[1, 2]), start);
         roster.note(answer(&[2]), start);
         assert!(roster.note(answer(&[1]), start + HOLD / 2));
@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn one_backend_of_many_addresses_is_at_the_smallest_that_is_named() {
-        let (mut roster, start) = (Roster::default(), Instant::now());
+        let (mut roster, start) = (Roster::default(), Duration::from_secs(100));
         assert_eq!(roster.first(), None);
         roster.note(answer(&[10, 9]), start);
         let first = |roster: &Roster| roster.first().map(|entry| entry.found.address.to_string());
