@@ -133,7 +133,8 @@ async fn pass_on(
     let route = route::find(worker, client, first)?;
     let mut choice = affinity::choose(worker, &route, asked, first)?;
     loop {
-        let connection = connect::open(worker, Some(&client.stream.socket), &route, &mut choice).await?;
+        let connection =
+            connect::open(worker, client, Some(&client.stream.socket), &route, &mut choice).await?;
         match forward::exchange(worker, client, asked, &route, &choice, connection, &mut request).await {
             Err(Error::Stale) if request.is_some() => choice.avoid_pool(),
             outcome => return outcome,

@@ -13,7 +13,8 @@ use ringbolt_core::proxy_protocol::{Addresses, ProxyHeader, ProxyVersion};
 
 use crate::client::Client;
 use crate::metrics::label::RefusedConnection;
-use crate::stream::Consumed;
+use crate::route::Route;
+use crate::stream::{Consumed, Stream};
 use crate::worker::Worker;
 
 /// Reads the header of a new connection where its listener expects one; the client then has the address
@@ -76,6 +77,15 @@ async fn read(worker: &Worker, client: &mut Client) -> Result<ProxyHeader, Fault
         Ok(read) => read?.ok_or(Fault::of("connection ended before its PROXY header")),
         Err(_) => Err(Fault::of("PROXY header did not arrive in time")),
     }
+}
+
+/// Sends the header on a new connection to a backend of the route, where its upstream wants one.
+pub(crate) async fn send(client: &Client, route: &Route, stream: &Stream) -> io::Result<()> {
+    let Some(version) = route.upstream().proxy_protocol else { return Ok(()) };
+    let mut header = Vec::new();
+    write(client, route.source(), version, &mut header);
+    // The first bytes of a new connection: its send buffer takes them whole.
+    stream.socket.send_all(&header).await
 }
 
 /// Appends the header that tells a backend who a request comes from to `out`.

@@ -18,7 +18,7 @@ use super::bounds::{
 use super::problem::{Problems, Refused};
 use super::section::{Field, Section, boolean, integer, or_off, suggest, text, wrong_type};
 use super::{
-    Admin, Affinity, Backend, BackendState, Balance, Check, Config, Limits, Listener, Log, Process, Protocol,
+    Admin, Affinity, Backend, BackendState, Balance, Config, Limits, Listener, Log, Process, Protocol,
     ProxyVersion, Reload, Timeouts, Upstream, Workers, tls, value,
 };
 
@@ -302,9 +302,6 @@ fn upstreams(problems: &Problems, section: &Section<'_>, base: &Path) -> BTreeMa
         if tls.is_some() {
             backends.iter_mut().for_each(|backend| backend.tls = true);
         }
-        if proxy_protocol.is_some() && backends.iter().any(|backend| backend.tls) {
-            section.problem("proxy_protocol", "is not supported towards backends with TLS yet");
-        }
         if backends.len() > backends_left {
             section
                 .problem("backends", format!("more than {BACKENDS_MAX} backends in all upstreams together"));
@@ -317,10 +314,6 @@ fn upstreams(problems: &Problems, section: &Section<'_>, base: &Path) -> BTreeMa
         let timeout = text(r#"a duration such as "10s""#, value::duration);
         let queue_timeout = section.read("queue_timeout", timeout).unwrap_or(default.queue_timeout);
         let health = super::health::health(section.section("health"));
-        let speaks = matches!(health.check, Some(Check::Http { .. } | Check::EngineIo { .. }));
-        if speaks && default.backends.iter().any(|backend| backend.tls) {
-            section.problem("health.check", r#"of backends with TLS can be "tcp" only, so far"#);
-        }
         section.finish();
         let upstream = Upstream {
             proxy_protocol,
