@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::backends::Backends;
 use crate::raw::{Backend, End, TcpBackend, Wire};
 use crate::ringbolt::{Options, Ringbolt};
-use crate::tls::{Authority, connect};
+use crate::tls::{Authority, Files, connect};
 
 const POLICY_REQUEST: &[u8] = b"<policy-file-request/>\0";
 const POLICY: &[u8] = b"<cross-domain-policy/>\0";
@@ -15,7 +15,7 @@ const GREETING: &[u8] = b"\0no capital letter";
 /// What stands beside Socket.IO, and the issuer of the certificates.
 pub(crate) struct OnePort {
     pub(crate) authority: Authority,
-    names: [&'static str; 2],
+    names: [(&'static str, Files); 2],
     web: Backend,
     echo: TcpBackend,
 }
@@ -23,13 +23,14 @@ pub(crate) struct OnePort {
 impl OnePort {
     pub(crate) fn new(names: [&'static str; 2]) -> Self {
         let (web, echo) = (Backend::named("the page"), TcpBackend::echoing(""));
-        Self { authority: Authority::new(), names, web, echo }
+        let authority = Authority::new();
+        let names = names.map(|name| (name, authority.issue(name, &[name])));
+        Self { authority, names, web, echo }
     }
 
     /// A daemon in front of all of it, with these options else.
     pub(crate) fn start(&self, backends: &Backends, options: Options) -> Ringbolt {
-        let certificates: Vec<String> =
-            self.names.iter().map(|name| self.authority.issue(name, &[name]).entry()).collect();
+        let certificates: Vec<String> = self.names.iter().map(|(_, files)| files.entry()).collect();
         let chat: Vec<String> = backends.addresses().iter().map(|address| format!("\"{address}\"")).collect();
         let policy = self.authority.folder().join("policy.xml");
         std::fs::write(&policy, POLICY.strip_suffix(b"\0").expect("a NUL")).expect("a file");
@@ -54,9 +55,9 @@ impl OnePort {
         let mut unsaid = Arc::unwrap_or_clone(self.authority.client());
         unsaid.alpn_protocols.clear();
         let unsaid = Arc::new(unsaid);
-        for name in self.names {
+        for (name, files) in &self.names {
             let (_, agreed) = connect(daemon.address(), name, &unsaid).expect("a session");
-            assert_eq!(agreed.certificate, Some(self.authority.issued(name).der()), "certificate of {name}");
+            assert_eq!(agreed.certificate, Some(files.der()), "certificate of {name}");
             self.check_by(|| connect(daemon.address(), name, &unsaid).expect("a session").0);
         }
         self.check_by(|| Wire::connect(daemon.address()));

@@ -23,13 +23,9 @@ pub struct Files {
 }
 
 impl Files {
-    fn at(folder: &Path, stem: &str) -> Self {
-        let place = |extension: &str| folder.join(format!("{stem}.{extension}"));
-        Self { certificate: place("pem"), key: place("key") }
-    }
-
     fn write(folder: &Path, stem: &str, certificate: &Certificate, key: &KeyPair) -> Self {
-        let files = Self::at(folder, stem);
+        let place = |extension: &str| folder.join(format!("{stem}.{extension}"));
+        let files = Self { certificate: place("pem"), key: place("key") };
         // As renewal programs do it: a new file takes the old one's place.
         for (file, text) in [(&files.certificate, certificate.pem()), (&files.key, key.serialize_pem())] {
             let new = file.with_extension("new");
@@ -138,12 +134,6 @@ impl Authority {
     #[must_use]
     pub fn issue(&self, stem: &str, names: &[&str]) -> Files {
         self.issue_for(stem, names, 2020..4000)
-    }
-
-    /// What was issued as `stem`.
-    #[must_use]
-    pub fn issued(&self, stem: &str) -> Files {
-        Files::at(self.folder(), stem)
     }
 
     /// As [`Self::issue`], valid from the beginning of one year to that of another.
