@@ -3,18 +3,20 @@
 use std::cell::Cell;
 
 use ringbolt_core::affinity::{
-    self, Affinity, Balance, Candidate, Evidence, Handshake, Member, Protocol, Role, Seen, State, Tier,
-    cookie_value, is_close, key_of_address, query, takes_part,
+    self, Affinity, Balance, Candidate, Decision, Evidence, Handshake, Member, Protocol, Role, Seen, State,
+    Tier, Told, cookie_value, is_close, key_of_address, query, takes_part,
 };
 use ringbolt_core::http::Answer;
 use tokio::sync::oneshot;
 
 use crate::admission;
 use crate::answer::Asked;
+use crate::ask::Unknown;
 use crate::error::Error;
 use crate::identity::uptime_ms;
 use crate::load::Placing;
 use crate::memory;
+use crate::metrics::cell::Label as _;
 use crate::metrics::label;
 use crate::request::Request;
 use crate::route::Route;
@@ -48,20 +50,32 @@ pub(crate) struct Choice<'a> {
     offered: Cell<bool>,
 }
 
-/// Chooses the backend of `request`.
+/// What came of choosing.
+#[derive(Debug)]
+pub(crate) enum Chosen<'a> {
+    Backend(Choice<'a>),
+    /// The session is unknown: backends are to be asked first.
+    Unknown(Unknown),
+}
+
+/// Chooses the backend of `request`. `told`: what backends have said of its session, if they were asked.
 ///
 /// # Errors
-/// 503 when no backend takes it, or memory is short and it belongs to no known session.
+/// 400 when no backend has its session. 503 when no backend takes it, or memory is short and it belongs to no known session.
 pub(crate) fn choose<'a>(
     worker: &'a Worker,
     route: &'a Route,
     asked: &mut Asked,
     request: &Request<'_>,
-) -> Result<Choice<'a>, Error> {
+    told: Option<Told>,
+) -> Result<Chosen<'a>, Error> {
     let affinity = route.affinity();
     let query = if *affinity == Affinity::EngineIo { request.head.query().and_then(query) } else { None };
-    if query.is_some() {
+    if let Some(query) = &query {
         asked.by_engine_io(&request.head);
+        if let Some(record) = &asked.record {
+            record.note_engine_io(query);
+        }
     }
     let role = query.as_ref().map(|query| query.role(request.head.method_bytes()));
     let known = match &role {
@@ -80,6 +94,7 @@ pub(crate) fn choose<'a>(
     let seen = Seen {
         role: role.as_ref(),
         table: known.as_ref().map(|(owner, _)| *owner),
+        told: told.unwrap_or(if route.upstream().ask.is_some() { Told::NotYet } else { Told::Never }),
         value,
         client: route.source().client,
         balance: route.upstream().balance,
@@ -90,12 +105,17 @@ pub(crate) fn choose<'a>(
     if opens {
         admission::open_session(worker, route.snapshot(), route.source().client)?;
     }
-    let choice = decide(worker, route, opens, &seen)?;
     let has_sid = matches!(role, Some(Role::Session(_) | Role::SessionTooLong));
-    if has_sid && choice.reason != Evidence::Table {
+    if has_sid && known.is_none() && told.is_none() {
         worker.counters().sids_unknown.add(1);
     }
-    Ok(Choice {
+    let Some(choice) = decide(worker, route, opens, &seen)? else {
+        let (Some(Role::Session(sid)), Some(query)) = (role, query) else {
+            unreachable!("only sessions are asked for")
+        };
+        return Ok(Chosen::Unknown(Unknown { sid, protocol: query.protocol }));
+    };
+    Ok(Chosen::Backend(Choice {
         worker,
         route,
         index: choice.index,
@@ -110,7 +130,7 @@ pub(crate) fn choose<'a>(
         // A connection that begins with a PROXY header belongs to one client.
         pooled: route.upstream().proxy_protocol.is_none(),
         offered: Cell::new(false),
-    })
+    }))
 }
 
 /// Chooses the backend of a connection that has no request: as if it opened a session of its client.
@@ -121,8 +141,9 @@ pub(crate) fn choose_for_connection<'a>(worker: &'a Worker, route: &'a Route) ->
     let client = route.source().client;
     let (rotation, random) = (worker.next_rotation(), worker.random());
     let (role, balance) = (Some(&Role::Handshake), route.upstream().balance);
-    let seen = Seen { role, table: None, value: None, client, balance, rotation, random };
-    let choice = decide(worker, route, true, &seen)?;
+    let told = Told::Never;
+    let seen = Seen { role, table: None, told, value: None, client, balance, rotation, random };
+    let choice = decide(worker, route, true, &seen)?.ok_or(Answer::NO_BACKEND)?;
     Ok(Choice {
         worker,
         route,
@@ -140,17 +161,37 @@ pub(crate) fn choose_for_connection<'a>(worker: &'a Worker, route: &'a Route) ->
     })
 }
 
-/// Decides, and counts the decision wherever that matters.
-fn decide(worker: &Worker, route: &Route, opens: bool, seen: &Seen<'_>) -> Result<affinity::Choice, Error> {
-    let choice = with_candidates(worker, route, &[], opens, |candidates| {
+/// Decides, and counts the decision wherever that matters. `None`: backends are to be asked first.
+fn decide(
+    worker: &Worker,
+    route: &Route,
+    opens: bool,
+    seen: &Seen<'_>,
+) -> Result<Option<affinity::Choice>, Error> {
+    let decision = with_candidates(worker, route, &[], opens, |candidates| {
         affinity::decide(route.affinity(), seen, candidates)
-    })
-    .ok_or(Answer::NO_BACKEND)?;
+    });
+    let choice = match decision {
+        Decision::Backend(choice) => choice,
+        Decision::Ask => return Ok(None),
+        Decision::UnknownSid => return Err(Answer::UNKNOWN_SID.into()),
+        Decision::NoBackend => return Err(Answer::NO_BACKEND.into()),
+    };
     worker.counters().affinity_decisions.of(label::Evidence::of(choice.reason)).add(1);
     if matches!(choice.reason, Evidence::Placement | Evidence::Least) {
         given(route.upstream(), choice.index, opens);
     }
-    Ok(choice)
+    Ok(Some(choice))
+}
+
+/// Indexes of the backends that may have a session of the route's client, the likeliest first.
+pub(crate) fn serving(worker: &Worker, route: &Route) -> Vec<usize> {
+    with_candidates(worker, route, &[], false, |candidates| {
+        let mut order = Vec::new();
+        affinity::order(key_of_address(route.source().client), candidates, &mut order);
+        order.retain(|&index| candidates[index].serves);
+        order
+    })
 }
 
 /// Notes that a backend was given something that nothing bound to it.
@@ -260,6 +301,12 @@ impl Choice<'_> {
         self.pooled = false;
     }
 
+    /// What decided, as metrics and logs call it.
+    pub(crate) fn evidence(&self) -> &'static str {
+        let label = label::Evidence::of(self.evidence);
+        label::Evidence::VALUES[label.index()]
+    }
+
     pub(crate) fn has_sid(&self) -> bool {
         self.has_sid
     }
@@ -322,7 +369,13 @@ impl Choice<'_> {
     pub(crate) fn bind(&self, handshake: &Handshake) -> Result<Option<oneshot::Receiver<()>>, Error> {
         let (worker, backend) = (self.worker, self.backend().id);
         let counters = worker.counters();
-        match worker.shared.sids.insert(worker, self.route.upstream().seed, handshake, backend) {
+        match worker.shared.sids.insert(
+            worker,
+            self.route.upstream().seed,
+            &handshake.sid,
+            handshake.time_to_live(),
+            backend,
+        ) {
             Ok(is_known) => {
                 self.offered.set(handshake.offers_websocket);
                 counters.sessions.of(label::EngineIo::of(self.protocol())).add(1);

@@ -33,7 +33,7 @@ pub(crate) struct Connection<'a> {
 }
 
 /// Why one backend could not be connected to.
-enum Failure {
+pub(crate) enum Failure {
     Refused,
     TimedOut,
     /// No TLS session came of it.
@@ -62,10 +62,11 @@ pub(crate) async fn open<'a>(
         let pass = queue::enter(worker, client_end, route.upstream(), backend).await?;
         let last_deadline = *last_deadline.get_or_insert(worker.reactor.now() + timeout * 2);
         let deadline = (worker.reactor.now() + timeout).min(last_deadline);
-        let failure = match attempt(worker, client, route, backend, choice.may_use_pool(), deadline).await {
-            Ok(connection) => return Ok(Connection { pass, ..connection }),
-            Err(failure) => failure,
-        };
+        let failure =
+            match attempt(worker, Some(client), route, backend, choice.may_use_pool(), deadline).await {
+                Ok(connection) => return Ok(Connection { pass, ..connection }),
+                Err(failure) => failure,
+            };
         failed(worker, route.upstream(), backend);
         let may_go_on = attempts < CONNECT_ATTEMPTS_MAX && worker.reactor.now() < last_deadline;
         if !(may_go_on && choice.move_on()) {
@@ -86,9 +87,10 @@ pub(crate) fn failed(worker: &Worker, upstream: &Upstream, backend: &Backend) {
     }
 }
 
-async fn attempt<'a>(
+/// Takes a pooled connection to a backend, if that may be, or makes a new one.
+pub(crate) async fn attempt<'a>(
     worker: &'a Worker,
-    client: &Client,
+    client: Option<&Client>,
     route: &Route,
     backend: &'a Backend,
     pooled: bool,
@@ -127,7 +129,7 @@ async fn attempt<'a>(
 /// Begins TLS on a new connection, where the backend speaks it, behind its PROXY header.
 async fn begin_tls(
     worker: &Worker,
-    client: &Client,
+    client: Option<&Client>,
     route: &Route,
     backend: &Backend,
     mut stream: Stream,

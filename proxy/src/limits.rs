@@ -62,6 +62,14 @@ pub(crate) const GATHER_BYTES_MAX: usize = 4096;
 /// Tunnels of one worker: a token holds 31 bits of slot index. At the limit the upgrade is answered 503.
 pub(crate) const TUNNELS_PER_WORKER_MAX: usize = 1 << 24;
 
+/// Bytes left of a WebSocket frame from which they are spliced up to its end. Of shorter frames a direction that is
+/// bulk is spliced without regard to them: a copy for each would cost more than the close frame is worth.
+pub(crate) const SPLICED_FRAME_BYTES_MIN: usize = 16 * 1024;
+
+/// How long a client that was sent a close frame may take to answer, and its backend to close: some round trips of a
+/// slow line. Then the tunnel is closed as it is.
+pub(crate) const FAREWELL_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Pipes of one worker at most, in use or idle, 256 KiB each. Users without privilege get large pipes
 /// only up to `fs.pipe-user-pages-soft` pages, by default 64 MiB. Above it bytes are copied.
 pub(crate) const PIPES_MAX: usize = 256;
@@ -138,6 +146,50 @@ pub(crate) const RELOADS_WAITING_MAX: usize = 16;
 /// Between two looks at the configuration file with `reload.watch`. A change counts when a second look finds the
 /// same, so that a file that is being written is not read.
 pub(crate) const WATCH_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Bytes of lines that a worker gives to the access log's writer at once: some hundred lines, so that waking it costs each
+/// little. A batch that is not full waits for the next sweep.
+pub(crate) const ACCESS_BATCH_BYTES: usize = 64 * 1024;
+
+/// Batches that wait for the access log's writer, of all workers together: 16 MiB, about 40,000 lines. More are dropped.
+pub(crate) const ACCESS_QUEUE_BATCHES: usize = 256;
+
+/// Bytes of one field of the access log. Longer ones are cut: nobody reads them, and hostile ones would fill the disk.
+pub(crate) const ACCESS_FIELD_BYTES_MAX: usize = 1024;
+
+/// Records of requests that a worker keeps for the next ones; more are allocated anew.
+pub(crate) const ACCESS_RECORDS_SPARE_MAX: usize = SPARE_HEADS_MAX;
+
+/// How long the end of the process waits for the access log's last lines.
+pub(crate) const ACCESS_FINISH_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long a line waits for a syslog daemon that takes none. Then it is lost.
+pub(crate) const ACCESS_SYSLOG_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long one backend may take to say whether it has a session. It looks into a table, so whoever takes longer is not
+/// well, and another one may have it.
+pub(crate) const ASK_QUESTION_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Bytes of an answer to such a question: a line of JSON. With a longer one it does not say.
+pub(crate) const ASK_ANSWER_BYTES_MAX: usize = 4096;
+
+/// Life of a session without a request that was found by asking, which does not tell how long it is: longer than the
+/// defaults of all servers (45 to 85 s). If it lives longer it is asked for again.
+pub(crate) const ASKED_TIME_TO_LIVE: Duration = Duration::from_secs(120);
+
+/// Sids that are asked for at once, over all workers: some requests of each wait, with their connections. At the limit
+/// a request with an unknown sid is answered 503.
+pub(crate) const LOOKUPS_MAX: usize = 8192;
+
+/// Requests of one session that wait for the same lookup. A client has at most three.
+pub(crate) const LOOKUP_WAITING_MAX: usize = 8;
+
+/// Sids remembered that no backend knows, of 80 bytes each. At the limit they are asked for again.
+pub(crate) const NOBODYS_SIDS_MAX: usize = 16_384;
+
+/// How long they are. Nobody can guess a sid that is issued later, and a client whose session has ended asks once or
+/// twice.
+pub(crate) const NOBODYS_TIME_TO_LIVE: Duration = Duration::from_secs(5);
 
 /// Backlog of a listener: connections the kernel completes while the worker is busy. It is cut to
 /// `net.core.somaxconn` by the kernel.
@@ -218,3 +270,15 @@ pub(crate) const MIRRORED_SIDS_MAX: usize = 1024;
 /// Between two looks whether exchanges that the old process finishes have become tunnels, and which connections wait
 /// for a request there. For so long such a request waits too.
 pub(crate) const HANDOVER_LATE_INTERVAL: Duration = Duration::from_millis(20);
+
+/// Words, lines and blocks of a file that is imported: far more than people write, and soon read.
+pub(crate) const IMPORT_DIRECTIVES_MAX: usize = 65_536;
+
+/// Blocks inside blocks of such a file; nginx' own directives nest five deep.
+pub(crate) const IMPORT_DEPTH_MAX: usize = 16;
+
+/// Routes of an imported file: each is compared with all before it.
+pub(crate) const IMPORT_ROUTES_MAX: usize = 2048;
+
+/// Names of backends that the resolver is asked for: each may take seconds.
+pub(crate) const IMPORT_NAMES_MAX: usize = 64;

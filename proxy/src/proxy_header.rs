@@ -79,12 +79,13 @@ async fn read(worker: &Worker, client: &mut Client) -> Result<ProxyHeader, Fault
     }
 }
 
-/// Sends the header on a new connection to a backend of the route, where its upstream wants one.
-pub(crate) async fn send(client: &Client, route: &Route, stream: &Stream) -> io::Result<()> {
+/// Sends the header on a new connection to a backend of the route, where its upstream wants one. Without a client the
+/// connection is our own.
+pub(crate) async fn send(client: Option<&Client>, route: &Route, stream: &Stream) -> io::Result<()> {
     let Some(version) = route.upstream().proxy_protocol else { return Ok(()) };
+    let Some(client) = client else { return stream.socket.send_all(version.local_header()).await };
     let mut header = Vec::new();
     write(client, route.source(), version, &mut header);
-    // The first bytes of a new connection: its send buffer takes them whole.
     stream.socket.send_all(&header).await
 }
 

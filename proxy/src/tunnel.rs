@@ -6,6 +6,7 @@
 
 mod chat;
 mod end;
+pub(crate) mod farewell;
 pub(crate) mod moving;
 mod tls;
 
@@ -13,20 +14,22 @@ use std::cell::{Cell, RefCell};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use ringbolt_core::affinity::BackendId;
-use ringbolt_reactor::{Key, Ready, SinkToken, Slab, TimerId, shutdown_write};
+use ringbolt_core::frames::Frames;
+use ringbolt_reactor::{Ready, SinkToken, Slab, TimerId, shutdown_write};
 
+use crate::access_log::TunnelRecord;
 use crate::admission::Entered;
 use crate::config::Timeouts;
 use crate::limits::{KTLS_KEY_LOOK_SECONDS, TUNNELS_PER_WORKER_MAX};
 use crate::load::Counted;
-use crate::metrics::label::{Direction, TunnelEnd};
+use crate::metrics::label::{Direction, DrainedBy, TunnelEnd};
 use crate::stream::Stream;
 use crate::worker::Worker;
 
 use self::chat::Chat;
 pub(crate) use self::chat::{quieten, received, sent};
 use self::end::{End, Flow, Sessions};
+use self::farewell::{Farewell, ToClient};
 use self::moving::Moves;
 use self::tls::Tls;
 
@@ -77,17 +80,22 @@ struct Tunnel {
     active_at: u32,
     /// The same when it was opened, or taken over from another process.
     opened_at: u32,
+    /// Where the stream of frames is that the client has been sent; lost where it is none.
+    frames: Frames,
+    farewell: Farewell,
     /// On its way to another process: nothing is read or written.
     moving: bool,
 }
 
-/// What a tunnel has with a bounded listener, or with TLS at one of its ends.
+/// What a tunnel has with a bounded listener, with TLS at one of its ends, or with an access log.
 #[derive(Debug)]
 struct Beside {
     /// What the client's connection counts towards until the end.
     entered: Option<Box<Entered>>,
     client: Option<Tls>,
     upstream: Option<Tls>,
+    /// What is to be logged at the end.
+    record: Option<Box<TunnelRecord>>,
 }
 
 /// What a million idle tunnels cost is this, a slot's bookkeeping, and two sources of the reactor.
@@ -168,9 +176,10 @@ impl Tunnel {
 
     /// Moves bytes that `from` has sent to the other end, as many as both allow.
     fn pump(&mut self, worker: &Worker, from: Side) -> Result<Flow, TunnelEnd> {
-        let (client, upstream) = match self.beside.as_deref_mut() {
-            None => (None, None),
-            Some(beside) => (beside.client.as_mut(), beside.upstream.as_mut()),
+        let sent = worker.counters().tunnel_bytes.of(from.direction()).get();
+        let (client, upstream, record) = match self.beside.as_deref_mut() {
+            None => (None, None, None),
+            Some(beside) => (beside.client.as_mut(), beside.upstream.as_mut(), beside.record.as_mut()),
         };
         let (source, target, tls) = match from {
             Side::Client => (&mut self.client, &self.upstream, Sessions { source: client, target: upstream }),
@@ -178,11 +187,24 @@ impl Tunnel {
                 (&mut self.upstream, &self.client, Sessions { source: upstream, target: client })
             }
         };
-        let flow = source.pump(target, tls, from, worker)?;
+        let to_client = ToClient { frames: &mut self.frames, farewell: &mut self.farewell };
+        let to_client = (from == Side::Upstream).then_some(to_client);
+        let flow = source.pump(target, tls, to_client, from, worker);
+        if let Some(record) = record {
+            // Nobody else has counted meanwhile, so the difference is this tunnel's.
+            let counter = worker.counters().tunnel_bytes.of(from.direction());
+            record.add(from.direction(), counter.get().wrapping_sub(sent));
+        }
+        let flow = flow?;
         if flow == Flow::Finished {
             self.finish(from)?;
         }
         Ok(flow)
+    }
+
+    /// What is to be logged of it.
+    fn record(&mut self) -> Option<&mut TunnelRecord> {
+        self.beside.as_deref_mut()?.record.as_deref_mut()
     }
 
     /// Tells TLS ends that this is the end, as far as their sockets take it at once.
@@ -236,14 +258,16 @@ impl Tunnel {
 
 /// Makes a tunnel of two connections: a 101 has been forwarded, or nothing but bytes is to come.
 ///
-/// Bytes already read from either end go through first, in order.
+/// Bytes already read from either end go through first, in order. `frames`: what comes from the upstream.
 pub(crate) fn open(
     worker: &Worker,
     client: Stream,
-    entered: Option<Box<Entered>>,
+    (entered, record): (Option<Box<Entered>>, Option<Box<TunnelRecord>>),
     upstream: Stream,
+    mut frames: Frames,
     counted: Counted,
 ) {
+    frames.follow(&upstream.unread);
     let ((client, client_session), (upstream, upstream_session)) = (End::new(client), End::new(upstream));
     let client_tls = match client_session.map(|session| Tls::client(session, &client, worker)) {
         None => None,
@@ -255,8 +279,9 @@ pub(crate) fn open(
         }
     };
     let upstream_tls = upstream_session.map(Tls::UserSpace);
-    let beside = (entered.is_some() || client_tls.is_some() || upstream_tls.is_some())
-        .then(|| Box::new(Beside { entered, client: client_tls, upstream: upstream_tls }));
+    let is_needed = entered.is_some() || record.is_some() || client_tls.is_some() || upstream_tls.is_some();
+    let beside =
+        is_needed.then(|| Box::new(Beside { entered, client: client_tls, upstream: upstream_tls, record }));
     let tunnel = Tunnel {
         client,
         upstream,
@@ -266,6 +291,8 @@ pub(crate) fn open(
         timer: None,
         active_at: worker.uptime_seconds(),
         opened_at: worker.uptime_seconds(),
+        frames,
+        farewell: Farewell::Open,
         moving: false,
     };
     worker.counters().tunnels.add(1);
@@ -332,51 +359,16 @@ pub(crate) fn expired(worker: &Worker, token: SinkToken) {
         if tunnel.moving {
             return;
         }
-        let Some((wait, reason)) = worker.tunnels.wait_of(tunnel, now) else { return };
+        let wait = match tunnel.farewell {
+            Farewell::Open => worker.tunnels.wait_of(tunnel, now),
+            Farewell::Due | Farewell::Said => Some((Duration::ZERO, TunnelEnd::Drained)),
+        };
+        let Some((wait, reason)) = wait else { return };
         if wait.is_zero() { Err(reason) } else { Ok(wait) }
     };
     match verdict {
         Ok(wait) => arm(worker, index, wait),
         Err(reason) => close(worker, index, reason),
-    }
-}
-
-/// Closes every tunnel of the worker: the drain deadline has passed.
-pub(crate) fn close_all(worker: &Worker) {
-    let open = worker.tunnels.slots.borrow().keys();
-    for key in open {
-        close(worker, key.index, TunnelEnd::Drained);
-    }
-}
-
-/// Closes the worker's tunnels to a backend, spread evenly over `over` with the help of random numbers, as long as
-/// `goes_on`.
-pub(crate) async fn shed(
-    worker: &Worker,
-    backend: BackendId,
-    over: Duration,
-    random: impl Fn() -> u64,
-    goes_on: impl Fn() -> bool,
-) {
-    let keys: Vec<_> = {
-        let slots = worker.tunnels.slots.borrow();
-        let is_there = |key: &Key| slots.get(*key).is_some_and(|tunnel| tunnel.counted.backend() == backend);
-        slots.keys().into_iter().filter(is_there).collect()
-    };
-    let count = u32::try_from(keys.len()).unwrap_or(u32::MAX).max(1);
-    let began = worker.reactor.now();
-    for (number, key) in (0..count).zip(keys) {
-        // Each at a moment of its own within its share of the time.
-        let (_, percent) = random().carrying_mul(100, 0);
-        let share = over / count;
-        let wait = share * number + share / 100 * u32::try_from(percent).unwrap_or(0);
-        worker.reactor.sleep_until(began + wait).await;
-        if !goes_on() {
-            return;
-        }
-        if worker.tunnels.slots.borrow().get(key).is_some() {
-            close(worker, key.index, TunnelEnd::Drained);
-        }
     }
 }
 
@@ -399,7 +391,8 @@ fn drive(worker: &Worker, index: u32, from: &[Side]) {
                 }
             }
         }
-        if ended.is_none() && !was_half_closed && tunnel.first_closed.is_some() {
+        let goes_on = ended.is_none() && tunnel.farewell == Farewell::Open;
+        if goes_on && !was_half_closed && tunnel.first_closed.is_some() {
             if let Some(idle_timer) = tunnel.timer.take() {
                 worker.reactor.cancel_timer(idle_timer);
             }
@@ -427,10 +420,15 @@ fn close(worker: &Worker, index: u32, reason: TunnelEnd) {
         slots.key_at(index).and_then(|key| slots.remove(key))
     };
     let Some(mut tunnel) = removed else { return };
+    // Whichever end is faster then.
+    let reason = if tunnel.farewell == Farewell::Open { reason } else { TunnelEnd::Drained };
+    if reason == TunnelEnd::Drained && tunnel.farewell != Farewell::Said {
+        worker.counters().tunnels_drained.of(DrainedBy::Fin).add(1);
+    }
     if reason.is_orderly() {
         tunnel.say_goodbye();
     }
-    let Tunnel { client, upstream, counted, timer, .. } = tunnel;
+    let Tunnel { client, upstream, counted, timer, beside, .. } = tunnel;
     if let Some(timer) = timer {
         worker.reactor.cancel_timer(timer);
     }
@@ -438,6 +436,10 @@ fn close(worker: &Worker, index: u32, reason: TunnelEnd) {
     worker.shared.loads.release(counted);
     worker.counters().tunnels_active.sub(1);
     worker.counters().tunnels_closed.of(reason).add(1);
+    let record = beside.as_deref().and_then(|beside| beside.record.as_deref());
+    if let Some((log, record)) = worker.access_log.as_ref().zip(record) {
+        log.tunnel(worker, record, reason);
+    }
     client.close(worker);
     upstream.close(worker);
     worker.connection_ended();

@@ -24,12 +24,14 @@ use ringbolt_reactor::{
 use tokio::sync::oneshot;
 
 use crate::accept;
+use crate::access_log::{AccessLog, Queue};
+use crate::ask::Lookups;
 use crate::client::Client;
 use crate::date::{DATE_BYTES, DateCache};
 use crate::downgrades::Downgrades;
 use crate::hot_buffer::HotBuffer;
 use crate::identity::Identity;
-use crate::limits::{CLOSING_TURN, SWEEP_INTERVAL};
+use crate::limits::{CLOSING_TURN, FAREWELL_TIMEOUT, SWEEP_INTERVAL};
 use crate::load::{InFlight, Loads};
 use crate::memory::{self, Memory};
 use crate::metrics::{Counters, WorkerCounters};
@@ -40,6 +42,7 @@ use crate::sids::SidTable;
 use crate::snapshot::{ListenerId, Revision, Snapshot};
 use crate::spare::Spares;
 use crate::tls::Records;
+use crate::tunnel::farewell::{self, Shed};
 use crate::tunnel::moving::{self, Arriving, Choose, Leaving};
 use crate::tunnel::{self, TunnelTable};
 
@@ -109,11 +112,15 @@ pub(crate) struct Shedding {
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) sids: SidTable,
+    /// Sids that it does not hold.
+    pub(crate) lookups: Lookups,
     pub(crate) loads: Arc<Loads>,
     pub(crate) downgrades: Arc<Downgrades>,
     /// Client connections of the process, tunnels included.
     pub(crate) connections: AtomicUsize,
     pub(crate) connections_max: AtomicUsize,
+    /// The way to the access log's writer; `None`: there is none.
+    pub(crate) access_queue: Option<Queue>,
 }
 
 /// The state of one worker thread.
@@ -137,6 +144,8 @@ pub(crate) struct Worker {
     /// Memory for placing one request; empty between two.
     pub(crate) placement: RefCell<(Vec<Member>, Vec<Candidate>)>,
     pub(crate) request_ids: RequestIds,
+    /// `None`: nothing is written.
+    pub(crate) access_log: Option<AccessLog>,
     date: DateCache,
     rotation: Cell<usize>,
     random: Cell<u64>,
@@ -164,7 +173,6 @@ impl Worker {
             id,
             started: reactor.now(),
             reactor,
-            shared,
             memory: Memory::new(snapshot.memory_bytes_max, all_counters.workers()),
             all_counters,
             hot: HotBuffer::new(),
@@ -177,6 +185,7 @@ impl Worker {
             in_flight: InFlight::default(),
             placement: RefCell::default(),
             request_ids: RequestIds::new(),
+            access_log: shared.access_queue.as_ref().map(AccessLog::new),
             date: DateCache::new(),
             rotation: Cell::new(id),
             random: Cell::new(key_of_bytes(&id.to_le_bytes())),
@@ -186,6 +195,7 @@ impl Worker {
             leaving: Cell::new(false),
             idle: RefCell::default(),
             emptied: RefCell::new(None),
+            shared,
         }
     }
 
@@ -322,7 +332,8 @@ impl Worker {
                     let worker = Rc::clone(self);
                     self.reactor.spawn(async move {
                         let goes_on = || identity.is_last_order(order);
-                        tunnel::shed(&worker, identity.id, over, || worker.random(), goes_on).await;
+                        let which = Shed::To(identity.id);
+                        farewell::shed(&worker, which, over, || worker.random(), goes_on).await;
                     });
                 }
                 Some(Command::Move(step)) => self.take_part(step).await,
@@ -336,6 +347,7 @@ impl Worker {
         self.pool.clear();
         // Idle connections and listeners look at `draining` when they are polled again.
         self.reactor.wake_all();
+        self.shed(deadline);
         let emptied = poll_fn(|context| {
             if self.connections.get() == 0 {
                 return Poll::Ready(());
@@ -359,8 +371,20 @@ impl Worker {
                 connections = self.connections.get(),
                 "drain deadline passed, closing the rest"
             );
-            tunnel::close_all(self);
+            farewell::close_all(self);
         }
+    }
+
+    /// Closes the tunnels that end here over the time up to `deadline`, the last ones early enough to be answered.
+    fn shed(self: &Rc<Self>, deadline: Instant) {
+        let left = deadline.saturating_duration_since(self.reactor.now());
+        let over = left - FAREWELL_TIMEOUT.min(left / 2);
+        // All others go on in the process that serves.
+        let which = if self.leaving.get() { Shed::Unmovable } else { Shed::All };
+        let worker = Rc::clone(self);
+        self.reactor.spawn(async move {
+            farewell::shed(&worker, which, over, || worker.random(), || true).await;
+        });
     }
 
     async fn take_part(self: &Rc<Self>, step: Move) {
@@ -428,6 +452,13 @@ impl Worker {
         drop(done);
     }
 
+    /// Gives what there is of the access log to its writer.
+    pub(crate) fn flush_access_log(&self) {
+        if let Some(log) = &self.access_log {
+            log.flush(self.counters());
+        }
+    }
+
     /// Keeps the worker's shard and pool free of what has expired. Never ends.
     pub(crate) async fn sweep(&self) {
         loop {
@@ -437,6 +468,7 @@ impl Worker {
             tunnel::quieten(self);
             self.shared.sids.sweep(self);
             memory::look(self);
+            self.flush_access_log();
         }
     }
 }

@@ -63,6 +63,7 @@ pub(super) fn document(file: &str, source: &str) -> Result<Config, Refused> {
         timeouts: super::timeouts::timeouts(document.section("timeouts")),
         limits: limits(document.section("limits")),
         log: log(document.section("log")),
+        access_log: super::access_log::access_log(document.section("access_log")),
         ..traffic
     };
     document.finish();
@@ -119,6 +120,7 @@ impl Config {
             timeouts: Timeouts::default(),
             limits: Limits::default(),
             log: Log::default(),
+            access_log: None,
         }
     }
 }
@@ -312,7 +314,9 @@ fn upstreams(problems: &Problems, section: &Section<'_>, base: &Path) -> BTreeMa
         let slow_start = section.read("slow_start", or_off(integer(SLOW_START))).flatten();
         let queue = section.read("queue", integer(QUEUE)).unwrap_or(default.queue);
         let timeout = text(r#"a duration such as "10s""#, value::duration);
-        let queue_timeout = section.read("queue_timeout", timeout).unwrap_or(default.queue_timeout);
+        let queue_timeout = section.read("queue_timeout", &timeout).unwrap_or(default.queue_timeout);
+        let ask_rate = section.read("ask_rate", or_off(integer(1..=RATE_MAX))).unwrap_or(default.ask_rate);
+        let ask_timeout = section.read("ask_timeout", &timeout).unwrap_or(default.ask_timeout);
         let health = super::health::health(section.section("health"));
         section.finish();
         let upstream = Upstream {
@@ -324,6 +328,8 @@ fn upstreams(problems: &Problems, section: &Section<'_>, base: &Path) -> BTreeMa
             slow_start,
             queue,
             queue_timeout,
+            ask_rate,
+            ask_timeout,
             health,
             ..default
         };

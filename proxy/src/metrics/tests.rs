@@ -4,9 +4,12 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use super::label::{Direction, EngineInUse, Evidence};
+use ringbolt_core::downgrade::Downgrade;
+
+use super::cell::Label as _;
+use super::label::{AnswerStatus, Direction, Downgraded, EngineInUse, Evidence, Method, StatusClass};
 use super::names::{ALL, Kind, Metric};
-use super::{Counters, HousekeepingCounters, Page, WorkerCounters};
+use super::{Counters, HousekeepingCounters, Page, WorkerCounters, WriterCounters};
 use crate::golden;
 
 /// The table of `docs/metrics.md`.
@@ -42,9 +45,10 @@ fn the_document_lists_every_metric() {
 
 /// The text of every file of the data path, which are those outside the metrics' own folder.
 fn data_path() -> String {
-    let files = ["src", "src/handover", "src/tls", "src/tunnel"].into_iter().flat_map(|folder| {
-        std::fs::read_dir(golden::path(folder)).unwrap().map(|entry| entry.unwrap().path())
-    });
+    let files =
+        ["src", "src/access_log", "src/handover", "src/tls", "src/tunnel"].into_iter().flat_map(|folder| {
+            std::fs::read_dir(golden::path(folder)).unwrap().map(|entry| entry.unwrap().path())
+        });
     files
         .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
         .map(|path| std::fs::read_to_string(path).unwrap())
@@ -54,7 +58,8 @@ fn data_path() -> String {
 #[test]
 fn every_counter_is_counted_somewhere() {
     let data_path: String = data_path().split_ascii_whitespace().collect();
-    for field in WorkerCounters::FIELDS.iter().chain(HousekeepingCounters::FIELDS) {
+    let fields = [WorkerCounters::FIELDS, HousekeepingCounters::FIELDS, WriterCounters::FIELDS];
+    for field in fields.into_iter().flatten() {
         let counted = ["add(", "sub(", "set(", "of("]
             .iter()
             .any(|verb| data_path.contains(&format!(".{field}.{verb}")));
@@ -128,4 +133,30 @@ fn two_workers_share_no_cache_line() {
     let places = [0, 1].map(|index| std::ptr::from_ref(counters.worker(index)).addr());
     assert!(places.iter().all(|place| place % 128 == 0));
     assert!(places[1] - places[0] >= 128);
+}
+
+#[test]
+fn a_status_is_counted_under_its_own_number() {
+    for status in 0..=999 {
+        let label = AnswerStatus::VALUES[AnswerStatus::of(status).index()];
+        let own = status.to_string();
+        assert_eq!(label == own, AnswerStatus::VALUES.contains(&own.as_str()), "{status}");
+    }
+}
+
+#[test]
+fn a_downgrade_is_counted_under_its_own_name() {
+    for downgrade in Downgrade::ALL {
+        assert_eq!(Downgraded::VALUES[Downgraded::of(downgrade).index()], downgrade.name());
+    }
+}
+
+#[test]
+fn classes_hold_what_their_names_say() {
+    for status in [101, 200, 304, 404, 502] {
+        let class = StatusClass::VALUES[StatusClass::of(status).index()];
+        assert_eq!(class.as_bytes()[0], status.to_string().as_bytes()[0]);
+    }
+    assert_eq!(Method::of(b"GET"), Method::Get);
+    assert_eq!(Method::of(b"get"), Method::Other);
 }

@@ -5,12 +5,14 @@
 //! side that takes it is parked, watched and untouched, until that has been said.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::time::Duration;
 
 use ringbolt_reactor::{Key, Socket};
 
 use super::end::{End, Held, Reading};
+use super::farewell::Farewell;
 use super::{Beside, Side, Tunnel, arm, begin, close, drive, insert};
 use crate::admission::{self, Entered};
 use crate::handover::{EndState, TunnelState};
@@ -145,6 +147,7 @@ fn describe(worker: &Worker, key: Key) -> Option<Leaving> {
             of_client: end(&tunnel.client, &held[0])?,
             of_upstream: end(&tunnel.upstream, &held[1])?,
             client_first: tunnel.first_closed == Some(Side::Client),
+            frames: tunnel.frames,
         },
         client: tunnel.client.fd.as_fd().try_clone_to_owned().ok()?,
         upstream: tunnel.upstream.fd.as_fd().try_clone_to_owned().ok()?,
@@ -196,18 +199,25 @@ pub(crate) fn park(worker: &Worker, arriving: Vec<Arriving>) -> io::Result<()> {
             ..End::new(Stream { unread, ..Stream::new(socket) }).0
         };
         let (client_finished, upstream_finished) = (state.of_client.finished, state.of_upstream.finished);
+        let record = worker.access_log.as_ref().and_then(|log| {
+            let address = rustix::net::getpeername(client.fd()).ok()??;
+            let address = SocketAddr::try_from(address).ok()?.ip().to_canonical();
+            log.begin_connection(worker, address, None)
+        });
         let entered = admission::enter_again(worker, listener, state.client);
         let first = if state.client_first { Side::Client } else { Side::Upstream };
         let tunnel = Tunnel {
             client: end(client, of_client, client_finished),
             upstream: end(upstream, of_upstream, upstream_finished),
             counted,
-            beside: entered
-                .map(|entered| Box::new(Beside { entered: Some(entered), client: None, upstream: None })),
+            beside: (entered.is_some() || record.is_some())
+                .then(|| Box::new(Beside { entered, client: None, upstream: None, record })),
             first_closed: (client_finished || upstream_finished).then_some(first),
             timer: None,
             active_at: worker.uptime_seconds().wrapping_sub(state.silent_seconds),
             opened_at: worker.uptime_seconds(),
+            frames: state.frames,
+            farewell: Farewell::Open,
             moving: false,
         };
         worker.tunnels.moves.borrow_mut().parked.push(tunnel);
@@ -245,9 +255,14 @@ pub(crate) fn discard(worker: &Worker) {
 }
 
 impl Tunnel {
-    /// Both connections can be served by another process as they are: neither has keys or counters of TLS here.
-    fn may_move(&self) -> bool {
-        self.beside.as_deref().is_none_or(|beside| beside.client.is_none() && beside.upstream.is_none())
+    /// Both connections can be served by another process as they are: neither has keys or counters of TLS here, and
+    /// it is not about to end.
+    pub(super) fn may_move(&self) -> bool {
+        self.farewell == Farewell::Open
+            && self
+                .beside
+                .as_deref()
+                .is_none_or(|beside| beside.client.is_none() && beside.upstream.is_none())
     }
 
     /// What the client's connection counts towards.
