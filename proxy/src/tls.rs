@@ -17,6 +17,7 @@ mod setup;
 mod tickets;
 mod upstream;
 
+pub(crate) use self::certificate::EXPIRY_WARNING;
 pub(crate) use self::dial::{AnyStream, begin, http_client};
 pub(crate) use self::handshake::{accept, connect};
 pub(crate) use self::listener::Terminator;
