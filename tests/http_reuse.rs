@@ -4,6 +4,8 @@
 //! a round trip and the proxy a port each time.
 #![forbid(unsafe_code)]
 
+use std::time::{Duration, Instant};
+
 use ringbolt_harness::raw::{Backend, End, Wire};
 use ringbolt_harness::{Options, Ringbolt};
 
@@ -149,4 +151,27 @@ fn an_empty_line_between_requests_is_no_request() {
         (client.read_response().text(), client.read_response().text()),
         ("/a 0".into(), "/b 0".into())
     );
+}
+
+/// The workers say once a second how often they have asked for memory: over three seconds of requests that is less
+/// than for a tenth of those of one.
+#[test]
+fn a_request_on_open_connections_allocates_nothing() {
+    const SECONDS: u64 = 3;
+    let backend = echo();
+    let ringbolt = proxy(&backend);
+    let mut client = Wire::connect(ringbolt.address());
+    let request =
+        "GET /?EIO=4&transport=polling&sid=unknown HTTP/1.1\r\nHost: a.example\r\nAccept: */*\r\n\r\n";
+    let mut exchange = || assert_eq!(client.exchange(request).status(), 200);
+    let allocations = || ringbolt.metrics()["ringbolt_memory_allocations_total"];
+    (0..100).for_each(|_| exchange());
+    let (before, began, mut requests) = (allocations(), Instant::now(), 0.0);
+    while began.elapsed() < Duration::from_secs(SECONDS) {
+        exchange();
+        requests += 1.0;
+    }
+    let allocated = allocations() - before;
+    println!("{allocated} allocations, {requests} requests");
+    assert!(allocated < requests / SECONDS as f64 / 10.0);
 }

@@ -1,8 +1,8 @@
 //! Which backend a request goes to: gathers what it shows, asks `ringbolt_core` and keeps the result.
 
 use ringbolt_core::affinity::{
-    self, Affinity, Balance, Candidate, Evidence, Handshake, Member, Protocol, Role, Seen, State, Tier,
-    cookie_value, is_close, key_of_address, query, takes_part,
+    self, Affinity, BackendId, Balance, Candidate, Evidence, Handshake, Health, Member, Protocol, Role, Seen,
+    State, Tier, cookie_value, is_close, key_of_address, query, takes_part,
 };
 use ringbolt_core::http::Answer;
 use tokio::sync::oneshot;
@@ -37,8 +37,6 @@ pub(crate) struct Choice<'a> {
     placing: Option<Placing<'a>>,
     /// The request carries a sid, known or not: it must never be sent twice.
     has_sid: bool,
-    /// The client's place in rendezvous hashing.
-    key: u64,
     /// Backends that could not be connected to, by index.
     failed: Vec<usize>,
     pooled: bool,
@@ -68,25 +66,26 @@ pub(crate) fn choose<'a>(
     if known.is_none() && memory::refuses(worker) {
         return Err(Answer::MEMORY_FULL.into());
     }
-    let value = match affinity {
-        Affinity::Header(name) => request.head.field(name),
-        Affinity::Cookie(name) => request.head.cookie(name),
-        Affinity::EngineIo | Affinity::ClientIp | Affinity::None => None,
-    };
-    let seen = Seen {
-        role: role.as_ref(),
-        table: known.as_ref().map(|(owner, _)| *owner),
-        value,
-        client: route.source().client,
-        balance: route.upstream().balance,
-        rotation: worker.next_rotation(),
-        random: worker.random(),
-    };
     let opens = matches!(role, Some(Role::Handshake | Role::WebSocketHandshake));
     if opens {
         admission::open_session(worker, route.snapshot(), route.source().client)?;
     }
-    let choice = decide(worker, route, opens, &seen)?;
+    let owner = known
+        .as_ref()
+        .and_then(|(owner, _)| affinity::owner(affinity, *owner, |id| serving(worker, route.upstream(), id)));
+    let choice = match owner {
+        Some(choice) => choice,
+        None => {
+            let table = known.as_ref().map(|(owner, _)| *owner);
+            let value = match affinity {
+                Affinity::Header(name) => request.head.field(name),
+                Affinity::Cookie(name) => request.head.cookie(name),
+                Affinity::EngineIo | Affinity::ClientIp | Affinity::None => None,
+            };
+            decide(worker, route, opens, Seen { role: role.as_ref(), table, value, ..seen(worker, route) })?
+        }
+    };
+    worker.counters().affinity_decisions.of(label::Evidence::of(choice.reason)).add(1);
     let has_sid = matches!(role, Some(Role::Session(_) | Role::SessionTooLong));
     if has_sid && choice.reason != Evidence::Table {
         worker.counters().sids_unknown.add(1);
@@ -101,7 +100,6 @@ pub(crate) fn choose<'a>(
         session: known.map(|(_, session)| session),
         placing: opens.then(|| place(worker, route, choice.index)),
         has_sid,
-        key: key_of_address(seen.client),
         failed: Vec::new(),
         // A connection that begins with a PROXY header belongs to one client.
         pooled: route.upstream().proxy_protocol.is_none(),
@@ -113,11 +111,8 @@ pub(crate) fn choose<'a>(
 /// # Errors
 /// 503 when no backend takes it.
 pub(crate) fn choose_for_connection<'a>(worker: &'a Worker, route: &'a Route) -> Result<Choice<'a>, Error> {
-    let client = route.source().client;
-    let (rotation, random) = (worker.next_rotation(), worker.random());
-    let (role, balance) = (Some(&Role::Handshake), route.upstream().balance);
-    let seen = Seen { role, table: None, value: None, client, balance, rotation, random };
-    let choice = decide(worker, route, true, &seen)?;
+    let choice = decide(worker, route, true, Seen { role: Some(&Role::Handshake), ..seen(worker, route) })?;
+    worker.counters().affinity_decisions.of(label::Evidence::of(choice.reason)).add(1);
     Ok(Choice {
         worker,
         route,
@@ -128,19 +123,38 @@ pub(crate) fn choose_for_connection<'a>(worker: &'a Worker, route: &'a Route) ->
         session: None,
         placing: Some(place(worker, route, choice.index)),
         has_sid: false,
-        key: key_of_address(client),
         failed: Vec::new(),
         pooled: false,
     })
 }
 
-/// Decides, and counts the decision wherever that matters.
-fn decide(worker: &Worker, route: &Route, opens: bool, seen: &Seen<'_>) -> Result<affinity::Choice, Error> {
+/// Index of a backend of `upstream`, if it serves sessions that it has.
+fn serving(worker: &Worker, upstream: &Upstream, id: BackendId) -> Option<usize> {
+    let index = upstream.backends.iter().position(|backend| backend.id == id)?;
+    let backend = &upstream.backends[index];
+    let (state, health) = standing(backend, uptime_ms(worker.reactor.now()));
+    Member { state, health, ..Member::default() }.serves().then_some(index)
+}
+
+/// A request that shows nothing but its client.
+fn seen<'a>(worker: &Worker, route: &Route) -> Seen<'a> {
+    Seen {
+        role: None,
+        table: None,
+        value: None,
+        client: route.source().client,
+        balance: route.upstream().balance,
+        rotation: worker.next_rotation(),
+        random: worker.random(),
+    }
+}
+
+/// Decides, and counts the decision with the backend wherever that matters.
+fn decide(worker: &Worker, route: &Route, opens: bool, seen: Seen<'_>) -> Result<affinity::Choice, Error> {
     let choice = with_candidates(worker, route, &[], opens, |candidates| {
-        affinity::decide(route.affinity(), seen, candidates)
+        affinity::decide(route.affinity(), &seen, candidates)
     })
     .ok_or(Answer::NO_BACKEND)?;
-    worker.counters().affinity_decisions.of(label::Evidence::of(choice.reason)).add(1);
     if matches!(choice.reason, Evidence::Placement | Evidence::Least) {
         given(route.upstream(), choice.index, opens);
     }
@@ -225,12 +239,17 @@ fn member(worker: &Worker, route: &Route, backend: &Backend, has_failed: bool, u
         || slow_start.is_some_and(|most| !takes_part(backend.identity.given(), most, worker.random()));
     // These would move a client's requests to and fro.
     let by_value = matches!(route.affinity(), Affinity::ClientIp | Affinity::Header(_));
+    let (state, health) = standing(backend, uptime_ms);
     Member {
-        state: if has_failed { State::Drain } else { backend.identity.state(backend.state) },
-        health: backend.identity.health(uptime_ms),
+        state: if has_failed { State::Drain } else { state },
+        health,
         backup: backend.backup,
         reluctant: !by_value && (is_full() || starts()),
     }
+}
+
+fn standing(backend: &Backend, uptime_ms: u64) -> (State, Health) {
+    (backend.identity.state(backend.state), backend.identity.health(uptime_ms))
 }
 
 impl Choice<'_> {
@@ -272,7 +291,8 @@ impl Choice<'_> {
         let opens = self.placing.take().is_some();
         let upstream = self.route.upstream();
         let (rotation, random) = (self.worker.next_rotation(), self.worker.random());
-        let placing = affinity::Placing { key: self.key, rotation, random };
+        let key = key_of_address(self.route.source().client);
+        let placing = affinity::Placing { key, rotation, random };
         let next = with_candidates(self.worker, self.route, &self.failed, opens, |candidates| {
             affinity::place(upstream.balance.unwrap_or(Balance::Rendezvous), &placing, candidates)
         });

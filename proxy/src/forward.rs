@@ -152,7 +152,7 @@ fn upload_of(
         rules: route.target().request.as_ref(),
         rewrite: route.target().rewrite.as_ref(),
     };
-    let mut head = Vec::with_capacity(sent.head.bytes_len() + ADDED_BYTES_USUAL);
+    let mut head = worker.buffers.take(sent.head.bytes_len() + ADDED_BYTES_USUAL);
     if let Some(version) = route.upstream().proxy_protocol {
         proxy_header::write(client, context.source, version, &mut head);
     }

@@ -78,8 +78,12 @@ pub(crate) const POOL_PER_BACKEND_MAX: usize = 1024;
 /// outage and make the client wait longer.
 pub(crate) const CONNECT_ATTEMPTS_MAX: usize = 3;
 
-/// Requests a worker may have parsed and serialised at once without allocating; more allocate.
-pub(crate) const SPARE_HEADS_MAX: usize = 64;
+/// Requests a worker may have at work at once without allocating; more allocate. One that waits for its answer is not
+/// at work.
+pub(crate) const SPARES_MAX: usize = 64;
+
+/// The largest buffer that is kept for the next head: longer ones are rare.
+pub(crate) const SPARE_BUFFER_BYTES_MAX: usize = 4096;
 
 /// Sid entries looked at in one sweep of a shard: about 50 µs of work under its lock.
 pub(crate) const SID_SWEEP_ENTRIES: usize = 4096;

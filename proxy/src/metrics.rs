@@ -114,6 +114,8 @@ counters! {
     upstream_reuses: Counter => UPSTREAM_REUSES,
     /// Bytes this worker holds, as of its last look; negative where it frees what others allocate.
     memory: Gauge => MEMORY,
+    /// As of the worker's last look.
+    allocations: Gauge => ALLOCATIONS,
     /// 1 for the engine this worker runs on; added once, at its start.
     engine_info: PerLabel<EngineInUse> => ENGINE_INFO,
     /// 1 if this worker wanted a ring and got epoll; added once, at its start.

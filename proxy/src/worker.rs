@@ -19,7 +19,7 @@ use ringbolt_core::affinity::{Candidate, Member, SidRecord, key_of_bytes};
 use ringbolt_core::detect::Protocol;
 use ringbolt_core::http::{RequestHead, ResponseHead};
 use ringbolt_reactor::{
-    BoundListener, Chunk, Either, Reactor, Ready, Received, Sink, SinkToken, mailbox, select,
+    BoundListener, Chunk, Either, Reactor, Ready, Received, Rooms, Sink, SinkToken, mailbox, select,
 };
 use tokio::sync::oneshot;
 
@@ -35,9 +35,10 @@ use crate::metrics::{Counters, WorkerCounters};
 use crate::pipes::Pipes;
 use crate::pool::Pool;
 use crate::request_ids::RequestIds;
+use crate::response::Final;
 use crate::sids::SidTable;
 use crate::snapshot::{ListenerId, Revision, Snapshot};
-use crate::spare::Spares;
+use crate::spare::{Buffers, Spares};
 use crate::tls::Records;
 use crate::tunnel::moving::{self, Arriving, Choose, Leaving};
 use crate::tunnel::{self, TunnelTable};
@@ -128,6 +129,10 @@ pub(crate) struct Worker {
     pub(crate) records: Records,
     pub(crate) request_heads: Spares<RequestHead>,
     pub(crate) response_heads: Spares<ResponseHead>,
+    /// Memory of answers under way, of bytes to be sent, and of requests as a whole.
+    pub(crate) answers: Spares<Final>,
+    pub(crate) buffers: Buffers,
+    pub(crate) rooms: Rooms,
     pub(crate) pool: Pool,
     pub(crate) tunnels: TunnelTable,
     pub(crate) pipes: Pipes,
@@ -169,6 +174,9 @@ impl Worker {
             records: Records::new(),
             request_heads: Spares::default(),
             response_heads: Spares::default(),
+            answers: Spares::default(),
+            buffers: Buffers::default(),
+            rooms: Rooms::default(),
             pool: Pool::new(&snapshot),
             pipes: Pipes::default(),
             tunnels: TunnelTable::new(&snapshot.timeouts),

@@ -134,12 +134,24 @@ pub fn decide(affinity: &Affinity, seen: &Seen<'_>, candidates: &[Candidate]) ->
     index.map(|index| Choice { index, reason })
 }
 
-/// The backend of a session. A table entry counts if its backend is still there and serves, draining or not.
+/// The backend of a session that the sid table knows, without a look at the others: nearly all requests are of one.
+/// What [`decide`] would choose, which is asked where this is `None`. `serves`: index of a backend, if it serves.
+#[must_use]
+pub fn owner(
+    affinity: &Affinity,
+    table: BackendId,
+    serves: impl FnOnce(BackendId) -> Option<usize>,
+) -> Option<Choice> {
+    // An entry counts if its backend is still there and serves, draining or not.
+    let index = if *affinity == Affinity::EngineIo { serves(table) } else { None };
+    index.map(|index| Choice { index, reason: Evidence::Table })
+}
+
+/// The backend of a session.
 fn of_session(seen: &Seen<'_>, candidates: &[Candidate]) -> Option<Choice> {
-    if let Some(owner) = seen.table
-        && let Some(index) = candidates.iter().position(|candidate| candidate.id == owner && candidate.serves)
-    {
-        return Some(Choice { index, reason: Evidence::Table });
+    let serves = |id| candidates.iter().position(|candidate| candidate.id == id && candidate.serves);
+    if let Some(choice) = seen.table.and_then(|table| owner(&Affinity::EngineIo, table, serves)) {
+        return Some(choice);
     }
     let key = key_of_address(seen.client);
     // A session asks nothing new of its backend: where all are draining, one of them has it.

@@ -24,7 +24,7 @@ mod tick;
 pub use balance::{Balance, Placing, place, takes_part};
 pub use close::is_close;
 pub use cookie::{COOKIE_VALUE_BYTES, cookie_value};
-pub use decide::{Choice, Evidence, Seen, decide};
+pub use decide::{Choice, Evidence, Seen, decide, owner};
 pub use engine_io::{Protocol, Query, Role, Transport, query};
 pub use handshake::{Handshake, HandshakeReading, read_handshake};
 pub use least::least_connections;
