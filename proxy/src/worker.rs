@@ -120,6 +120,8 @@ pub(crate) struct Shared {
 pub(crate) struct Worker {
     /// Its number, which is also that of its shard.
     pub(crate) id: usize,
+    /// The core whose connections it is to be given.
+    pub(crate) steered_core: Option<u32>,
     pub(crate) reactor: Reactor,
     pub(crate) shared: Arc<Shared>,
     all_counters: Counters,
@@ -158,6 +160,7 @@ pub(crate) struct Worker {
 impl Worker {
     pub(crate) fn new(
         id: usize,
+        steered_core: Option<u32>,
         reactor: Reactor,
         snapshot: Snapshot,
         shared: Arc<Shared>,
@@ -165,6 +168,7 @@ impl Worker {
     ) -> Self {
         Self {
             id,
+            steered_core,
             started: reactor.now(),
             reactor,
             shared,
