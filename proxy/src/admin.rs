@@ -16,13 +16,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use aws_lc_rs::constant_time;
-use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::{Json, Router};
 
+use crate::downgrades::Downgrades;
 use crate::handover;
 use crate::identity::uptime_ms;
 use crate::lifecycle::{Lifecycle, Phase};
@@ -33,7 +34,8 @@ use crate::start::StartError;
 
 const PATHS: &str = "/metrics   metrics, Prometheus text format\n\
                      /healthz   200 while the process runs\n\
-                     /readyz    200 while it accepts connections, else 503\n";
+                     /readyz    200 while it accepts connections, else 503\n\
+                     /findings  what hops around the proxy break, and the cure, as JSON\n";
 
 const NO_ORDERS: &str =
     "this address takes no orders: give them over admin.socket, or configure admin.token_file\n";
@@ -46,6 +48,7 @@ pub(crate) struct View {
     pub(crate) page: Page,
     pub(crate) lifecycle: Arc<Lifecycle>,
     pub(crate) served: Arc<Served>,
+    pub(crate) downgrades: Arc<Downgrades>,
 }
 
 /// Binds the admin address, before any thread starts.
@@ -145,6 +148,7 @@ fn router(view: Arc<View>) -> Router {
         .route("/metrics", get(metrics))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
+        .route("/findings", get(findings))
         .fallback(async || (StatusCode::NOT_FOUND, PATHS))
         .method_not_allowed_fallback(async || (StatusCode::METHOD_NOT_ALLOWED, "GET and HEAD only\n"))
         .with_state(view)
@@ -155,6 +159,10 @@ async fn metrics(State(view): State<Arc<View>>) -> impl IntoResponse {
         [(header::CONTENT_TYPE, CONTENT_TYPE)],
         view.page.render(&view.served.standings(uptime_ms(Instant::now()))),
     )
+}
+
+async fn findings(State(view): State<Arc<View>>) -> impl IntoResponse {
+    Json(view.downgrades.shown(Instant::now()))
 }
 
 async fn ready(State(view): State<Arc<View>>) -> impl IntoResponse {
@@ -192,7 +200,12 @@ mod tests {
         let config = Config::without_file(&[address], &backends, Affinity::default()).unwrap();
         let page = Page::new(Counters::new(1), 10, Arc::default());
         let served = Arc::new(Served::of(&config));
-        let view = Arc::new(View { page, lifecycle: Arc::clone(&lifecycle), served });
+        let view = Arc::new(View {
+            page,
+            lifecycle: Arc::clone(&lifecycle),
+            served,
+            downgrades: Arc::new(Downgrades::new()),
+        });
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let server = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();

@@ -1,5 +1,7 @@
 //! Which backend a request goes to: gathers what it shows, asks `ringbolt_core` and keeps the result.
 
+use std::cell::Cell;
+
 use ringbolt_core::affinity::{
     self, Affinity, BackendId, Balance, Candidate, Evidence, Handshake, Health, Member, Protocol, Role, Seen,
     State, Tier, cookie_value, is_close, key_of_address, query, takes_part,
@@ -40,6 +42,8 @@ pub(crate) struct Choice<'a> {
     /// Backends that could not be connected to, by index.
     failed: Vec<usize>,
     pooled: bool,
+    /// The session it has opened was offered websocket.
+    offered: Cell<bool>,
 }
 
 /// Chooses the backend of `request`.
@@ -103,6 +107,7 @@ pub(crate) fn choose<'a>(
         failed: Vec::new(),
         // A connection that begins with a PROXY header belongs to one client.
         pooled: route.upstream().proxy_protocol.is_none(),
+        offered: Cell::new(false),
     })
 }
 
@@ -125,6 +130,7 @@ pub(crate) fn choose_for_connection<'a>(worker: &'a Worker, route: &'a Route) ->
         has_sid: false,
         failed: Vec::new(),
         pooled: false,
+        offered: Cell::new(false),
     })
 }
 
@@ -253,7 +259,8 @@ fn standing(backend: &Backend, uptime_ms: u64) -> (State, Health) {
 }
 
 impl Choice<'_> {
-    fn backend(&self) -> &Backend {
+    /// The chosen backend.
+    pub(crate) fn backend(&self) -> &Backend {
         &self.route.upstream().backends[self.index]
     }
 
@@ -274,6 +281,16 @@ impl Choice<'_> {
 
     pub(crate) fn has_sid(&self) -> bool {
         self.has_sid
+    }
+
+    /// The request carries a sid that is unknown: the backend is a guess.
+    pub(crate) fn is_guess(&self) -> bool {
+        self.has_sid && self.session.is_none()
+    }
+
+    /// It has opened a session that was offered websocket.
+    pub(crate) fn has_offered_websocket(&self) -> bool {
+        self.offered.get()
     }
 
     /// The answer opens a session whose sid is to be stored before it leaves.
@@ -327,6 +344,7 @@ impl Choice<'_> {
         let counters = worker.counters();
         match worker.shared.sids.insert(worker, self.route.upstream().seed, handshake, backend) {
             Ok(is_known) => {
+                self.offered.set(handshake.offers_websocket);
                 counters.sessions.of(label::EngineIo::of(self.protocol())).add(1);
                 Ok(is_known)
             }

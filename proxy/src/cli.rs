@@ -143,7 +143,7 @@ pub(crate) struct Plan {
 /// Flags of `ringbolt doctor`.
 #[derive(Args, Debug)]
 pub(crate) struct Doctor {
-    /// Of the service, as its clients reach it: http://HOST[:PORT][/PATH/]; the path is /socket.io/ by default
+    /// Of the service, as its clients reach it: http[s]://HOST[:PORT][/PATH/]; the path is /socket.io/ by default
     pub(crate) url: String,
 
     /// Generation of Engine.IO: 4 for Socket.IO 3 and 4, 3 for Socket.IO 1 and 2
@@ -157,6 +157,14 @@ pub(crate) struct Doctor {
     /// How long a tunnel is kept open, seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 65, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub(crate) idle: u64,
+
+    /// Believe the issuers in this PEM file, in place of the system's
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
+
+    /// Go on whatever is wrong with the certificate
+    #[arg(long)]
+    pub(crate) insecure: bool,
 
     /// Leave out what takes long: the held poll and the idle tunnel
     #[arg(long)]

@@ -147,13 +147,6 @@ impl Default for Detect {
     }
 }
 
-impl Detect {
-    /// Whether a connection may come to speak HTTP.
-    fn serves_http(&self) -> bool {
-        self.protocols.has(Protocol::Http)
-    }
-}
-
 /// `[flash_policy]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Policy {

@@ -1,7 +1,7 @@
 //! The life of one client connection, in the order it happens. Start reading here.
 //!
-//! listener -> PROXY header -> detect -> TLS -> request -> route -> affinity -> connect -> forward -> upgrade
-//! -> tunnel
+//! listener -> PROXY header -> detect -> TLS -> detect -> request -> route -> affinity -> connect -> forward
+//! -> upgrade -> tunnel
 //!
 //! A connection in TCP mode has no request: detect -> affinity -> connect -> tunnel.
 //!
@@ -35,12 +35,13 @@ pub(crate) fn serve(admitted: Admitted, mut client: Client) -> impl Future<Outpu
         if !proxy_header::receive(worker, &mut client).await || !admission::enter(worker, &mut client) {
             return;
         }
-        let Some(protocols) = detect::protocols(worker, &client) else { return };
-        if !protocols.is_only(Protocol::Http) {
+        let Some(mut protocols) = detect::protocols(worker, &client) else { return };
+        // Twice at most: TLS is opened once.
+        while !protocols.is_only(Protocol::Http) {
             let first = detect::first(worker, &mut client, protocols).await;
-            match Box::pin(begin(worker, &mut client, protocols, first)).await {
+            match Box::pin(begin(worker, &mut client, &mut protocols, first)).await {
                 After::Request => {}
-                After::Close => return,
+                After::Close => return client.stream.close(),
                 After::Tunnel(upstream, counted) => {
                     return tunnel::open(worker, client.stream, client.entered, upstream, counted);
                 }
@@ -71,18 +72,25 @@ enum After {
     Tunnel(Stream, Counted),
 }
 
-/// A connection on a port that serves more than HTTP, up to its first request or the end of its path.
+/// A connection on a port that serves more than HTTP, up to its first request, its first bytes inside TLS, or the end
+/// of its path. `protocols` becomes what it may speak from there on.
 async fn begin(
     worker: &Worker,
     client: &mut Client,
-    protocols: Protocols,
+    protocols: &mut Protocols,
     first: Result<First, Elapsed>,
 ) -> After {
-    match detect::outcome(worker, client, protocols, first).await {
-        Outcome::Http => After::Request,
+    match detect::outcome(worker, client, *protocols, first).await {
+        Outcome::Http => {
+            *protocols = Protocols::of(Protocol::Http);
+            After::Request
+        }
         Outcome::Tls(terminator) => match tls::accept(worker, client, &terminator).await {
-            true => After::Request,
-            false => After::Close,
+            Some(inside) => {
+                *protocols = inside;
+                After::Request
+            }
+            None => After::Close,
         },
         Outcome::End => After::Close,
         Outcome::Tunnel(kind, route) => match tcp::connect(worker, client, &route).await {

@@ -1,7 +1,7 @@
 //! What a new connection speaks: waits for its first bytes, and takes away what is not served.
 //!
 //! What the bytes mean is decided in `ringbolt_core::detect`. They are not consumed: whoever serves the connection
-//! finds them unread. A connection that is silent holds what one holds that waits for a request, and no more.
+//! finds them unread. Inside TLS that was opened here they are looked at again, by the same rules. A connection that is silent holds what one holds that waits for a request, and no more.
 //! Where HTTP alone is served nothing here is waited for at all.
 
 use std::future::poll_fn;
@@ -27,7 +27,7 @@ use crate::worker::Worker;
 pub(crate) enum Outcome {
     /// Requests follow.
     Http,
-    /// TLS is opened, requests follow inside.
+    /// TLS is opened.
     Tls(Arc<Terminator>),
     /// It becomes a tunnel of this route.
     Tunnel(TunnelKind, Route),
@@ -81,7 +81,7 @@ fn look(
         verdict => return Poll::Ready(First::Decided(verdict)),
     }
     loop {
-        if stream.socket.poll_readable(context).is_pending() {
+        if stream.transport().poll_readable(context).is_pending() {
             return if worker.is_closing(client.listener) { Poll::Ready(First::End) } else { Poll::Pending };
         }
         let mut judge = |input: &mut [u8]| -> io::Result<_> {

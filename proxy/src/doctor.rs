@@ -4,6 +4,7 @@
 //! Useful against any proxy. It leaves the service as it was: it sends no message of an application, and closes the
 //! sessions it opens.
 
+mod certificate;
 mod checks;
 mod exchange;
 mod finding;
@@ -16,7 +17,7 @@ use std::time::Duration;
 
 use self::finding::{Report, Severity};
 use self::target::Target;
-use crate::cli;
+use crate::{cli, tls};
 
 /// Exit codes, beside 0.
 const EXIT_WARNING: u8 = 3;
@@ -27,7 +28,8 @@ const EXIT_FAULT: u8 = 4;
 /// # Errors
 /// What is wrong with the command line, or what this machine lacks.
 pub(crate) fn run(asked: &cli::Doctor, mut out: impl io::Write) -> Result<ExitCode, String> {
-    let target = Target::parse(&asked.url, asked.eio)?;
+    let client = || tls::http_client(asked.ca.as_deref(), !asked.insecure);
+    let target = Target::parse(&asked.url, asked.eio, client)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("the runtime cannot start: {error}"))?;
     let report = runtime.block_on(look(&target, asked));
@@ -47,10 +49,16 @@ pub(crate) fn run(asked: &cli::Doctor, mut out: impl io::Write) -> Result<ExitCo
 
 async fn look(to: &Target, asked: &cli::Doctor) -> Report {
     let mut report = Report { url: to.to_string(), hops: Vec::new(), findings: Vec::new() };
+    if let Some(tls) = &to.tls {
+        report.findings.push(certificate::check(to, tls, asked.ca.as_deref(), asked.insecure).await);
+        if report.severity() == Severity::Fault {
+            return report;
+        }
+    }
     let session = match checks::polling(to).await {
         Ok((session, answer, findings)) => {
             report.hops = answer.hops;
-            report.findings = findings;
+            report.findings.extend(findings);
             session
         }
         Err(fault) => {

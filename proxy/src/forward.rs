@@ -6,11 +6,13 @@
 //! their half and still want their answer, `abort_on_close` leaves that to resets alone.
 
 use std::cell::Cell;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::time::Duration;
 
 use ringbolt_core::allowance::Allowance;
-use ringbolt_core::http::{Answer, ForwardContext, write_request};
+use ringbolt_core::http::{Answer, ForwardContext, Method, write_request};
+use ringbolt_core::limits::SESSION_TIME_TO_LIVE_MARGIN;
 use ringbolt_reactor::{Either, select};
 
 use crate::affinity::Choice;
@@ -18,6 +20,7 @@ use crate::answer::Asked;
 use crate::client::Client;
 use crate::config::Timeouts;
 use crate::connect::{self, Connection};
+use crate::downgrades;
 use crate::error::Error;
 use crate::load::Counted;
 use crate::proxy_header;
@@ -25,6 +28,7 @@ use crate::relay::{Patience, Relay, RelayError};
 use crate::request::Request;
 use crate::response::{self, Received};
 use crate::route::Route;
+use crate::sids::Session;
 use crate::snapshot::Snapshot;
 use crate::stream::{Reader, Stream};
 use crate::transport::Transport;
@@ -90,6 +94,14 @@ pub(crate) async fn exchange(
     connection: Connection<'_>,
     request: &mut Option<Request<'_>>,
 ) -> Result<Next, Error> {
+    let source = client.address.ip();
+    if asked.websocket_key.is_some()
+        && choice.is_guess()
+        && let Some(request) = request
+    {
+        downgrades::strange_upgrade(worker, source, &request.head);
+    }
+    let began_ms = worker.uptime_ms();
     let Connection { mut stream, backend, reused, in_flight, pass } = connection;
     let mut upload = upload_of(worker, client, route, choice, request);
     let (answered, uploaded) = (Cell::new(false), Cell::new(false));
@@ -111,6 +123,7 @@ pub(crate) async fn exchange(
         Err(Error::Stale) if !reused => connect::failed(worker, route.upstream(), backend),
         Err(_) => {}
     }
+    watch(&exchange, source, began_ms, &received);
     match received {
         Ok(Received::Switching) => Ok(Next::Tunnel(stream, worker.shared.loads.count(backend.id, pass))),
         Ok(Received::Final { upstream_keep_alive, client_keep_alive }) => {
@@ -126,6 +139,25 @@ pub(crate) async fn exchange(
         }
         Err(Error::Stale) if !reused => Err(Answer::BACKEND_CLOSED.into()),
         Err(error) => Err(error),
+    }
+}
+
+/// Notes what became of a session, for what it shows of the hops in front.
+fn watch(exchange: &Exchange<'_>, source: IpAddr, began_ms: u32, received: &Result<Received, Error>) {
+    let Exchange { worker, choice, asked, .. } = exchange;
+    match received {
+        Ok(Received::Switching) => downgrades::upgraded(worker, source),
+        Ok(Received::Final { .. }) if choice.has_offered_websocket() => downgrades::offered(worker, source),
+        Err(Error::ClientGone) if asked.method == Method::Get && !exchange.answered.get() => {
+            let held = Duration::from_millis(worker.uptime_ms().wrapping_sub(began_ms).into());
+            // A client itself gives up when the session's time is over.
+            let gives_up =
+                |session: &Session<'_>| held + SESSION_TIME_TO_LIVE_MARGIN >= session.time_to_live();
+            if choice.session().is_some_and(|session| !gives_up(session)) {
+                downgrades::poll_cut(worker, source, held);
+            }
+        }
+        _ => {}
     }
 }
 

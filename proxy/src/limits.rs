@@ -78,6 +78,10 @@ pub(crate) const POOL_PER_BACKEND_MAX: usize = 1024;
 /// outage and make the client wait longer.
 pub(crate) const CONNECT_ATTEMPTS_MAX: usize = 3;
 
+/// Locks of the sources whose sessions are watched for what hops break, as for the sids: one is taken when a session
+/// begins, upgrades or loses a poll.
+pub(crate) const SOURCE_SHARDS: usize = 16;
+
 /// Requests a worker may have at work at once without allocating; more allocate. One that waits for its answer is not
 /// at work.
 pub(crate) const SPARES_MAX: usize = 64;

@@ -16,6 +16,7 @@ mod date;
 mod descriptors;
 mod detect;
 mod doctor;
+mod downgrades;
 mod error;
 mod forward;
 #[cfg(test)]
@@ -264,7 +265,12 @@ fn run(source: Source, config: &Arc<Config>) -> Result<End, StartError> {
     let admin_sockets = AdminSockets::of(configured.zip(admin.as_ref()), socket.as_ref()).map_err(failed)?;
     let upgrader =
         Upgrader::new(program, admin_sockets, Arc::clone(&lifecycle), Arc::clone(&housekeeping_counters));
-    let view = Arc::new(View { page, lifecycle: Arc::clone(&lifecycle), served: server.served() });
+    let view = Arc::new(View {
+        page,
+        lifecycle: Arc::clone(&lifecycle),
+        served: server.served(),
+        downgrades: server.downgrades(),
+    });
     let reloader = Reloader::new(source, server, lifecycle, housekeeping_counters, notify);
     let orders = Arc::new(reloader.orders(counters));
     let duties = Duties { admin, socket, view, orders, reloader, tls, upgrader };

@@ -13,9 +13,9 @@ use std::sync::Arc;
 
 use self::cell::{Cell, Counter, Gauge, PerLabel, See};
 use self::label::{
-    AnswerStatus, Check, Connect, Detected, Direction, EngineInUse, EngineIo, Evidence, Handover, Limit,
-    Method, Queued, RefusedConnection, Reload, StatusClass, TlsFailure, TlsRecords, TlsVersion, TunnelEnd,
-    TunnelKind, Upgrade,
+    AnswerStatus, Check, Connect, Detected, Direction, Downgraded, EngineInUse, EngineIo, Evidence, Handover,
+    Limit, Method, Queued, RefusedConnection, Reload, StatusClass, TlsFailure, TlsRecords, TlsVersion,
+    TunnelEnd, TunnelKind, Upgrade,
 };
 
 pub(crate) use self::page::{CONTENT_TYPE, Page};
@@ -74,6 +74,8 @@ counters! {
     answers: PerLabel<AnswerStatus> => ANSWERS,
     /// Requests to upgrade, when it is known what became of them.
     upgrades: PerLabel<Upgrade> => UPGRADES,
+    /// What hops around the proxy broke.
+    downgrades: PerLabel<Downgraded> => DOWNGRADES,
     /// Tunnels open now.
     tunnels_active: Gauge => TUNNELS_ACTIVE,
     /// Tunnels opened.

@@ -9,6 +9,7 @@ use ringbolt_core::http::{Answer, Framing, Method, RequestHead, TlsAlert, Upgrad
 use crate::affinity::Choice;
 use crate::answer::Asked;
 use crate::client::Client;
+use crate::downgrades;
 use crate::error::Error;
 use crate::metrics::label;
 use crate::snapshot::Snapshot;
@@ -139,7 +140,7 @@ pub(crate) async fn read<'a>(
     };
     *asked = Asked::of(&head);
     worker.counters().requests.of(label::Method::of(head.method_bytes())).add(1);
-    check(worker, &head)?;
+    check(worker, client, &head)?;
     Ok(Some(Request { head }))
 }
 
@@ -156,7 +157,10 @@ async fn read_rest<'a>(
 }
 
 /// Refuses what is legal and still cannot be served.
-fn check(worker: &Worker, head: &RequestHead) -> Result<(), Error> {
+fn check(worker: &Worker, client: &Client, head: &RequestHead) -> Result<(), Error> {
+    if let Some(downgrade) = head.downgrade() {
+        downgrades::torn(worker, downgrade, client.address.ip(), head);
+    }
     match head.upgrade() {
         Upgrade::RefusedHttp10 => {
             worker.counters().upgrades.of(label::Upgrade::Downgraded).add(1);

@@ -7,6 +7,7 @@ use ringbolt_core::allowance::Allowance;
 use ringbolt_core::http::{self, Answer, ReplyContext, ResponseHead, ResponseKind, Version, write_response};
 use ringbolt_core::limits::HANDSHAKE_BODY_BYTES_MAX;
 
+use crate::downgrades;
 use crate::error::Error;
 use crate::forward::Exchange;
 use crate::metrics::label;
@@ -162,6 +163,10 @@ fn begin(head: &ResponseHead, exchange: &Exchange<'_>) -> Final {
     counters.responses.of(label::StatusClass::of(head.status())).add(1);
     if exchange.asked.websocket_key.is_some() {
         counters.upgrades.of(label::Upgrade::Declined).add(1);
+        // Of an unknown session the answer was to be expected.
+        if !exchange.choice.is_guess() {
+            downgrades::answered(exchange.worker, &exchange.choice.backend().name, head);
+        }
     }
     // Whoever is answered while still sending cannot be heard any further.
     let closing = exchange.worker.is_closing(exchange.route.listener_id());

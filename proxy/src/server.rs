@@ -18,6 +18,7 @@ use crate::accept;
 use crate::admission::Admission;
 use crate::config::{self, BackendState, Config};
 use crate::descriptors;
+use crate::downgrades::Downgrades;
 use crate::handover::Crew;
 use crate::identity::{Identity, Registry};
 use crate::lifecycle::Lifecycle;
@@ -106,6 +107,7 @@ pub(crate) fn start(
             Arc::clone(&loads),
         ),
         loads,
+        downgrades: Arc::new(Downgrades::new()),
         connections: AtomicUsize::new(0),
         connections_max: AtomicUsize::new(connections_max as usize),
     });
@@ -167,6 +169,11 @@ impl Server {
     /// The same, for other threads and later.
     pub(crate) fn served(&self) -> Arc<Served> {
         Arc::clone(&self.served)
+    }
+
+    /// What hops around the proxy break.
+    pub(crate) fn downgrades(&self) -> Arc<Downgrades> {
+        Arc::clone(&self.shared.downgrades)
     }
 
     /// What orders need.

@@ -27,7 +27,7 @@ pub(crate) async fn connect(worker: &Worker, client: &Client, route: &Route) -> 
             tracing::debug!(from = %client.address, reason = words, "connection refused");
             worker.counters().connections_refused.of(RefusedConnection::NoBackend).add(1);
             // Closed in order it would look like the whole answer of a server that had nothing to say.
-            client.stream.socket.set_linger_zero();
+            client.stream.transport().abort();
             None
         }
     }

@@ -10,6 +10,7 @@ mod identity;
 mod listener;
 mod names;
 mod policy;
+mod presented;
 mod session;
 mod setup;
 mod tickets;
@@ -17,6 +18,7 @@ mod upstream;
 
 pub(crate) use self::handshake::{accept, connect};
 pub(crate) use self::listener::Terminator;
+pub(crate) use self::presented::{Wrong, begin, http_client, judge, no_session};
 pub(crate) use self::session::{KernelSession, Offered, Records, Session};
 pub(crate) use self::setup::{Current, Setup};
 pub(crate) use self::upstream::Originator;

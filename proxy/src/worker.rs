@@ -26,6 +26,7 @@ use tokio::sync::oneshot;
 use crate::accept;
 use crate::client::Client;
 use crate::date::{DATE_BYTES, DateCache};
+use crate::downgrades::Downgrades;
 use crate::hot_buffer::HotBuffer;
 use crate::identity::Identity;
 use crate::limits::{CLOSING_TURN, SWEEP_INTERVAL};
@@ -110,6 +111,7 @@ pub(crate) struct Shedding {
 pub(crate) struct Shared {
     pub(crate) sids: SidTable,
     pub(crate) loads: Arc<Loads>,
+    pub(crate) downgrades: Arc<Downgrades>,
     /// Client connections of the process, tunnels included.
     pub(crate) connections: AtomicUsize,
     pub(crate) connections_max: AtomicUsize,

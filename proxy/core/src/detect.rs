@@ -71,6 +71,12 @@ impl Protocols {
         Self(self.0 & !protocol.bit())
     }
 
+    /// What is served at either of two places.
+    #[must_use]
+    pub const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
     #[must_use]
     pub const fn is_empty(self) -> bool {
         self.0 == 0

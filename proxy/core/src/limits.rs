@@ -57,6 +57,56 @@ const _: () = assert!(SID_BYTES_MAX <= u8::MAX as usize, "the length of a sid is
 const _: () = assert!(SID_BYTES_MAX < HANDSHAKE_BODY_BYTES_MAX);
 const _: () = assert!(SID_SEGMENTS_MAX.is_power_of_two());
 
+// ---- Downgrades ----
+
+/// Findings that are kept: those of hops are a handful. Each takes a few hundred bytes, most of them words about
+/// the hop. At the limit the one that was seen last longest ago goes, if it has had its line of the log; more are
+/// counted only.
+pub const FINDINGS_MAX: usize = 256;
+
+/// Between two lines of the log about one finding.
+pub const FINDING_LOG_INTERVAL: Duration = Duration::from_secs(60);
+
+/// A finding that was not seen again for so long is shown no more: the cause has gone.
+pub const FINDING_SHOWN: Duration = Duration::from_secs(3600);
+
+/// Longest words about a hop. A Via field names hosts and products and may be as long as a head.
+pub const HOP_BYTES_MAX: usize = 96;
+
+/// Sources that are watched at once. Hops in front are few; clients that come by themselves share the slots, which
+/// makes each of them forgotten early and nothing else.
+pub const SOURCES_MAX: usize = 4096;
+
+/// Sessions of one source in a row that were offered websocket and did not upgrade, until that is a finding: more
+/// than the pages one person opens.
+pub const POLLING_SESSIONS: u16 = 16;
+
+/// And the least time they take: an upgrade follows its handshake within a second or two.
+pub const POLLING_TIME: Duration = Duration::from_secs(10);
+
+/// Polls cut after the same number of seconds, less those cut after another, until that is a finding.
+pub const POLL_CUTS: u8 = 4;
+
+/// Timeouts are multiples of this many seconds.
+pub const POLL_CUT_STEP: u64 = 5;
+
+/// How much later than its timeout a hop may cut a poll: their timers run once a second or so.
+pub const POLL_CUT_LATE: Duration = Duration::from_millis(600);
+
+/// How much earlier it may seem to: the request was on its way to us.
+pub const POLL_CUT_EARLY: Duration = Duration::from_millis(100);
+
+/// Upgrades of one source with an unknown sid, until that is a finding.
+pub const STRANGE_UPGRADES: u8 = 3;
+
+/// And the time in which they come.
+pub const STRANGE_TIME: Duration = Duration::from_secs(60);
+
+/// How long after the start of the process they do not count: of sessions from before it some upgrade still.
+pub const STRANGE_AT_START: Duration = Duration::from_secs(10);
+
+const _: () = assert!(SOURCES_MAX.is_power_of_two());
+
 // ---- HTTP ----
 
 /// Longest request or response head by default. Browsers and Socket.IO clients stay below 8 KiB; 16 KiB

@@ -10,26 +10,30 @@ use super::bounds::{FLASH_POLICY_ENTRIES_MAX, SNI_NAMES_MAX};
 use super::problem::Problems;
 use super::read::reference;
 use super::section::{Section, text};
-use super::{Detect, Policy, value};
+use super::{Detect, ListenerTls, Policy, value};
 
 const PROTOCOLS: &[(&str, Protocol)] = &[
-    ("http", Protocol::Http),
     ("tls", Protocol::Tls),
+    ("http", Protocol::Http),
     ("flash-policy", Protocol::FlashPolicy),
     ("tcp", Protocol::Tcp),
 ];
 
+/// TLS is opened once.
+const PROTOCOLS_INSIDE: &[(&str, Protocol)] = PROTOCOLS.split_at(1).1;
+
 /// What `detect` holds.
 const LIST: &str = r#"a list such as ["http", "tcp"]"#;
 
-/// `detect`, `tcp_upstream` and `[listener.sni]` of one listener.
+/// `detect`, `tcp_upstream` and `[listener.sni]` of one listener; completes what may be spoken inside its TLS.
 pub(super) fn detect(
     problems: &Problems,
     section: &mut Section<'_>,
     upstreams: &[&str],
     has_flash_policy: bool,
-    has_tls: bool,
+    tls: Option<&mut ListenerTls>,
 ) -> Detect {
+    let has_tls = tls.is_some();
     let sni = sni(problems, section, upstreams);
     let named = section.read("tcp_upstream", reference(upstreams));
     let given = section.field("detect");
@@ -40,8 +44,15 @@ pub(super) fn detect(
         (None, false) => Protocols::of(first),
         (None, true) => [first, Protocol::Tcp].into_iter().collect(),
     };
+    let inside = tls.map(|tls| {
+        if tls.inside.is_empty() {
+            tls.inside = protocols.without(Protocol::Tls).union(Protocols::of(Protocol::Http));
+        }
+        tls.inside
+    });
+    let served = protocols.union(inside.unwrap_or_default());
     let tcp_upstream = named.or_else(|| match upstreams {
-        [only] if protocols.has(Protocol::Tcp) => Some((*only).to_owned()),
+        [only] if served.has(Protocol::Tcp) => Some((*only).to_owned()),
         _ => None,
     });
     let detect = Detect { protocols, tcp_upstream, sni };
@@ -49,15 +60,28 @@ pub(super) fn detect(
         Some((Some(0), field)) => problems.add(field.at, field.key, format!("is empty; write {LIST}")),
         // What follows from a list with mistakes would be no mistake of its own.
         Some((entries, _)) if entries != Some(listed.len()) => {}
-        _ => check(section, &detect, has_flash_policy, has_tls),
+        _ => check(section, &detect, inside, has_flash_policy),
     }
     detect
 }
 
+/// `detect` of `[listener.tls]`; empty: nothing is said, or nothing right.
+pub(super) fn inside(section: &mut Section<'_>) -> Protocols {
+    if section.field("detect").is_some_and(|field| field.entries().is_some_and(|entries| entries.is_empty()))
+    {
+        section.problem("detect", format!("is empty; write {LIST}"));
+    }
+    let listed = section
+        .read_list("detect", LIST, PROTOCOLS_INSIDE.len(), |text| value::choice(text, PROTOCOLS_INSIDE));
+    listed.into_iter().collect()
+}
+
 /// Notes what is served without saying how, and what is said and not served.
-fn check(section: &Section<'_>, detect: &Detect, has_flash_policy: bool, has_tls: bool) {
+fn check(section: &Section<'_>, detect: &Detect, inside: Option<Protocols>, has_flash_policy: bool) {
+    let has_tls = inside.is_some();
+    let served = detect.protocols.union(inside.unwrap_or_default());
     let [tcp, tls, flash_policy] =
-        [Protocol::Tcp, Protocol::Tls, Protocol::FlashPolicy].map(|protocol| detect.protocols.has(protocol));
+        [Protocol::Tcp, Protocol::Tls, Protocol::FlashPolicy].map(|protocol| served.has(protocol));
     if tcp && detect.tcp_upstream.is_none() {
         let problem = "is missing; name the upstream of connections that speak nothing else in `detect`";
         section.problem("tcp_upstream", problem);

@@ -18,7 +18,7 @@ use super::bounds::{
 use super::problem::{Problems, Refused};
 use super::section::{Field, Section, boolean, integer, or_off, suggest, text, wrong_type};
 use super::{
-    Admin, Affinity, Backend, BackendState, Balance, Check, Config, Limits, Listener, Log, Process,
+    Admin, Affinity, Backend, BackendState, Balance, Check, Config, Limits, Listener, Log, Process, Protocol,
     ProxyVersion, Reload, Timeouts, Upstream, Workers, tls, value,
 };
 
@@ -221,10 +221,10 @@ fn listeners(
                 Ok(address)
             }),
         );
-        let tls = tls::listener(problems, &mut section, base);
-        let has_tls = tls.is_some();
-        let detect = super::detect::detect(problems, &mut section, upstreams, has_flash_policy, has_tls);
-        let serves_http = detect.serves_http() || has_tls;
+        let mut tls = tls::listener(problems, &mut section, base);
+        let detect = super::detect::detect(problems, &mut section, upstreams, has_flash_policy, tls.as_mut());
+        let inside = tls.as_ref().map(|tls| tls.inside).unwrap_or_default();
+        let serves_http = detect.protocols.union(inside).has(Protocol::Http);
         let https_redirect = section.read("https_redirect", boolean).unwrap_or(false);
         let upstream = match section.field("upstream") {
             Some(_) => section.read("upstream", reference(upstreams)),

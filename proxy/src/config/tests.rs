@@ -203,6 +203,7 @@ fn every_key_of_tls_is_read() {
         ticket_keys: Some(path("tickets")),
         hsts: Some("max-age=60".to_owned()),
         ktls: false,
+        inside: [Protocol::FlashPolicy, Protocol::Tcp].into_iter().collect(),
     };
     assert_eq!(config.listeners[1].tls, Some(tls));
     assert!(config.listeners[1].https_redirect);
@@ -305,6 +306,28 @@ fn what_is_not_said_of_tcp_follows_from_what_is() {
     assert_eq!((mail.upstream, mail.detect.tcp_upstream.as_deref()), (None, Some("b")));
     let both = listening("upstream = \"a\"\ntcp_upstream = \"b\"", two).detect.protocols;
     assert_eq!(both, [Protocol::Http, Protocol::Tcp].into_iter().collect());
+}
+
+#[test]
+fn what_is_spoken_inside_tls_follows_from_what_is_spoken_outside() {
+    let listening = |listener: &str, tls: &str| {
+        let files = "certificates = [{ certificate = \"a.pem\" }]";
+        let upstream = "[upstream.a]\nbackends = [\"localhost:1\"]";
+        let policy = "[flash_policy]\ndomains = [\"*\"]\nports = [\"*\"]";
+        let listener =
+            format!("[[listener]]\naddress = \"0.0.0.0:1\"\n{listener}\n[listener.tls]\n{files}\n{tls}");
+        parsed(&format!("{listener}\n{upstream}\n{policy}")).listeners.remove(0)
+    };
+    let these = |protocols: &[Protocol]| protocols.iter().copied().collect::<Protocols>();
+    let inside = |listener: &str, tls: &str| listening(listener, tls).tls.expect("it is there").inside;
+    let [http, flash_policy, tcp] = [Protocol::Http, Protocol::FlashPolicy, Protocol::Tcp];
+    assert_eq!(inside("", ""), these(&[http]));
+    assert_eq!(inside("detect = [\"tls\", \"tcp\"]", ""), these(&[http, tcp]));
+    assert_eq!(inside("detect = [\"tls\", \"flash-policy\"]", ""), these(&[http, flash_policy]));
+    assert_eq!(inside("detect = [\"tls\", \"http\", \"tcp\"]", "detect = [\"http\"]"), these(&[http]));
+    let mail = listening("", "detect = [\"tcp\"]");
+    assert_eq!((mail.upstream, mail.detect.tcp_upstream.as_deref()), (None, Some("a")));
+    assert!(mail.detect.protocols.is_only(Protocol::Tls));
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
+use ringbolt_core::detect::Protocols;
 use toml::de::DeValue;
 
 use super::bounds::{CERTIFICATES_MAX, CIPHERS_MAX};
@@ -43,6 +44,8 @@ pub(crate) struct ListenerTls {
     pub(crate) hsts: Option<String>,
     /// Records of tunnels are the kernel's where it can.
     pub(crate) ktls: bool,
+    /// What connections may speak inside TLS: at least one, and not TLS.
+    pub(crate) inside: Protocols,
 }
 
 /// One entry of `certificates`.
@@ -113,7 +116,8 @@ const CLIENT_AUTHS: &[(&str, ClientAuth)] =
 
 const CERTIFICATES: &str = r#"a list such as [{ certificate = "a.pem", key = "a.key" }]"#;
 
-/// `[listener.tls]`, if there is one. Relative paths begin at `base`, the configuration file's folder.
+/// `[listener.tls]`, if there is one. Relative paths begin at `base`, the configuration file's folder. What may be
+/// spoken inside is empty where nothing is said of it: that follows from the listener's own.
 pub(super) fn listener(problems: &Problems, section: &mut Section<'_>, base: &Path) -> Option<ListenerTls> {
     section.field("tls")?;
     let mut section = section.section("tls");
@@ -148,6 +152,7 @@ pub(super) fn listener(problems: &Problems, section: &mut Section<'_>, base: &Pa
         ticket_keys: section.read("ticket_keys", path(base)),
         hsts: section.read("hsts", text(r#"a string such as "max-age=31536000""#, hsts)),
         ktls: section.read("ktls", text("a string", |text| value::choice(text, KTLS))).unwrap_or(true),
+        inside: super::detect::inside(&mut section),
     };
     section.finish();
     Some(tls)

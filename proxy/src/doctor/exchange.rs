@@ -3,19 +3,26 @@
 //! Answers are read by the rules of the data plane, so an answer that a strict proxy would refuse is told
 //! as what it is. A connection of its own is what a browser behind a balancer must expect of any request.
 
+// tidy: allow peer, rustls calls so whoever is at the other end
+
 use std::fmt;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ringbolt_core::http::{
     Asked, BodyReader, HeadLimits, Method, ResponseHead, ResponseKind, Version, WebSocketKey,
 };
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use rustls::pki_types::CertificateDer;
+use rustls::{ClientConfig, ProtocolVersion};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_rustls::client::TlsStream;
 
-use super::target::Target;
+use super::target::{Target, Tls};
 use crate::limits::{DOCTOR_ANSWER_BYTES_MAX, DOCTOR_CONNECT_TIMEOUT};
+use crate::tls::{self, Wrong};
 
 /// An answer, complete.
 #[derive(Debug)]
@@ -42,6 +49,7 @@ impl Answer {
 #[derive(Debug)]
 pub(super) enum Failure {
     Connect(io::Error),
+    Tls(Wrong),
     /// Nothing, or not all, within this time.
     Timeout(Duration),
     /// The connection ended after this time, before the answer was complete.
@@ -55,6 +63,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Connect(error) => write!(formatter, "cannot connect: {error}"),
+            Self::Tls(wrong) => formatter.write_str(&wrong.seen),
             Self::Timeout(within) => write!(formatter, "no answer within {} s", within.as_secs()),
             Self::Closed(after) => {
                 write!(
@@ -122,9 +131,17 @@ impl<'a> Request<'a> {
 #[derive(Debug)]
 pub(super) enum Upgraded {
     /// A 101 that proves itself, and the bytes behind it.
-    Switched(TcpStream, Vec<u8>),
+    Switched(Stream, Vec<u8>),
     Refused(Answer),
 }
+
+/// A connection, plain or TLS.
+pub(super) type Stream = Box<dyn Bytes>;
+
+/// Bytes both ways.
+pub(super) trait Bytes: AsyncRead + AsyncWrite + Unpin + Send + fmt::Debug {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + fmt::Debug> Bytes for S {}
 
 /// Sends a request and reads the whole answer. A 101 is one only to a request with `upgrade`.
 pub(super) async fn exchange(to: &Target, request: Request<'_>, within: Duration) -> Result<Answer, Failure> {
@@ -138,7 +155,11 @@ pub(super) async fn exchange(to: &Target, request: Request<'_>, within: Duration
 pub(super) async fn begin(to: &Target, request: Request<'_>, within: Duration) -> Result<Upgraded, Failure> {
     let mut stream = connect(to).await?;
     let began = Instant::now();
-    let closed = |_| Failure::Closed(began.elapsed());
+    let closed = |error: io::Error| match error.get_ref().is_some_and(|cause| cause.is::<rustls::Error>()) {
+        // With TLS 1.3 this is where a client hears that it should have shown a certificate.
+        true => Failure::Tls(tls::no_session(&error)),
+        false => Failure::Closed(began.elapsed()),
+    };
     let deadline = began + within;
     let late = |_| Failure::Timeout(within);
     timeout_at(deadline, stream.write_all(request.text(to).as_bytes()))
@@ -161,12 +182,46 @@ pub(super) async fn begin(to: &Target, request: Request<'_>, within: Duration) -
     }
 }
 
-async fn connect(to: &Target) -> Result<TcpStream, Failure> {
-    let connecting = TcpStream::connect((to.host.as_str(), to.port));
-    match tokio::time::timeout(DOCTOR_CONNECT_TIMEOUT, connecting).await {
-        Ok(connected) => connected.map_err(Failure::Connect),
-        Err(_) => Err(Failure::Timeout(DOCTOR_CONNECT_TIMEOUT)),
-    }
+/// The service, connected to, with TLS where its URL wants it.
+async fn connect(to: &Target) -> Result<Stream, Failure> {
+    let connecting = async {
+        let stream = connect_tcp(to).await?;
+        match &to.tls {
+            None => Ok(Box::new(stream) as Stream),
+            Some(tls) => Ok(Box::new(shake(stream, tls, Arc::clone(&tls.config)).await?) as Stream),
+        }
+    };
+    // In a box, because TLS handshakes are large, and everything the doctor does holds one.
+    let connected = timeout(DOCTOR_CONNECT_TIMEOUT, Box::pin(connecting)).await;
+    connected.unwrap_or(Err(Failure::Timeout(DOCTOR_CONNECT_TIMEOUT)))
+}
+
+async fn connect_tcp(to: &Target) -> Result<TcpStream, Failure> {
+    TcpStream::connect((to.host.as_str(), to.port)).await.map_err(Failure::Connect)
+}
+
+/// The certificates that the service shows, its own first, and the version of TLS.
+pub(super) async fn presented(
+    to: &Target,
+    tls: &Tls,
+) -> Result<(Vec<CertificateDer<'static>>, &'static str), Failure> {
+    let anybody = tls::http_client(None, false).map_err(|error| Failure::Connect(io::Error::other(error)))?;
+    let connecting = async { shake(connect_tcp(to).await?, tls, anybody).await };
+    let connected = timeout(DOCTOR_CONNECT_TIMEOUT, Box::pin(connecting)).await;
+    let stream = connected.unwrap_or(Err(Failure::Timeout(DOCTOR_CONNECT_TIMEOUT)))?;
+    let (_, session) = stream.get_ref();
+    let chain = session.peer_certificates().unwrap_or_default().to_vec();
+    let is_1_2 = session.protocol_version() == Some(ProtocolVersion::TLSv1_2);
+    Ok((chain, if is_1_2 { "TLS 1.2" } else { "TLS 1.3" }))
+}
+
+async fn shake(
+    stream: TcpStream,
+    tls: &Tls,
+    config: Arc<ClientConfig>,
+) -> Result<TlsStream<TcpStream>, Failure> {
+    let begun = tls::begin(stream, config, tls.name.clone()).await;
+    begun.map_err(|error| Failure::Tls(tls::no_session(&error)))
 }
 
 /// An answer that is coming in.

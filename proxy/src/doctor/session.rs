@@ -9,11 +9,10 @@ use std::time::Duration;
 use futures_util::{SinkExt as _, StreamExt as _};
 use ringbolt_core::affinity::{HandshakeReading, Protocol, read_handshake};
 use ringbolt_core::http::{Version, WebSocketKey};
-use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{Message, Role, WebSocketConfig};
 
-use super::exchange::{Answer, Failure, Request, Upgraded, begin, exchange};
+use super::exchange::{Answer, Failure, Request, Stream, Upgraded, begin, exchange};
 use super::target::Target;
 use crate::limits::{DOCTOR_ANSWER_BYTES_MAX, DOCTOR_ANSWER_TIMEOUT};
 
@@ -112,7 +111,7 @@ impl Session {
 
 /// The WebSocket of a session.
 #[derive(Debug)]
-pub(super) struct Tunnel(WebSocketStream<TcpStream>);
+pub(super) struct Tunnel(WebSocketStream<Stream>);
 
 impl Tunnel {
     /// Upgrades the session, or opens one on the WebSocket where there is none.

@@ -1,9 +1,13 @@
 //! The service that is looked at: where it is and how its requests begin.
 
 use std::fmt;
+use std::sync::Arc;
+
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 
 /// An Engine.IO service as its clients reach it.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Target {
     pub(super) host: String,
     pub(super) port: u16,
@@ -11,25 +15,47 @@ pub(super) struct Target {
     pub(super) path: String,
     /// Generation of Engine.IO: 3 or 4.
     pub(super) protocol: u8,
+    /// Of an `https` URL.
+    pub(super) tls: Option<Tls>,
+}
+
+/// What connections begin TLS with.
+#[derive(Clone, Debug)]
+pub(super) struct Tls {
+    pub(super) config: Arc<ClientConfig>,
+    /// What the certificate must be for.
+    pub(super) name: ServerName<'static>,
 }
 
 /// Where Socket.IO is unless its users move it.
 const PATH: &str = "/socket.io/";
 
 impl Target {
-    /// Reads `http://HOST[:PORT][/PATH]`. Without a path it is Socket.IO's own.
+    /// Reads `http[s]://HOST[:PORT][/PATH]`. Without a path it is Socket.IO's own. `tls` is asked for where the URL
+    /// wants it.
     ///
     /// # Errors
-    /// What is wrong with the URL.
-    pub(super) fn parse(url: &str, protocol: u8) -> Result<Self, String> {
-        let rest = match url.split_once("://") {
-            Some(("http" | "ws", rest)) => rest,
-            Some((scheme, _)) => return Err(format!("{url:?}: {scheme}:// is not understood, http:// is")),
-            None => return Err(format!("{url:?}: a URL begins with http://")),
+    /// What is wrong with the URL, or with TLS.
+    pub(super) fn parse(
+        url: &str,
+        protocol: u8,
+        tls: impl FnOnce() -> Result<Arc<ClientConfig>, String>,
+    ) -> Result<Self, String> {
+        let (rest, has_tls) = match url.split_once("://") {
+            Some(("http" | "ws", rest)) => (rest, false),
+            Some(("https" | "wss", rest)) => (rest, true),
+            Some((scheme, _)) => {
+                return Err(format!("{url:?}: {scheme}:// is not understood, http:// and https:// are"));
+            }
+            None => return Err(format!("{url:?}: a URL begins with http:// or https://")),
         };
         let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-        let (host, port) =
-            split_port(authority).ok_or(format!("{url:?}: {authority:?} is no HOST[:PORT]"))?;
+        let (host, port) = split_port(authority, if has_tls { "443" } else { "80" })
+            .ok_or(format!("{url:?}: {authority:?} is no HOST[:PORT]"))?;
+        let name = |host: &str| {
+            ServerName::try_from(host.to_owned()).map_err(|_| format!("{url:?}: {host:?} is no host name"))
+        };
+        let tls = if has_tls { Some(Tls { name: name(&host)?, config: tls()? }) } else { None };
         if !path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'?' && byte != b'#') {
             return Err(format!("{url:?}: a path has no blanks, no query and no fragment"));
         }
@@ -38,7 +64,7 @@ impl Target {
             path if path.ends_with('/') => path.to_owned(),
             path => format!("{path}/"),
         };
-        Ok(Self { host, port, path, protocol })
+        Ok(Self { host, port, path, protocol, tls })
     }
 
     /// The target of a request: path and query, with what every request of the service says.
@@ -60,28 +86,29 @@ impl Target {
     /// The Host field.
     pub(super) fn authority(&self) -> String {
         let (open, close) = if self.host.contains(':') { ("[", "]") } else { ("", "") };
-        match self.port {
-            80 => format!("{open}{}{close}", self.host),
-            port => format!("{open}{}{close}:{port}", self.host),
+        match (self.port, &self.tls) {
+            (80, None) | (443, Some(_)) => format!("{open}{}{close}", self.host),
+            (port, _) => format!("{open}{}{close}:{port}", self.host),
         }
     }
 }
 
 impl fmt::Display for Target {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "http://{}{}", self.authority(), self.path)
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        write!(formatter, "{scheme}://{}{}", self.authority(), self.path)
     }
 }
 
 /// Host without brackets, and port.
-fn split_port(authority: &str) -> Option<(String, u16)> {
+fn split_port(authority: &str, default: &'static str) -> Option<(String, u16)> {
     let (host, port) = match authority.strip_prefix('[') {
         Some(rest) => {
             let (host, port) = rest.split_once(']')?;
             host.parse::<std::net::Ipv6Addr>().ok()?;
-            (host, port.strip_prefix(':').or(port.is_empty().then_some("80"))?)
+            (host, port.strip_prefix(':').or(port.is_empty().then_some(default))?)
         }
-        None => authority.split_once(':').unwrap_or((authority, "80")),
+        None => authority.split_once(':').unwrap_or((authority, default)),
     };
     let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:".contains(&byte);
     let port = port.parse().ok().filter(|port| *port != 0)?;
@@ -91,12 +118,34 @@ fn split_port(authority: &str) -> Option<(String, u16)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tls::http_client;
+
+    fn no_tls() -> Result<Arc<ClientConfig>, String> {
+        Err("TLS is not asked for".to_owned())
+    }
 
     fn parsed(url: &str) -> String {
-        match Target::parse(url, 4) {
+        match Target::parse(url, 4, no_tls) {
             Ok(target) => format!("{} {} {}", target.host, target.port, target.path),
             Err(error) => error,
         }
+    }
+
+    #[test]
+    fn https_has_a_port_and_a_name_of_its_own() {
+        let config = || http_client(None, false);
+        for (url, authority) in [
+            ("https://edge", "edge"),
+            ("wss://edge:443/", "edge"),
+            ("https://edge:80", "edge:80"),
+            ("https://[::1]", "[::1]"),
+        ] {
+            let target = Target::parse(url, 4, config).unwrap();
+            assert_eq!(target.authority(), authority);
+            assert_eq!(target.to_string(), format!("https://{authority}/socket.io/"));
+        }
+        assert_eq!(Target::parse("http://edge:443", 4, no_tls).unwrap().authority(), "edge:443");
+        assert_eq!(parsed("https://edge"), "TLS is not asked for");
     }
 
     #[test]
@@ -127,7 +176,7 @@ mod tests {
 
     #[test]
     fn a_sid_is_encoded() {
-        let target = Target::parse("http://edge", 3).unwrap();
+        let target = Target::parse("http://edge", 3, no_tls).unwrap();
         let said = target.request_target("polling", Some("a+/=-_"));
         assert_eq!(said, "/socket.io/?EIO=3&transport=polling&sid=a%2B%2F%3D-_");
     }

@@ -4,6 +4,7 @@
 
 use ringbolt_core::affinity;
 use ringbolt_core::detect::Protocol;
+use ringbolt_core::downgrade::Downgrade;
 use ringbolt_reactor::Engine;
 
 use super::cell::{Counter, Label};
@@ -173,6 +174,20 @@ labels! {
         Ignored = "ignored",
     }
 
+    /// What a hop broke; in the order and by the names of `ringbolt_core::downgrade`.
+    Downgraded "reason" {
+        Http10 = "http_1_0",
+        ConnectionMissing = "connection_missing",
+        UpgradeMissing = "upgrade_missing",
+        FieldsMissing = "websocket_fields_missing",
+        NeverUpgraded = "never_upgraded",
+        PollsCut = "polls_cut",
+        OtherProxy = "other_proxy",
+        Answered200 = "answered_200",
+        Answered400 = "answered_400",
+        Answered426 = "answered_426",
+    }
+
     /// Protocol revision of an Engine.IO session.
     EngineIo "protocol" {
         /// `EIO=3`: Socket.IO 1.x and 2.x.
@@ -311,6 +326,24 @@ impl Evidence {
     }
 }
 
+impl Downgraded {
+    /// The value for what was recognised.
+    pub(crate) fn of(downgrade: Downgrade) -> Self {
+        match downgrade {
+            Downgrade::Http10 => Self::Http10,
+            Downgrade::ConnectionMissing => Self::ConnectionMissing,
+            Downgrade::UpgradeMissing => Self::UpgradeMissing,
+            Downgrade::FieldsMissing => Self::FieldsMissing,
+            Downgrade::NeverUpgraded => Self::NeverUpgraded,
+            Downgrade::PollsCut => Self::PollsCut,
+            Downgrade::OtherProxy => Self::OtherProxy,
+            Downgrade::Answered200 => Self::Answered200,
+            Downgrade::Answered400 => Self::Answered400,
+            Downgrade::Answered426 => Self::Answered426,
+        }
+    }
+}
+
 impl TunnelEnd {
     /// The proxy ends both connections, neither has failed.
     pub(crate) fn is_orderly(self) -> bool {
@@ -410,6 +443,13 @@ mod tests {
             let label = AnswerStatus::VALUES[AnswerStatus::of(status).index()];
             let own = status.to_string();
             assert_eq!(label == own, AnswerStatus::VALUES.contains(&own.as_str()), "{status}");
+        }
+    }
+
+    #[test]
+    fn a_downgrade_is_counted_under_its_own_name() {
+        for downgrade in Downgrade::ALL {
+            assert_eq!(Downgraded::VALUES[Downgraded::of(downgrade).index()], downgrade.name());
         }
     }
 

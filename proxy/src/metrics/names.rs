@@ -99,6 +99,8 @@ metrics! {
 
     UPGRADES = Counter Count "ringbolt_upgrades_total" [LabelKey::of::<label::Upgrade>()]
         "Requests to upgrade, by what became of them.";
+    DOWNGRADES = Counter Count "ringbolt_downgrades_total" [LabelKey::of::<label::Downgraded>()]
+        "What hops in front of the proxy or behind it broke, by what it showed in (docs/doctor.md).";
     TUNNELS_ACTIVE = Gauge Count "ringbolt_tunnels_active" [] "Tunnels open now.";
     TUNNELS = Counter Count "ringbolt_tunnels_total" [] "Tunnels opened.";
     TUNNELS_BY_KIND = Counter Count "ringbolt_tunnels_by_kind_total" [LabelKey::of::<label::TunnelKind>()]

@@ -6,6 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use ringbolt_core::detect::{Protocol, Protocols};
 use rustls::client::UnbufferedClientConnection;
 use rustls::server::UnbufferedServerConnection;
 use rustls::{Error, HandshakeKind, ProtocolVersion};
@@ -42,14 +43,23 @@ impl From<io::Error> for Fault {
     }
 }
 
-/// Makes a new connection that begins with a ClientHello a TLS one. `false`: it was refused.
-pub(crate) async fn accept(worker: &Worker, client: &mut Client, terminator: &Terminator) -> bool {
+/// Makes a new connection that begins with a ClientHello a TLS one; returns what it may speak inside. `None`: it
+/// was refused.
+pub(crate) async fn accept(
+    worker: &Worker,
+    client: &mut Client,
+    terminator: &Terminator,
+) -> Option<Protocols> {
     let deadline = worker.reactor.now() + worker.snapshot().timeouts.tls_handshake;
     // In a box, because no connection should carry the room for it any longer.
-    let Err(fault) = Box::pin(terminate(worker, client, terminator, deadline)).await else { return true };
-    tracing::debug!(client = %client.address, reason = fault.words, "TLS handshake failed");
-    worker.counters().tls_failures.of(fault.reason).add(1);
-    false
+    match Box::pin(terminate(worker, client, terminator, deadline)).await {
+        Ok(inside) => Some(inside),
+        Err(fault) => {
+            tracing::debug!(client = %client.address, reason = fault.words, "TLS handshake failed");
+            worker.counters().tls_failures.of(fault.reason).add(1);
+            None
+        }
+    }
 }
 
 async fn terminate(
@@ -57,7 +67,7 @@ async fn terminate(
     client: &mut Client,
     terminator: &Terminator,
     deadline: Instant,
-) -> Result<(), Fault> {
+) -> Result<Protocols, Fault> {
     let late = |_| Fault::of(TlsFailure::Timeout, "the handshake took too long");
     let connection = UnbufferedServerConnection::new(terminator.config())
         .map_err(|error| Fault::of(TlsFailure::Protocol, error.to_string()))?;
@@ -73,6 +83,9 @@ async fn terminate(
     if agreed.handshake_kind() == Some(HandshakeKind::Resumed) {
         worker.counters().tls_resumptions.add(1);
     }
+    // Who has agreed on HTTP by ALPN will speak it, however long it is silent: all that is ever agreed on.
+    let has_agreed = agreed.alpn_protocol().is_some();
+    let inside = if has_agreed { Protocols::of(Protocol::Http) } else { terminator.inside() };
     if terminator.asks_for_certificate() {
         let certificate = agreed.peer_certificates().and_then(<[_]>::first);
         let fields = identity::fields(certificate);
@@ -82,7 +95,7 @@ async fn terminate(
         session.allow_kernel();
     }
     client.stream.begin_tls(session);
-    Ok(())
+    Ok(inside)
 }
 
 /// Makes a new connection to the backend at `address` a TLS one.

@@ -32,7 +32,7 @@ pub(super) fn fields(certificate: Option<&CertificateDer<'_>>) -> Box<[u8]> {
 
 /// A name as nginx and HAProxy write it (RFC 4514): `CN=a,O=b`, the most specific part first. What could
 /// be mistaken for structure is escaped, of a name and of a head.
-fn subject(name: &X509Name<'_>) -> String {
+pub(super) fn subject(name: &X509Name<'_>) -> String {
     let mut parts = Vec::new();
     for relative in name.iter() {
         let attributes: Vec<String> = relative

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use parking_lot::RwLock;
+use ringbolt_core::detect::{Protocol, Protocols};
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::Ticketer;
 use rustls::server::danger::ClientCertVerifier;
@@ -86,6 +87,11 @@ impl Terminator {
     /// They are to be, and it can.
     pub(super) fn gives_to_kernel(&self) -> bool {
         gives_to_kernel(&self.tls)
+    }
+
+    /// What connections may speak inside.
+    pub(super) fn inside(&self) -> Protocols {
+        self.tls.inside
     }
 
     /// Clients are asked for a certificate.
@@ -270,7 +276,9 @@ fn config(
         }
     };
     let mut config = builder.with_client_cert_verifier(verifier).with_cert_resolver(Arc::new(names));
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    if tls.inside.has(Protocol::Http) {
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    }
     // Sessions are in tickets, which every worker can open; nothing is stored here.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.ticketer = tickets;

@@ -83,22 +83,22 @@ fn files(tls: &UpstreamTls) -> BTreeSet<PathBuf> {
     tls.ca.iter().chain(own).cloned().collect()
 }
 
-fn config(tls: &UpstreamTls) -> Result<ClientConfig, String> {
+/// Who believes the issuers in a file, or the system's.
+pub(super) fn verifier(ca: Option<&Path>) -> Result<Arc<WebPkiServerVerifier>, String> {
+    let system = || SYSTEM_ROOTS.iter().map(Path::new).find(|file| file.exists());
+    let file = ca.or_else(system).ok_or("this system has no file of issuers to believe; name one as `ca`")?;
+    WebPkiServerVerifier::builder_with_provider(roots(file)?, provider(&[]))
+        .build()
+        .map_err(|error| error.to_string())
+}
+
+pub(super) fn config(tls: &UpstreamTls) -> Result<ClientConfig, String> {
     let provider = provider(&[]);
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(&versions(&TlsPolicy::default()))
         .map_err(|error| error.to_string())?;
-    let verifier: Arc<dyn ServerCertVerifier> = if tls.verify {
-        let system = || SYSTEM_ROOTS.iter().map(Path::new).find(|file| file.exists());
-        let file = tls.ca.as_deref().or_else(system).ok_or(
-            "this system has no file of issuers to believe; name one as `ca` in the upstream's `tls`",
-        )?;
-        WebPkiServerVerifier::builder_with_provider(roots(file)?, Arc::clone(&provider))
-            .build()
-            .map_err(|error| error.to_string())?
-    } else {
-        Arc::new(Anybody(Arc::clone(&provider)))
-    };
+    let verifier: Arc<dyn ServerCertVerifier> =
+        if tls.verify { verifier(tls.ca.as_deref())? } else { Arc::new(Anybody(Arc::clone(&provider))) };
     let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
     Ok(match &tls.client {
         None => builder.with_no_client_auth(),

@@ -234,6 +234,16 @@ impl Ringbolt {
         samples.map(|line| sample(line).unwrap_or_else(|| panic!("metrics line {line}"))).collect()
     }
 
+    /// What the admin address answers to a GET of `path`, read as JSON.
+    ///
+    /// # Panics
+    /// If nothing comes within 10 s, or something else.
+    #[must_use]
+    pub fn shown(&self, path: &str) -> Value {
+        let text = get(self.admin(), path).unwrap_or_else(|error| panic!("{path}: {error}"));
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error}: {text}"))
+    }
+
     /// The process' own memory: its proportional set size, in bytes.
     ///
     /// # Panics

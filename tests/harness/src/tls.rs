@@ -11,7 +11,7 @@ use std::thread;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, Connection, ServerConfig, ServerConnection};
 
-pub use authority::{Authority, Files};
+pub use authority::{Authority, Files, self_signed};
 
 use crate::raw::{WAIT, Wire};
 

@@ -48,6 +48,8 @@ pub struct Handshake {
     pub ping_interval_ms: u32,
     /// Time a ping may take, milliseconds.
     pub ping_timeout_ms: u32,
+    /// `upgrades` names websocket: the client is to leave polling soon.
+    pub offers_websocket: bool,
 }
 
 impl Handshake {

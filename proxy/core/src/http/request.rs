@@ -12,6 +12,7 @@ use super::name::Name;
 use super::refusal::Refusal;
 use super::request_line::{Method, RequestLine, check_beginning};
 use super::websocket::WebSocketKey;
+use crate::downgrade::Downgrade;
 
 /// What becomes of a request's Upgrade field.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -150,6 +151,38 @@ impl RequestHead {
             && self.is_bodiless()
             && self.fields.only(Name::WebSocketKey).and_then(WebSocketKey::parse).is_some();
         if complete { Upgrade::WebSocket } else { Upgrade::Ignored }
+    }
+
+    /// What a hop has done to the WebSocket handshake this was, or `None`: it was none, or is whole.
+    #[inline]
+    #[must_use]
+    pub fn downgrade(&self) -> Option<Downgrade> {
+        match self.upgrade {
+            Upgrade::RefusedHttp10 => Some(Downgrade::Http10),
+            // Without a version no server takes it (RFC 6455 section 4.2.1).
+            Upgrade::WebSocket => {
+                self.field(b"sec-websocket-version").is_none().then_some(Downgrade::FieldsMissing)
+            }
+            Upgrade::None => self.fields.has(Name::WebSocketKey).then_some(Downgrade::UpgradeMissing),
+            Upgrade::Ignored => self.what_ignores(),
+        }
+    }
+
+    fn what_ignores(&self) -> Option<Downgrade> {
+        let mut tokens = self.fields.values(Name::Upgrade).flat_map(list_elements);
+        if self.version == Version::Http10 || !tokens.any(|token| token.eq_ignore_ascii_case(b"websocket")) {
+            return None;
+        }
+        let has_key = || self.fields.only(Name::WebSocketKey).and_then(WebSocketKey::parse).is_some();
+        match self.options.upgrade {
+            false => Some(Downgrade::ConnectionMissing),
+            true => (!has_key()).then_some(Downgrade::FieldsMissing),
+        }
+    }
+
+    /// The value of the last Via field, the one of the hop that is next to us.
+    pub(crate) fn last_via(&self) -> Option<&[u8]> {
+        self.fields.values(Name::Via).next_back()
     }
 
     fn is_bodiless(&self) -> bool {

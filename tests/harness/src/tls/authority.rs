@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose,
-    date_time_ymd,
+    BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair,
+    KeyUsagePurpose, date_time_ymd,
 };
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject as _;
@@ -23,6 +23,18 @@ pub struct Files {
 }
 
 impl Files {
+    fn write(folder: &Path, stem: &str, certificate: &Certificate, key: &KeyPair) -> Self {
+        let place = |extension: &str| folder.join(format!("{stem}.{extension}"));
+        let files = Self { certificate: place("pem"), key: place("key") };
+        // As renewal programs do it: a new file takes the old one's place.
+        for (file, text) in [(&files.certificate, certificate.pem()), (&files.key, key.serialize_pem())] {
+            let new = file.with_extension("new");
+            fs::write(&new, text).expect("a file");
+            fs::rename(&new, file).expect("a file");
+        }
+        files
+    }
+
     /// The entry of `certificates` in a configuration.
     #[must_use]
     pub fn entry(&self) -> String {
@@ -60,6 +72,19 @@ impl Files {
         let key = PrivateKeyDer::from_pem_file(&self.key).expect("a key");
         Arc::new(builder.with_single_cert(vec![self.der()], key).expect("a pair"))
     }
+}
+
+/// A certificate for `name` in `folder` that is its own issuer, as `openssl req -x509` makes it.
+///
+/// # Panics
+/// If it cannot be made or written.
+#[must_use]
+pub fn self_signed(folder: &Path, name: &str) -> Files {
+    let mut params = CertificateParams::new([name.to_owned()]).expect("names");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().expect("a key");
+    let certificate = params.self_signed(&key).expect("a certificate");
+    Files::write(folder, "self", &certificate, &key)
 }
 
 /// An issuer of certificates.
@@ -126,15 +151,7 @@ impl Authority {
         params.not_after = date_time_ymd(years.end, 1, 1);
         let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
-        let place = |extension: &str| self.folder().join(format!("{stem}.{extension}"));
-        let files = Files { certificate: place("pem"), key: place("key") };
-        // As renewal programs do it: a new file takes the old one's place.
-        for (file, text) in [(&files.certificate, certificate.pem()), (&files.key, key.serialize_pem())] {
-            let new = file.with_extension("new");
-            fs::write(&new, text).expect("a file");
-            fs::rename(&new, file).expect("a file");
-        }
-        files
+        Files::write(self.folder(), stem, &certificate, &key)
     }
 
     fn roots(&self) -> RootCertStore {

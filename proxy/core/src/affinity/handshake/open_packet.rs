@@ -1,6 +1,7 @@
-//! The JSON object of an open packet: `sid`, `pingInterval`, `pingTimeout`, and keys we skip.
+//! The JSON object of an open packet: `sid`, `pingInterval`, `pingTimeout`, whether `upgrades` names websocket, and
+//! keys we skip.
 //!
-//! All three are needed, because a client needs all three. Of a repeated key the last value counts, as
+//! The first three are needed, because a client needs all three. Of a repeated key the last value counts, as
 //! in JavaScript and Python. Unknown values are skipped by their strings and brackets only: whether they
 //! are good JSON is the client's business. Without recursion, so nesting costs no stack.
 
@@ -12,11 +13,15 @@ use crate::limits::SID_BYTES_MAX;
 /// Longest key we compare, `pingInterval`, and one more, so that a longer key equals none.
 const KEY_BYTES_MAX: usize = 13;
 
+/// The upgrade we look for.
+const WEBSOCKET: &[u8] = b"websocket";
+
 /// Reads the object, from its opening to its closing brace.
 pub(super) fn open_packet(text: &mut Text<'_>) -> Result<Handshake, Stop> {
     let mut sid = None;
     let mut ping_interval_ms = None;
     let mut ping_timeout_ms = None;
+    let mut offers_websocket = false;
     text.expect(b'{')?;
     loop {
         skip_space(text)?;
@@ -35,7 +40,13 @@ pub(super) fn open_packet(text: &mut Text<'_>) -> Result<Handshake, Stop> {
             }
             Some(b"pingInterval") => ping_interval_ms = Some(milliseconds(text)?),
             Some(b"pingTimeout") => ping_timeout_ms = Some(milliseconds(text)?),
-            _ => skip_value(text)?,
+            Some(b"upgrades") => {
+                offers_websocket = false;
+                pass_value(text, |value: &Bytes<{ WEBSOCKET.len() }>| {
+                    offers_websocket |= value.get() == Some(WEBSOCKET);
+                })?;
+            }
+            _ => pass_value(text, |_: &Bytes<0>| {})?,
         }
         skip_space(text)?;
         match text.next()? {
@@ -49,7 +60,7 @@ pub(super) fn open_packet(text: &mut Text<'_>) -> Result<Handshake, Stop> {
     else {
         return Err(Stop::NotAHandshake);
     };
-    Ok(Handshake { sid, sid_range, ping_interval_ms, ping_timeout_ms })
+    Ok(Handshake { sid, sid_range, ping_interval_ms, ping_timeout_ms, offers_websocket })
 }
 
 /// The bytes of a string, or that there were too many.
@@ -143,15 +154,15 @@ fn milliseconds(text: &mut Text<'_>) -> Result<u32, Stop> {
     Ok(value)
 }
 
-/// Skips a value of any kind.
-fn skip_value(text: &mut Text<'_>) -> Result<(), Stop> {
+/// Passes a value of any kind; `see` gets the strings in it.
+fn pass_value<const MAX: usize>(text: &mut Text<'_>, mut see: impl FnMut(&Bytes<MAX>)) -> Result<(), Stop> {
     let mut depth = 0_usize;
     loop {
         match text.peek()? {
             b',' | b'}' if depth == 0 => return Ok(()),
             b'"' => {
                 text.next()?;
-                string::<0>(text)?;
+                see(&string(text)?);
             }
             b'{' | b'[' => {
                 text.next()?;

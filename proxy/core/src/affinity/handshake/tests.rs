@@ -57,6 +57,7 @@ fn every_framing_at_every_split() {
         assert_eq!(whole.sid.as_bytes(), SID.as_bytes());
         assert_eq!(&body[whole.sid_range.clone()], SID.as_bytes());
         assert_eq!(whole.ping_interval_ms, 25_000);
+        assert!(whole.offers_websocket);
         assert_eq!(whole.ping_timeout_ms, if body.starts_with(b"\0") { 60_000 } else { 20_000 });
         for end in 0..=body.len() {
             let expected = if end < enough {
@@ -219,5 +220,24 @@ proptest! {
             prop_assert_eq!(&body.as_bytes()[handshake.sid_range], sid.as_bytes());
             prop_assert_eq!((handshake.ping_interval_ms, handshake.ping_timeout_ms), (interval, timeout));
         }
+    }
+}
+
+#[test]
+fn only_upgrades_offer_websocket() {
+    let offers = |more: &str| {
+        found(format!(r#"0{{"sid":"a",{more},"pingInterval":1,"pingTimeout":1}}"#), Protocol::V4)
+            .offers_websocket
+    };
+    for yes in [r#""upgrades":["websocket"]"#, r#""upgrades":["webtransport", "web\u0073ocket"]"#] {
+        assert!(offers(yes), "{yes}");
+    }
+    for no in [
+        r#""upgrades":[]"#,
+        r#""upgrades":["websockets"]"#,
+        r#""upgrades":["websocket"],"upgrades":[]"#,
+        r#""others":["websocket"]"#,
+    ] {
+        assert!(!offers(no), "{no}");
     }
 }
