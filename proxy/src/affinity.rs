@@ -3,14 +3,15 @@
 use std::cell::Cell;
 
 use ringbolt_core::affinity::{
-    self, Affinity, BackendId, Balance, Candidate, Evidence, Handshake, Health, Member, Protocol, Role, Seen,
-    State, Tier, cookie_value, is_close, key_of_address, query, takes_part,
+    self, Affinity, BackendId, Balance, Candidate, Decision, Evidence, Handshake, Health, Member, Protocol,
+    Role, Seen, State, Tier, Told, cookie_value, is_close, key_of_address, query, takes_part,
 };
 use ringbolt_core::http::Answer;
 use tokio::sync::oneshot;
 
 use crate::admission;
 use crate::answer::Asked;
+use crate::ask::Unknown;
 use crate::error::Error;
 use crate::identity::uptime_ms;
 use crate::load::Placing;
@@ -39,6 +40,8 @@ pub(crate) struct Choice<'a> {
     placing: Option<Placing<'a>>,
     /// The request carries a sid, known or not: it must never be sent twice.
     has_sid: bool,
+    /// The client's place in rendezvous hashing.
+    key: u64,
     /// Backends that could not be connected to, by index.
     failed: Vec<usize>,
     pooled: bool,
@@ -46,16 +49,25 @@ pub(crate) struct Choice<'a> {
     offered: Cell<bool>,
 }
 
-/// Chooses the backend of `request`.
+/// What came of choosing.
+#[derive(Debug)]
+pub(crate) enum Chosen<'a> {
+    Backend(Choice<'a>),
+    /// The session is unknown: backends are to be asked first.
+    Unknown(Unknown),
+}
+
+/// Chooses the backend of `request`. `told`: what backends have said of its session, if they were asked.
 ///
 /// # Errors
-/// 503 when no backend takes it, or memory is short and it belongs to no known session.
+/// 400 when no backend has its session. 503 when no backend takes it, or memory is short and it belongs to no known session.
 pub(crate) fn choose<'a>(
     worker: &'a Worker,
     route: &'a Route,
     asked: &mut Asked,
     request: &Request<'_>,
-) -> Result<Choice<'a>, Error> {
+    told: Option<Told>,
+) -> Result<Chosen<'a>, Error> {
     let affinity = route.affinity();
     let query = if *affinity == Affinity::EngineIo { request.head.query().and_then(query) } else { None };
     if query.is_some() {
@@ -70,31 +82,36 @@ pub(crate) fn choose<'a>(
     if known.is_none() && memory::refuses(worker) {
         return Err(Answer::MEMORY_FULL.into());
     }
+    let value = match affinity {
+        Affinity::Header(name) => request.head.field(name),
+        Affinity::Cookie(name) => request.head.cookie(name),
+        Affinity::EngineIo | Affinity::ClientIp | Affinity::None => None,
+    };
+    let seen = Seen {
+        role: role.as_ref(),
+        table: known.as_ref().map(|(owner, _)| *owner),
+        told: told.unwrap_or(if route.upstream().ask.is_some() { Told::NotYet } else { Told::Never }),
+        value,
+        client: route.source().client,
+        balance: route.upstream().balance,
+        rotation: worker.next_rotation(),
+        random: worker.random(),
+    };
     let opens = matches!(role, Some(Role::Handshake | Role::WebSocketHandshake));
     if opens {
         admission::open_session(worker, route.snapshot(), route.source().client)?;
     }
-    let owner = known
-        .as_ref()
-        .and_then(|(owner, _)| affinity::owner(affinity, *owner, |id| serving(worker, route.upstream(), id)));
-    let choice = match owner {
-        Some(choice) => choice,
-        None => {
-            let table = known.as_ref().map(|(owner, _)| *owner);
-            let value = match affinity {
-                Affinity::Header(name) => request.head.field(name),
-                Affinity::Cookie(name) => request.head.cookie(name),
-                Affinity::EngineIo | Affinity::ClientIp | Affinity::None => None,
-            };
-            decide(worker, route, opens, Seen { role: role.as_ref(), table, value, ..seen(worker, route) })?
-        }
-    };
-    worker.counters().affinity_decisions.of(label::Evidence::of(choice.reason)).add(1);
     let has_sid = matches!(role, Some(Role::Session(_) | Role::SessionTooLong));
-    if has_sid && choice.reason != Evidence::Table {
+    if has_sid && known.is_none() && told.is_none() {
         worker.counters().sids_unknown.add(1);
     }
-    Ok(Choice {
+    let Some(choice) = decide(worker, route, opens, &seen)? else {
+        let (Some(Role::Session(sid)), Some(query)) = (role, query) else {
+            unreachable!("only sessions are asked for")
+        };
+        return Ok(Chosen::Unknown(Unknown { sid, protocol: query.protocol }));
+    };
+    Ok(Chosen::Backend(Choice {
         worker,
         route,
         index: choice.index,
@@ -104,11 +121,12 @@ pub(crate) fn choose<'a>(
         session: known.map(|(_, session)| session),
         placing: opens.then(|| place(worker, route, choice.index)),
         has_sid,
+        key: key_of_address(seen.client),
         failed: Vec::new(),
         // A connection that begins with a PROXY header belongs to one client.
         pooled: route.upstream().proxy_protocol.is_none(),
         offered: Cell::new(false),
-    })
+    }))
 }
 
 /// Chooses the backend of a connection that has no request: as if it opened a session of its client.
@@ -116,8 +134,12 @@ pub(crate) fn choose<'a>(
 /// # Errors
 /// 503 when no backend takes it.
 pub(crate) fn choose_for_connection<'a>(worker: &'a Worker, route: &'a Route) -> Result<Choice<'a>, Error> {
-    let choice = decide(worker, route, true, Seen { role: Some(&Role::Handshake), ..seen(worker, route) })?;
-    worker.counters().affinity_decisions.of(label::Evidence::of(choice.reason)).add(1);
+    let client = route.source().client;
+    let (rotation, random) = (worker.next_rotation(), worker.random());
+    let (role, balance) = (Some(&Role::Handshake), route.upstream().balance);
+    let told = Told::Never;
+    let seen = Seen { role, table: None, told, value: None, client, balance, rotation, random };
+    let choice = decide(worker, route, true, &seen)?.ok_or(Answer::NO_BACKEND)?;
     Ok(Choice {
         worker,
         route,
@@ -128,43 +150,55 @@ pub(crate) fn choose_for_connection<'a>(worker: &'a Worker, route: &'a Route) ->
         session: None,
         placing: Some(place(worker, route, choice.index)),
         has_sid: false,
+        key: key_of_address(client),
         failed: Vec::new(),
         pooled: false,
         offered: Cell::new(false),
     })
 }
 
-/// Index of a backend of `upstream`, if it serves sessions that it has.
-fn serving(worker: &Worker, upstream: &Upstream, id: BackendId) -> Option<usize> {
+/// Index of a backend of `upstream`, if it serves the sessions that it has.
+fn place_if_serving(worker: &Worker, upstream: &Upstream, id: BackendId) -> Option<usize> {
     let index = upstream.backends.iter().position(|backend| backend.id == id)?;
-    let backend = &upstream.backends[index];
-    let (state, health) = standing(backend, uptime_ms(worker.reactor.now()));
+    let (state, health) = standing(&upstream.backends[index], uptime_ms(worker.reactor.now()));
     Member { state, health, ..Member::default() }.serves().then_some(index)
 }
 
-/// A request that shows nothing but its client.
-fn seen<'a>(worker: &Worker, route: &Route) -> Seen<'a> {
-    Seen {
-        role: None,
-        table: None,
-        value: None,
-        client: route.source().client,
-        balance: route.upstream().balance,
-        rotation: worker.next_rotation(),
-        random: worker.random(),
-    }
-}
-
-/// Decides, and counts the decision with the backend wherever that matters.
-fn decide(worker: &Worker, route: &Route, opens: bool, seen: Seen<'_>) -> Result<affinity::Choice, Error> {
-    let choice = with_candidates(worker, route, &[], opens, |candidates| {
-        affinity::decide(route.affinity(), &seen, candidates)
-    })
-    .ok_or(Answer::NO_BACKEND)?;
+/// Decides, and counts the decision wherever that matters. `None`: backends are to be asked first.
+fn decide(
+    worker: &Worker,
+    route: &Route,
+    opens: bool,
+    seen: &Seen<'_>,
+) -> Result<Option<affinity::Choice>, Error> {
+    let serves = |id| place_if_serving(worker, route.upstream(), id);
+    let owner = seen.table.and_then(|owner| affinity::owner(route.affinity(), owner, serves));
+    let decision = owner.map(Decision::Backend).unwrap_or_else(|| {
+        with_candidates(worker, route, &[], opens, |candidates| {
+            affinity::decide(route.affinity(), seen, candidates)
+        })
+    });
+    let choice = match decision {
+        Decision::Backend(choice) => choice,
+        Decision::Ask => return Ok(None),
+        Decision::UnknownSid => return Err(Answer::UNKNOWN_SID.into()),
+        Decision::NoBackend => return Err(Answer::NO_BACKEND.into()),
+    };
+    worker.counters().affinity_decisions.of(label::Evidence::of(choice.reason)).add(1);
     if matches!(choice.reason, Evidence::Placement | Evidence::Least) {
         given(route.upstream(), choice.index, opens);
     }
-    Ok(choice)
+    Ok(Some(choice))
+}
+
+/// Indexes of the backends that may have a session of the route's client, the likeliest first.
+pub(crate) fn serving(worker: &Worker, route: &Route) -> Vec<usize> {
+    with_candidates(worker, route, &[], false, |candidates| {
+        let mut order = Vec::new();
+        affinity::order(key_of_address(route.source().client), candidates, &mut order);
+        order.retain(|&index| candidates[index].serves);
+        order
+    })
 }
 
 /// Notes that a backend was given something that nothing bound to it.
@@ -308,8 +342,7 @@ impl Choice<'_> {
         let opens = self.placing.take().is_some();
         let upstream = self.route.upstream();
         let (rotation, random) = (self.worker.next_rotation(), self.worker.random());
-        let key = key_of_address(self.route.source().client);
-        let placing = affinity::Placing { key, rotation, random };
+        let placing = affinity::Placing { key: self.key, rotation, random };
         let next = with_candidates(self.worker, self.route, &self.failed, opens, |candidates| {
             affinity::place(upstream.balance.unwrap_or(Balance::Rendezvous), &placing, candidates)
         });
@@ -342,7 +375,13 @@ impl Choice<'_> {
     pub(crate) fn bind(&self, handshake: &Handshake) -> Result<Option<oneshot::Receiver<()>>, Error> {
         let (worker, backend) = (self.worker, self.backend().id);
         let counters = worker.counters();
-        match worker.shared.sids.insert(worker, self.route.upstream().seed, handshake, backend) {
+        match worker.shared.sids.insert(
+            worker,
+            self.route.upstream().seed,
+            &handshake.sid,
+            handshake.time_to_live(),
+            backend,
+        ) {
             Ok(is_known) => {
                 self.offered.set(handshake.offers_websocket);
                 counters.sessions.of(label::EngineIo::of(self.protocol())).add(1);

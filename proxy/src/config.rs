@@ -201,6 +201,10 @@ pub(crate) struct Upstream {
     pub(crate) queue: u32,
     /// How long they wait.
     pub(crate) queue_timeout: Duration,
+    /// Questions a second to each backend, whose session a request belongs to; `None`: none is asked.
+    pub(crate) ask_rate: Option<u32>,
+    /// How long asking may take, with all backends together.
+    pub(crate) ask_timeout: Duration,
     pub(crate) health: Health,
     /// How its backends with TLS are talked to.
     pub(crate) tls: UpstreamTls,
@@ -247,6 +251,8 @@ impl Upstream {
             slow_start: None,
             queue: 1024,
             queue_timeout: Duration::from_secs(10),
+            ask_rate: Some(500),
+            ask_timeout: Duration::from_secs(3),
             health: Health::default(),
             backends,
         }

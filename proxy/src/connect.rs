@@ -32,7 +32,7 @@ pub(crate) struct Connection<'a> {
 }
 
 /// Why one backend could not be connected to.
-enum Failure {
+pub(crate) enum Failure {
     Refused,
     TimedOut,
     /// No TLS session came of it.
@@ -85,7 +85,8 @@ pub(crate) fn failed(worker: &Worker, upstream: &Upstream, backend: &Backend) {
     }
 }
 
-async fn attempt<'a>(
+/// Takes a pooled connection to a backend, if that may be, or makes a new one.
+pub(crate) async fn attempt<'a>(
     worker: &'a Worker,
     upstream: &Upstream,
     backend: &'a Backend,

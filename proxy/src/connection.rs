@@ -9,9 +9,11 @@
 //! `ringbolt_reactor`.
 
 use ringbolt_core::detect::{Protocol, Protocols};
+use ringbolt_core::frames::Frames;
 use ringbolt_reactor::Elapsed;
 
 use crate::accept::Admitted;
+use crate::affinity::Chosen;
 use crate::answer::Asked;
 use crate::client::Client;
 use crate::detect::{self, First, Outcome};
@@ -22,7 +24,9 @@ use crate::metrics::label::TunnelKind;
 use crate::request::Begun;
 use crate::stream::Stream;
 use crate::worker::Worker;
-use crate::{admission, affinity, answer, connect, forward, proxy_header, request, route, tcp, tls, tunnel};
+use crate::{
+    admission, affinity, answer, ask, connect, forward, proxy_header, request, route, tcp, tls, tunnel,
+};
 
 /// Serves one client until it closes, times out, is refused or becomes a tunnel.
 ///
@@ -43,7 +47,8 @@ pub(crate) fn serve(admitted: Admitted, mut client: Client) -> impl Future<Outpu
                 After::Request => {}
                 After::Close => return client.stream.close(),
                 After::Tunnel(upstream, counted) => {
-                    return tunnel::open(worker, client.stream, client.entered, upstream, counted);
+                    let Client { stream, entered, .. } = client;
+                    return tunnel::open(worker, stream, entered, upstream, Frames::LOST, counted);
                 }
             }
         }
@@ -53,7 +58,8 @@ pub(crate) fn serve(admitted: Admitted, mut client: Client) -> impl Future<Outpu
                 After::Close => return client.stream.close(),
                 After::Tunnel(upstream, counted) => {
                     worker.counters().tunnels_by_kind.of(TunnelKind::WebSocket).add(1);
-                    return tunnel::open(worker, client.stream, client.entered, upstream, counted);
+                    let Client { stream, entered, .. } = client;
+                    return tunnel::open(worker, stream, entered, upstream, Frames::BEGINNING, counted);
                 }
             }
         }
@@ -131,7 +137,12 @@ async fn pass_on(
     let mut request = request::read(worker, client, asked, begun).await?;
     let Some(first) = &request else { return Ok(Next::Close) };
     let route = route::find(worker, client, first)?;
-    let mut choice = affinity::choose(worker, &route, asked, first)?;
+    let mut choice = match affinity::choose(worker, &route, asked, first, None)? {
+        Chosen::Backend(choice) => choice,
+        Chosen::Unknown(unknown) => {
+            Box::pin(ask::choose(worker, client, &route, asked, first, unknown)).await?
+        }
+    };
     loop {
         let connection = connect::open(worker, Some(&client.stream.socket), &route, &mut choice).await?;
         match forward::exchange(worker, client, asked, &route, &choice, connection, &mut request).await {

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Re
 use std::time::{Duration, Instant};
 
 use ringbolt_core::affinity::{BackendId, Health, State};
+use ringbolt_core::rate::Rate;
 
 use crate::config::Config;
 use crate::limits::BACKEND_IDS_MAX;
@@ -56,6 +57,10 @@ pub(crate) struct Identity {
     failures: AtomicU32,
     /// Until then it is suspect, in milliseconds of [`uptime_ms`].
     suspect_until: AtomicU64,
+    /// When it may be asked for sessions as often as at the beginning, in nanoseconds: the state of a [`Rate`].
+    questions: AtomicU64,
+    /// It has said of a sid that it does not know it.
+    tells_sids_apart: AtomicBool,
 }
 
 impl Identity {
@@ -73,6 +78,8 @@ impl Identity {
             checked: AtomicBool::new(false),
             failures: AtomicU32::new(0),
             suspect_until: AtomicU64::new(0),
+            questions: AtomicU64::new(0),
+            tells_sids_apart: AtomicBool::new(false),
         }
     }
 
@@ -186,6 +193,33 @@ impl Identity {
         }
         let until = uptime_ms + u64::try_from(pause.as_millis()).unwrap_or(u64::MAX / 2);
         self.suspect_until.swap(until, Relaxed) <= uptime_ms
+    }
+
+    /// Reserves one question to it, and returns how long to wait with that; `None`: longer than `patience`.
+    pub(crate) fn reserve_question(&self, rate: Rate, now: Instant, patience: Duration) -> Option<Duration> {
+        const NANOSECONDS_PER_MS: u64 = 1_000_000;
+        let now_ns = uptime_ms(now) * NANOSECONDS_PER_MS;
+        let patience = u64::try_from(patience.as_nanos()).unwrap_or(u64::MAX);
+        let mut wait = 0;
+        let reserve = |state| {
+            rate.reserve(state, now_ns, patience).map(|(state, later)| {
+                wait = later;
+                state
+            })
+        };
+        self.questions.fetch_update(Relaxed, Relaxed, reserve).ok()?;
+        Some(Duration::from_nanos(wait))
+    }
+
+    pub(crate) fn has_told_sids_apart(&self) -> bool {
+        self.tells_sids_apart.load(Relaxed)
+    }
+
+    /// It has said of a sid that it does not know it.
+    pub(crate) fn tells_sids_apart(&self) {
+        if !self.has_told_sids_apart() {
+            self.tells_sids_apart.store(true, Relaxed);
+        }
     }
 
     /// It comes, or comes back, to others: it starts slowly, and has as many turns behind it as they.

@@ -62,6 +62,14 @@ pub(crate) const GATHER_BYTES_MAX: usize = 4096;
 /// Tunnels of one worker: a token holds 31 bits of slot index. At the limit the upgrade is answered 503.
 pub(crate) const TUNNELS_PER_WORKER_MAX: usize = 1 << 24;
 
+/// Bytes left of a WebSocket frame from which they are spliced up to its end. Of shorter frames a direction that is
+/// bulk is spliced without regard to them: a copy for each would cost more than the close frame is worth.
+pub(crate) const SPLICED_FRAME_BYTES_MIN: usize = 16 * 1024;
+
+/// How long a client that was sent a close frame may take to answer, and its backend to close: some round trips of a
+/// slow line. Then the tunnel is closed as it is.
+pub(crate) const FAREWELL_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Pipes of one worker at most, in use or idle, 256 KiB each. Users without privilege get large pipes
 /// only up to `fs.pipe-user-pages-soft` pages, by default 64 MiB. Above it bytes are copied.
 pub(crate) const PIPES_MAX: usize = 256;
@@ -142,6 +150,31 @@ pub(crate) const RELOADS_WAITING_MAX: usize = 16;
 /// Between two looks at the configuration file with `reload.watch`. A change counts when a second look finds the
 /// same, so that a file that is being written is not read.
 pub(crate) const WATCH_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long one backend may take to say whether it has a session. It looks into a table, so whoever takes longer is not
+/// well, and another one may have it.
+pub(crate) const ASK_QUESTION_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Bytes of an answer to such a question: a line of JSON. With a longer one it does not say.
+pub(crate) const ASK_ANSWER_BYTES_MAX: usize = 4096;
+
+/// Life of a session without a request that was found by asking, which does not tell how long it is: longer than the
+/// defaults of all servers (45 to 85 s). If it lives longer it is asked for again.
+pub(crate) const ASKED_TIME_TO_LIVE: Duration = Duration::from_secs(120);
+
+/// Sids that are asked for at once, over all workers: some requests of each wait, with their connections. At the limit
+/// a request with an unknown sid is answered 503.
+pub(crate) const LOOKUPS_MAX: usize = 8192;
+
+/// Requests of one session that wait for the same lookup. A client has at most three.
+pub(crate) const LOOKUP_WAITING_MAX: usize = 8;
+
+/// Sids remembered that no backend knows, of 80 bytes each. At the limit they are asked for again.
+pub(crate) const NOBODYS_SIDS_MAX: usize = 16_384;
+
+/// How long they are. Nobody can guess a sid that is issued later, and a client whose session has ended asks once or
+/// twice.
+pub(crate) const NOBODYS_TIME_TO_LIVE: Duration = Duration::from_secs(5);
 
 /// Backlog of a listener: connections the kernel completes while the worker is busy. It is cut to
 /// `net.core.somaxconn` by the kernel.

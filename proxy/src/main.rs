@@ -7,6 +7,7 @@ mod admin;
 mod admission;
 mod affinity;
 mod answer;
+mod ask;
 mod cli;
 mod client;
 mod config;

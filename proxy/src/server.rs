@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 
 use crate::accept;
 use crate::admission::Admission;
+use crate::ask::Lookups;
 use crate::config::{self, BackendState, Config};
 use crate::descriptors;
 use crate::downgrades::Downgrades;
@@ -106,6 +107,7 @@ pub(crate) fn start(
             hash_key.map_or_else(random_key, Ok)?,
             Arc::clone(&loads),
         ),
+        lookups: Lookups::default(),
         loads,
         downgrades: Arc::new(Downgrades::new()),
         connections: AtomicUsize::new(0),

@@ -10,9 +10,7 @@ use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use ringbolt_core::affinity::{
-    BackendId, Full, Handshake, Known, Shard, Sid, SidHasher, SidKey, SidRecord, Tick,
-};
+use ringbolt_core::affinity::{BackendId, Full, Known, Shard, Sid, SidHasher, SidKey, SidRecord, Tick};
 use tokio::sync::oneshot;
 
 use crate::limits::{SID_SWEEP_ENTRIES, SID_SWEEP_TURNS};
@@ -65,14 +63,15 @@ impl SidTable {
         &self,
         worker: &Worker,
         upstream: u64,
-        handshake: &Handshake,
+        sid: &Sid,
+        time_to_live: Duration,
         backend: BackendId,
     ) -> Result<Option<oneshot::Receiver<()>>, Full> {
-        let key = self.key(upstream, &handshake.sid);
+        let key = self.key(upstream, sid);
         let now = self.tick(worker);
         let (released, record) = {
             let mut shard = self.shard(key).lock();
-            (shard.insert(key, backend, handshake.time_to_live(), now)?, shard.record(key, now))
+            (shard.insert(key, backend, time_to_live, now)?, shard.record(key, now))
         };
         self.loads.add(backend);
         worker.counters().sid_table_entries.add(1);
@@ -167,7 +166,7 @@ impl SidTable {
     }
 
     /// Two upstreams may issue the same sid, so it is a key only together with its upstream.
-    fn key(&self, upstream: u64, sid: &Sid) -> SidKey {
+    pub(crate) fn key(&self, upstream: u64, sid: &Sid) -> SidKey {
         self.hasher.key(upstream, sid)
     }
 

@@ -14,9 +14,11 @@ use ringbolt_core::http::{FieldRules, HeadLimits, Location, PathRewrite, RouteRe
 use ringbolt_core::limits::{FIELDS_MAX, TARGET_BYTES_MAX};
 use ringbolt_core::network::Network;
 use ringbolt_core::proxy_protocol::ProxyVersion;
+use ringbolt_core::rate::Rate;
 use ringbolt_core::route::{RouteError, Routes, Rule, TargetId};
 
 use crate::admission::Admission;
+use crate::ask::Asking;
 use crate::config::{self, BackendState, Balance, Config, Policy};
 use crate::identity::Identity;
 use crate::tls::{Originator, Setup, Terminator};
@@ -108,6 +110,8 @@ pub(crate) struct Upstream {
     /// Requests that may wait for one backend, and for how long.
     pub(crate) queue: usize,
     pub(crate) queue_timeout: Duration,
+    /// How its backends are asked for sessions that nobody else knows; `None`: they are not.
+    pub(crate) ask: Option<Asking>,
     /// How its backends with TLS are talked to.
     pub(crate) tls: Option<Arc<Originator>>,
     pub(crate) backends: Vec<Backend>,
@@ -351,6 +355,9 @@ fn upstreams(revision: &Revision) -> Vec<Upstream> {
             failure_pause: upstream.health.failure_pause,
             queue: upstream.queue as usize,
             queue_timeout: upstream.queue_timeout,
+            ask: upstream
+                .ask_rate
+                .map(|rate| Asking { rate: Rate::per_second(rate), timeout: upstream.ask_timeout }),
             tls: revision.tls.upstream(number),
             backends: upstream.backends.iter().zip(&mut identities).map(backend).collect(),
         })

@@ -1,6 +1,6 @@
 """Runs one scenario with the python-socketio client, as client.js does with the others.
 
-    python client.py polling|upgrade|websocket --lane NAME=URL [--lane NAME=URL ...] [--limit SECONDS]
+    python client.py polling|upgrade|websocket|restart --lane NAME=URL [--lane NAME=URL ...] [--limit SECONDS]
 
 Prints one line of JSON; the exit code is 0 only if the scenario held on every lane. It ends within its limit.
 """
@@ -13,6 +13,7 @@ import sys
 import time
 import traceback
 
+import aiohttp
 import socketio
 from engineio.payload import Payload
 
@@ -71,6 +72,33 @@ async def run(scenario, url):
     return {"backend": after["backend"]}
 
 
+async def restart(url):
+    """By polling: the server answers as the same session before, while and after requests were held back."""
+    client = socketio.AsyncClient(reconnection=False)
+    ticks = asyncio.Queue()
+    client.on("tick", ticks.put)
+    await client.connect(url, transports=["polling"], wait_timeout=20)
+    first = await client.call("whoami", timeout=20)
+    await client.emit("beat", 100)
+    await asyncio.wait_for(ticks.get(), 20)
+    passing = asyncio.create_task(passed(url))
+    while not passing.done():
+        check(await client.call("whoami", timeout=20), first)
+    check(await passing, 204)
+    for number in range(10):
+        check(await client.call("echo", number, timeout=20), number)
+        await asyncio.wait_for(ticks.get(), 20)
+    check(await client.call("whoami", timeout=20), first)
+    await client.eio.disconnect(abort=True)
+    return {"backend": first["backend"]}
+
+
+async def passed(url):
+    """The status with which the relay in front says that it has held requests back and let them go."""
+    async with aiohttp.ClientSession() as session, session.get(url + "/passed") as answer:
+        return answer.status
+
+
 def check(found, expected):
     """Raises if the two differ; long values are cut in the message."""
     if found != expected:
@@ -82,7 +110,7 @@ async def judge(scenario, lane, limit):
     name, url = lane.split("=", 1)
     started = time.monotonic()
     try:
-        found = await asyncio.wait_for(run(scenario, url), limit)
+        found = await asyncio.wait_for(restart(url) if scenario == "restart" else run(scenario, url), limit)
         outcome = {"ok": True, "found": found}
     except Exception:
         outcome = {"ok": False, "error": traceback.format_exc()[-2000:]}
@@ -91,7 +119,7 @@ async def judge(scenario, lane, limit):
 
 async def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("scenario", choices=TRANSPORTS)
+    parser.add_argument("scenario", choices=[*TRANSPORTS, "restart"])
     parser.add_argument("--lane", action="append", required=True)
     parser.add_argument("--limit", type=float, default=30)
     arguments = parser.parse_args()

@@ -56,6 +56,10 @@ function serveSocket(namespace, socket) {
   socket.on("say", (room, text) => namespace.to(room).emit("said", text));
   socket.on("bytes", (size) => socket.emit("bytes", pattern(size)));
   socket.on("later", (delay_ms) => setTimeout(() => socket.emit("tick", delay_ms), delay_ms));
+  socket.on("beat", (interval_ms) => {
+    const beat = setInterval(() => socket.emit("tick", interval_ms), interval_ms);
+    socket.on("disconnect", () => clearInterval(beat));
+  });
   socket.on("stream", (count) => streamNumbers(socket, 0, count));
   socket.on("die", () => process.exit(0));
 }

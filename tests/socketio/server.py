@@ -79,6 +79,15 @@ def serve_namespace(sio, namespace):
         await asyncio.sleep(delay_ms / 1000)
         await sio.emit("tick", delay_ms, to=sid, namespace=namespace)
 
+    @sio.on("beat", namespace=namespace)
+    async def beat(sid, interval_ms):
+        async def go_on():
+            while sio.manager.is_connected(sid, namespace):
+                await asyncio.sleep(interval_ms / 1000)
+                await sio.emit("tick", interval_ms, to=sid, namespace=namespace)
+
+        sio.start_background_task(go_on)
+
     @sio.on("stream", namespace=namespace)
     async def stream(sid, count):
         for number in range(count):

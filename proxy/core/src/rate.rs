@@ -33,8 +33,16 @@ impl Rate {
     /// `full_at` is the state before: when the bucket is full again. 0 is that of a full one.
     #[must_use]
     pub fn admit(self, full_at: u64, now: u64) -> Option<u64> {
+        self.reserve(full_at, now, 0).map(|(full_at, _)| full_at)
+    }
+
+    /// The state after one more event, and how long after `now` that may happen; `None` if that is later than
+    /// `patience`.
+    #[must_use]
+    pub fn reserve(self, full_at: u64, now: u64, patience: u64) -> Option<(u64, u64)> {
         let full_at = full_at.max(now).saturating_add(self.interval);
-        (full_at - now <= self.bucket).then_some(full_at)
+        let wait = (full_at - now).saturating_sub(self.bucket);
+        (wait <= patience).then_some((full_at, wait))
     }
 }
 
@@ -62,6 +70,18 @@ mod tests {
             admitted(Rate::per_second(1), [0, SECOND - 1, SECOND, SECOND, 2 * SECOND]),
             [0, SECOND, 2 * SECOND]
         );
+    }
+
+    #[test]
+    fn who_waits_is_let_in_at_the_rate() {
+        let rate = Rate::per_second(10);
+        let (mut state, mut waits) = (0, Vec::new());
+        while let Some((next, wait)) = rate.reserve(state, 5, SECOND / 2) {
+            state = next;
+            waits.push(wait);
+        }
+        let expected = [0; 10].into_iter().chain((1..=5).map(|tenth| tenth * SECOND / 10));
+        assert_eq!(waits, expected.collect::<Vec<_>>());
     }
 
     proptest! {

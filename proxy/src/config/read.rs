@@ -316,7 +316,9 @@ fn upstreams(problems: &Problems, section: &Section<'_>, base: &Path) -> BTreeMa
         let slow_start = section.read("slow_start", or_off(integer(SLOW_START))).flatten();
         let queue = section.read("queue", integer(QUEUE)).unwrap_or(default.queue);
         let timeout = text(r#"a duration such as "10s""#, value::duration);
-        let queue_timeout = section.read("queue_timeout", timeout).unwrap_or(default.queue_timeout);
+        let queue_timeout = section.read("queue_timeout", &timeout).unwrap_or(default.queue_timeout);
+        let ask_rate = section.read("ask_rate", or_off(integer(1..=RATE_MAX))).unwrap_or(default.ask_rate);
+        let ask_timeout = section.read("ask_timeout", &timeout).unwrap_or(default.ask_timeout);
         let health = super::health::health(section.section("health"));
         let speaks = matches!(health.check, Some(Check::Http { .. } | Check::EngineIo { .. }));
         if speaks && default.backends.iter().any(|backend| backend.tls) {
@@ -332,6 +334,8 @@ fn upstreams(problems: &Problems, section: &Section<'_>, base: &Path) -> BTreeMa
             slow_start,
             queue,
             queue_timeout,
+            ask_rate,
+            ask_timeout,
             health,
             ..default
         };

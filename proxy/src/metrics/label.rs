@@ -144,12 +144,20 @@ labels! {
         IdleTimeout = "idle_timeout",
         /// It was open for as long as any may be (`timeouts.tunnel_max_age`).
         MaxAge = "max_age",
-        /// The drain deadline passed.
+        /// A drain ended it.
         Drained = "drained",
         /// It goes on in the process that was upgraded to.
         HandedOver = "handed_over",
         /// Its TLS key had protected all it may, and the kernel that has it cannot change keys.
         KeyUsedUp = "key_used_up",
+    }
+
+    /// What the client of a tunnel was told that a drain has ended.
+    DrainedBy "by" {
+        /// To connect again, in a WebSocket close frame.
+        CloseFrame = "close_frame",
+        /// Nothing: no frame could be put in.
+        Fin = "fin",
     }
 
     /// What a tunnel carries.
@@ -200,6 +208,8 @@ labels! {
     Evidence "evidence" {
         /// Its sid stood in the sid table.
         Table = "table",
+        /// A backend said, when it was asked, that it has the session.
+        Ask = "ask",
         Cookie = "cookie",
         Header = "header",
         ClientIp = "client_ip",
@@ -209,6 +219,30 @@ labels! {
         Placement = "placement",
         /// Nothing bound it: the backend with the least load.
         Least = "least",
+    }
+
+    /// What came of asking backends for a session.
+    Lookup "result" {
+        /// One of them has it.
+        Found = "found",
+        /// None of them has it: the client was answered 400.
+        Nobody = "nobody",
+        /// Some did not say: the likeliest of them got the request.
+        Unclear = "unclear",
+        /// Another request of the session was asking already, and told.
+        Joined = "joined",
+        /// Nobody was known to have it from a moment ago.
+        Cached = "cached",
+        /// `ask_rate` was used up, or too many were asking: the client was answered 503.
+        Busy = "busy",
+    }
+
+    /// What a backend said when it was asked for a session.
+    Question "answer" {
+        Known = "known",
+        Unknown = "unknown",
+        /// Neither, or nothing in time.
+        Unclear = "unclear",
     }
 
     /// What a health check showed.
@@ -316,6 +350,7 @@ impl Evidence {
     pub(crate) fn of(evidence: affinity::Evidence) -> Self {
         match evidence {
             affinity::Evidence::Table => Self::Table,
+            affinity::Evidence::Ask => Self::Ask,
             affinity::Evidence::Cookie => Self::Cookie,
             affinity::Evidence::Header => Self::Header,
             affinity::Evidence::ClientIp => Self::ClientIp,

@@ -107,6 +107,8 @@ metrics! {
         "Tunnels opened, by what they carry.";
     TUNNELS_CLOSED = Counter Count "ringbolt_tunnels_closed_total" [LabelKey::of::<label::TunnelEnd>()]
         "Tunnels that ended, by the cause.";
+    TUNNELS_DRAINED = Counter Count "ringbolt_tunnels_drained_total" [LabelKey::of::<label::DrainedBy>()]
+        "Tunnels that a drain has ended, by what their clients were told.";
     TUNNEL_BYTES = Counter Bytes "ringbolt_tunnel_bytes_total" [LabelKey::of::<label::Direction>()]
         "Bytes carried through tunnels.";
     TUNNEL_SPLICED_BYTES = Counter Bytes "ringbolt_tunnel_spliced_bytes_total" [LabelKey::of::<label::Direction>()]
@@ -124,6 +126,10 @@ metrics! {
         "Choices of a backend for a request, by what decided.";
     SIDS_UNKNOWN = Counter Count "ringbolt_sids_unknown_total" []
         "Requests with a sid that the sid table does not hold.";
+    LOOKUPS = Counter Count "ringbolt_sid_lookups_total" [LabelKey::of::<label::Lookup>()]
+        "Those of them whose backends were to be asked, by what came of it.";
+    QUESTIONS = Counter Count "ringbolt_sid_questions_total" [LabelKey::of::<label::Question>()]
+        "Questions to backends whether they have a session, by the answer.";
     SID_TABLE_ENTRIES = Gauge Count "ringbolt_sid_table_entries" [] "Sids in the sid table.";
     SID_TABLE_CAPACITY = Gauge Count "ringbolt_sid_table_capacity" []
         "Sids the sid table may hold (limits.sids).";

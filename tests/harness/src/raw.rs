@@ -10,6 +10,7 @@ mod backend;
 mod dead;
 mod gate;
 mod message;
+mod relay;
 mod stream;
 mod tcp_backend;
 #[cfg(test)]
@@ -23,6 +24,7 @@ pub use backend::{Backend, Request};
 pub use dead::Dead;
 pub use gate::Gate;
 pub use message::{Ending, Head, Message};
+pub use relay::Relay;
 pub use stream::Pattern;
 pub use tcp_backend::TcpBackend;
 pub use tunnel::Tunnel;

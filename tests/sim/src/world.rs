@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use ringbolt_core::affinity::{
-    Affinity, BackendId, Candidate, Evidence, Protocol, Role, Seen, choose_bounded, decide, is_close,
+    Affinity, BackendId, Candidate, Evidence, Protocol, Role, Seen, Told, choose_bounded, decide, is_close,
     key_of_address, query, seed_of_name,
 };
 use ringbolt_core::http::{HeadLimits, RequestHead};
@@ -264,7 +264,7 @@ impl World {
             let candidates = self.candidates(worker, true, &failed);
             let index = if failed.is_empty() {
                 let seen = self.seen(worker, role.as_ref(), None, client);
-                decide(&Affinity::EngineIo, &seen, &candidates).map(|choice| {
+                decide(&Affinity::EngineIo, &seen, &candidates).backend().map(|choice| {
                     assert_eq!(choice.reason, Evidence::Placement);
                     choice.index
                 })
@@ -331,7 +331,7 @@ impl World {
         let table = self.table.begin(&sid, self.now).filter(|_| self.fault != Fault::TableIgnored);
         let candidates = self.candidates(worker, false, &[]);
         let seen = self.seen(worker, role.as_ref(), table, client);
-        let choice = decide(&Affinity::EngineIo, &seen, &candidates);
+        let choice = decide(&Affinity::EngineIo, &seen, &candidates).backend();
         let chosen = choice.map(|choice| candidates[choice.index].id.index());
         let is_present = !matches!(self.backends[issuer].state, State::Removed | State::Maintenance);
         let in_maintenance = |index: usize| self.backends[index].state == State::Maintenance;
@@ -412,7 +412,7 @@ impl World {
     ) -> Seen<'a> {
         self.workers[worker].rotation += 1;
         let rotation = self.workers[worker].rotation;
-        Seen { role, table, value: None, client, balance: None, rotation, random: 0 }
+        Seen { role, table, told: Told::Never, value: None, client, balance: None, rotation, random: 0 }
     }
 
     /// Half of the clients are behind one address.

@@ -2,7 +2,7 @@
 //!
 //! | affinity | first | else |
 //! | --- | --- | --- |
-//! | `engine-io`, request of a session | the sid table | client address: the sid may be known there |
+//! | `engine-io`, request of a session | the sid table | what backends say when they are asked; client address |
 //! | `engine-io`, opens a session | client address, load-bounded | |
 //! | `engine-io`, any other request | least connections | |
 //! | `client-ip` | client address | |
@@ -15,7 +15,9 @@
 //!
 //! A bound on load would move clients of `client-ip` and `header` from one request to the next, so these
 //! have none. Only `engine-io` believes the sid table: the other rules are for servers whose sids are
-//! not unique. A session or cookie of a draining backend stays there; its clients under `client-ip` and
+//! not unique. A session that it does not hold is asked for, if that is configured and there is more than one backend
+//! that may have it; what is said then decides, and where nobody says anything the client's address does: the session
+//! may be there. A session or cookie of a draining backend stays there; its clients under `client-ip` and
 //! `header` move, because nothing tells old ones from new.
 
 use std::net::IpAddr;
@@ -36,6 +38,8 @@ pub struct Seen<'a> {
     pub role: Option<&'a Role>,
     /// What the sid table says of its sid.
     pub table: Option<BackendId>,
+    /// What backends say of its sid.
+    pub told: Told,
     /// Value of the header or cookie the affinity names.
     pub value: Option<&'a [u8]>,
     /// Where it comes from.
@@ -49,11 +53,28 @@ pub struct Seen<'a> {
     pub random: u64,
 }
 
+/// What is known from asking backends whose session it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Told {
+    /// They are not to be asked.
+    Never,
+    /// They may be.
+    NotYet,
+    /// This one has the session.
+    Owner(BackendId),
+    /// None that serves has it.
+    Nobody,
+    /// None is known to have it, and this one has not said that it has not.
+    Perhaps(BackendId),
+}
+
 /// What decided.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Evidence {
     /// The sid table knows the session.
     Table,
+    /// A backend said that it has the session.
+    Ask,
     /// The cookie names the backend.
     Cookie,
     /// The value of the configured header.
@@ -68,7 +89,7 @@ pub enum Evidence {
     Least,
 }
 
-/// The decision.
+/// A backend, and why it was chosen.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Choice {
     /// Index of the candidate.
@@ -77,10 +98,24 @@ pub struct Choice {
     pub reason: Evidence,
 }
 
+/// The decision.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Decision {
+    /// The request goes there.
+    Backend(Choice),
+    /// Backends are to be asked first.
+    Ask,
+    /// Its session is nobody's: the client is to be told (400).
+    UnknownSid,
+    /// No candidate takes it (503).
+    NoBackend,
+}
+
 impl Evidence {
     /// Every kind, for counters.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Table,
+        Self::Ask,
         Self::Cookie,
         Self::Header,
         Self::ClientIp,
@@ -94,6 +129,7 @@ impl Evidence {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Table => "table",
+            Self::Ask => "ask",
             Self::Cookie => "cookie",
             Self::Header => "header",
             Self::ClientIp => "client-ip",
@@ -104,9 +140,9 @@ impl Evidence {
     }
 }
 
-/// Chooses the backend of a request. `None`: no candidate takes it (503).
+/// Decides where a request goes.
 #[must_use]
-pub fn decide(affinity: &Affinity, seen: &Seen<'_>, candidates: &[Candidate]) -> Option<Choice> {
+pub fn decide(affinity: &Affinity, seen: &Seen<'_>, candidates: &[Candidate]) -> Decision {
     let address = || key_of_address(seen.client);
     let placed = |default| {
         let placing = Placing { key: address(), rotation: seen.rotation, random: seen.random };
@@ -131,7 +167,22 @@ pub fn decide(affinity: &Affinity, seen: &Seen<'_>, candidates: &[Candidate]) ->
         },
         Affinity::None => (placed(Balance::LeastTunnels), Evidence::Least),
     };
-    index.map(|index| Choice { index, reason })
+    Decision::of(index, reason)
+}
+
+impl Decision {
+    /// Where the request goes, if it goes anywhere yet.
+    #[must_use]
+    pub fn backend(self) -> Option<Choice> {
+        match self {
+            Self::Backend(choice) => Some(choice),
+            Self::Ask | Self::UnknownSid | Self::NoBackend => None,
+        }
+    }
+
+    fn of(index: Option<usize>, reason: Evidence) -> Self {
+        index.map_or(Self::NoBackend, |index| Self::Backend(Choice { index, reason }))
+    }
 }
 
 /// The backend of a session that the sid table knows, without a look at the others: nearly all requests are of one.
@@ -142,19 +193,35 @@ pub fn owner(
     table: BackendId,
     serves: impl FnOnce(BackendId) -> Option<usize>,
 ) -> Option<Choice> {
-    // An entry counts if its backend is still there and serves, draining or not.
     let index = if *affinity == Affinity::EngineIo { serves(table) } else { None };
     index.map(|index| Choice { index, reason: Evidence::Table })
 }
 
-/// The backend of a session.
-fn of_session(seen: &Seen<'_>, candidates: &[Candidate]) -> Option<Choice> {
-    let serves = |id| candidates.iter().position(|candidate| candidate.id == id && candidate.serves);
-    if let Some(choice) = seen.table.and_then(|table| owner(&Affinity::EngineIo, table, serves)) {
-        return Some(choice);
+/// The backend of a session. What names a backend counts if that is still there and serves, draining or not.
+fn of_session(seen: &Seen<'_>, candidates: &[Candidate]) -> Decision {
+    let serving =
+        |owner: BackendId| candidates.iter().position(|candidate| candidate.id == owner && candidate.serves);
+    if let Some(choice) = seen.table.and_then(|table| owner(&Affinity::EngineIo, table, serving)) {
+        return Decision::Backend(choice);
     }
+    let is_askable = matches!(seen.role, Some(Role::Session(_))) && seen.table.is_none();
+    let guess = match seen.told {
+        // The only one that can have it is asked by the request itself.
+        Told::NotYet if is_askable && candidates.iter().filter(|candidate| candidate.serves).count() > 1 => {
+            return Decision::Ask;
+        }
+        Told::Owner(owner) => match serving(owner) {
+            Some(index) => return Decision::of(Some(index), Evidence::Ask),
+            None => None,
+        },
+        Told::Nobody => return Decision::UnknownSid,
+        Told::Perhaps(backend) => serving(backend),
+        Told::NotYet | Told::Never => None,
+    };
     let key = key_of_address(seen.client);
     // A session asks nothing new of its backend: where all are draining, one of them has it.
-    let index = choose(key, candidates).or_else(|| best(key, candidates, |candidate| candidate.serves))?;
-    Some(Choice { index, reason: Evidence::Rendezvous })
+    let index = guess
+        .or_else(|| choose(key, candidates))
+        .or_else(|| best(key, candidates, |candidate| candidate.serves));
+    Decision::of(index, Evidence::Rendezvous)
 }

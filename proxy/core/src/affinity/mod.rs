@@ -2,9 +2,10 @@
 //!
 //! `engine_io` reads what a query says, `handshake` learns the sid a backend issues, `close` sees a
 //! session end, `sid_table` remembers who issued what, `standing` tells who may be given anything new,
-//! `balance`, `rendezvous` and `least` place it, `policy` is the configured rule and `decide` weighs all of it. Nothing here knows sockets, HTTP heads
-//! or configuration files; time is an argument.
+//! `balance`, `rendezvous` and `least` place it, `ask` puts a question about it to backends, `policy` is the configured
+//! rule and `decide` weighs all of it. Nothing here knows sockets, HTTP heads or configuration files; time is an argument.
 
+mod ask;
 mod balance;
 mod close;
 mod cookie;
@@ -21,10 +22,11 @@ mod sid_table;
 mod standing;
 mod tick;
 
+pub use ask::{Reply, read_reply, write_encoded, write_question_query};
 pub use balance::{Balance, Placing, place, takes_part};
 pub use close::is_close;
 pub use cookie::{COOKIE_VALUE_BYTES, cookie_value};
-pub use decide::{Choice, Evidence, Seen, decide, owner};
+pub use decide::{Choice, Decision, Evidence, Seen, Told, decide, owner};
 pub use engine_io::{Protocol, Query, Role, Transport, query};
 pub use handshake::{Handshake, HandshakeReading, read_handshake};
 pub use least::least_connections;

@@ -32,6 +32,8 @@ impl Answer {
     pub const BODY_TOO_LARGE: Self = Self::new(413, "request body is too large");
     /// The client's address opens Engine.IO sessions faster than it may.
     pub const TOO_MANY_SESSIONS: Self = Self::new(429, "too many new sessions from this address");
+    /// No backend has the session, in Engine.IO's own words.
+    pub const UNKNOWN_SID: Self = Self::new(400, "Session ID unknown");
     /// A WebSocket handshake in HTTP/1.0, see [`super::Upgrade::RefusedHttp10`].
     pub const UPGRADE_DOWNGRADED: Self = Self::new(
         426,
@@ -53,6 +55,8 @@ impl Answer {
     pub const QUEUE_FULL: Self = Self::new(503, "the queue for a connection to the backend is full");
     /// The backend had as many connections as it may all the while.
     pub const QUEUE_TIMEOUT: Self = Self::new(503, "no connection to the backend became free in time");
+    /// More sessions are unknown than backends may be asked about.
+    pub const ASK_BUSY: Self = Self::new(503, "too many unknown sessions to ask the backends about");
     /// The sid table has reached its bound.
     pub const SESSIONS_FULL: Self = Self::new(503, "session table is full");
     /// The table of tunnels has reached its bound.
@@ -132,8 +136,8 @@ pub fn write_answer(answer: &Answer, context: &AnswerContext<'_>, out: &mut Vec<
 
 /// Appends `answer` to `out` as an Engine.IO client expects an error, readable across origins.
 ///
-/// `origin` is the request's Origin field. The code in the body is Engine.IO's 3, bad request: its codes
-/// name faults of a request and have none for a server's, and clients show the message, not the code.
+/// `origin` is the request's Origin field. The code in the body is Engine.IO's 1 for an unknown sid, else its 3, bad
+/// request: its codes name faults of a request and have none for a server's, and clients show the message, not the code.
 pub fn write_engine_io_answer(
     answer: &Answer,
     context: &AnswerContext<'_>,
@@ -150,7 +154,9 @@ pub fn write_engine_io_answer(
         }
         None => write_field(b"Access-Control-Allow-Origin", b"*", out),
     }
-    write_body(format_args!("{{\"code\":3,\"message\":\"{}\"}}", answer.reason), context.head_only, out);
+    let code = if *answer == Answer::UNKNOWN_SID { 1 } else { 3 };
+    let body = format_args!("{{\"code\":{code},\"message\":\"{}\"}}", answer.reason);
+    write_body(body, context.head_only, out);
 }
 
 fn write_head(status: u16, context: &AnswerContext<'_>, out: &mut Vec<u8>) {

@@ -5,6 +5,11 @@ use proptest::prelude::*;
 use super::*;
 use crate::affinity::{Sid, cookie_value, seed_of_name};
 
+/// The backend that a request goes to.
+fn decide(affinity: &Affinity, seen: &Seen<'_>, candidates: &[Candidate]) -> Option<Choice> {
+    super::decide(affinity, seen, candidates).backend()
+}
+
 fn candidates() -> Vec<Candidate> {
     (0..)
         .zip(["a", "b", "c", "d"])
@@ -23,6 +28,7 @@ fn seen(role: Option<&Role>) -> Seen<'_> {
     Seen {
         role,
         table: None,
+        told: Told::Never,
         value: None,
         client: "192.0.2.9".parse().unwrap(),
         balance: None,
@@ -73,6 +79,52 @@ fn an_unknown_session_goes_by_address_and_never_nowhere() {
     assert_eq!(decide(&Affinity::EngineIo, &seen(Some(&role)), &backends), Some(expected));
     assert_eq!(decide(&Affinity::EngineIo, &seen(Some(&role)), &[]), None);
     assert_eq!(decide(&Affinity::EngineIo, &seen(Some(&Role::Handshake)), &backends), None);
+}
+
+#[test]
+fn a_session_that_no_table_has_is_asked_for_and_the_answer_decides() {
+    let mut backends = candidates();
+    let role = session();
+    let asked = |told, backends: &[Candidate]| {
+        super::decide(&Affinity::EngineIo, &Seen { told, ..seen(Some(&role)) }, backends)
+    };
+    assert_eq!(asked(Told::NotYet, &backends), Decision::Ask);
+    assert_eq!(asked(Told::Nobody, &backends), Decision::UnknownSid);
+    for (index, backend) in backends.iter().enumerate() {
+        let owner = Decision::Backend(Choice { index, reason: Evidence::Ask });
+        assert_eq!(asked(Told::Owner(backend.id), &backends), owner);
+        let guess = Decision::Backend(Choice { index, reason: Evidence::Rendezvous });
+        assert_eq!(asked(Told::Perhaps(backend.id), &backends), guess);
+    }
+    // Who said it has gone meanwhile.
+    let by_address = Choice { index: of_client(&backends), reason: Evidence::Rendezvous };
+    for gone in [Told::Owner(BackendId(99)), Told::Perhaps(BackendId(99))] {
+        assert_eq!(asked(gone, &backends), Decision::Backend(by_address));
+    }
+    // Only one can have it; or the table knows that it is one that does not serve.
+    let known = Seen { table: Some(BackendId(99)), told: Told::NotYet, ..seen(Some(&role)) };
+    assert_eq!(decide(&Affinity::EngineIo, &known, &backends), Some(by_address));
+    backends[1..].iter_mut().for_each(|backend| (backend.serves, backend.accepts_new) = (false, false));
+    let only = Decision::Backend(Choice { index: 0, reason: Evidence::Rendezvous });
+    assert_eq!(asked(Told::NotYet, &backends), only);
+    assert_eq!(asked(Told::NotYet, &[]), Decision::NoBackend);
+}
+
+#[test]
+fn nothing_but_a_session_of_engine_io_is_asked_for() {
+    let backends = candidates();
+    for role in [Role::SessionTooLong, Role::Handshake, Role::WebSocketHandshake, Role::Other] {
+        let seen = Seen { told: Told::NotYet, ..seen(Some(&role)) };
+        assert!(
+            matches!(super::decide(&Affinity::EngineIo, &seen, &backends), Decision::Backend(_)),
+            "{role:?}"
+        );
+    }
+    let role = session();
+    let seen = Seen { told: Told::NotYet, value: Some(b"x"), ..seen(Some(&role)) };
+    for affinity in [Affinity::ClientIp, header(), cookie(), Affinity::None] {
+        assert!(matches!(super::decide(&affinity, &seen, &backends), Decision::Backend(_)));
+    }
 }
 
 #[test]
@@ -174,7 +226,7 @@ proptest! {
             *backend = Candidate { accepts_new: accepts_new && serves, serves, load, weight, ..*backend };
         }
         let seen = Seen {
-            role: role.as_ref(), table: table.map(BackendId), value: value.as_deref(), client, balance, rotation, random: 5,
+            role: role.as_ref(), table: table.map(BackendId), told: Told::Never, value: value.as_deref(), client, balance, rotation, random: 5,
         };
         match decide(&affinity, &seen, &backends) {
             Some(Choice { index, reason: Evidence::Table }) => {

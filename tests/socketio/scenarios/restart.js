@@ -1,0 +1,38 @@
+// A session that talks all the time while what is between it and its server is replaced.
+"use strict";
+
+const assert = require("assert/strict");
+const { connect } = require("../clients.js");
+const { web } = require("../engineio.js");
+
+/// How often the server says something, so that no poll is held for long.
+const BEAT_MS = 100;
+
+/// Resolves when the relay in front says that it has held requests back and let them go.
+function passed(url) {
+  return new Promise((resolve, reject) => {
+    const request = web(url).get(`${url}/passed`, (response) => resolve(response.resume().statusCode));
+    request.on("error", reject);
+  });
+}
+
+/// By polling: the server answers as the same session before, while and after requests were held back.
+async function restart(context) {
+  const client = await connect(context, { transports: ["polling"] });
+  const first = await client.ask("whoami");
+  client.socket.emit("beat", BEAT_MS);
+  await client.until("tick");
+  let status;
+  const passing = passed(context.url).then((found) => (status = found));
+  while (!status) assert.deepEqual(await client.ask("whoami"), first);
+  assert.equal(await passing, 204);
+  for (let number = 0; number < 10; number++) {
+    assert.equal(await client.ask("echo", number), number);
+    await client.until("tick");
+  }
+  assert.deepEqual(await client.ask("whoami"), first);
+  client.close();
+  return first;
+}
+
+module.exports = { restart: { run: restart } };
