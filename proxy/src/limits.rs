@@ -255,3 +255,15 @@ pub(crate) const MIRRORED_SIDS_MAX: usize = 1024;
 /// Between two looks whether exchanges that the old process finishes have become tunnels, and which connections wait
 /// for a request there. For so long such a request waits too.
 pub(crate) const HANDOVER_LATE_INTERVAL: Duration = Duration::from_millis(20);
+
+/// Words, lines and blocks of a file that is imported: far more than people write, and soon read.
+pub(crate) const IMPORT_DIRECTIVES_MAX: usize = 65_536;
+
+/// Blocks inside blocks of such a file; nginx' own directives nest five deep.
+pub(crate) const IMPORT_DEPTH_MAX: usize = 16;
+
+/// Routes of an imported file: each is compared with all before it.
+pub(crate) const IMPORT_ROUTES_MAX: usize = 2048;
+
+/// Names of backends that the resolver is asked for: each may take seconds.
+pub(crate) const IMPORT_NAMES_MAX: usize = 64;
