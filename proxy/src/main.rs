@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod accept;
+mod access_log;
 mod activation;
 mod admin;
 mod admission;
@@ -277,8 +278,9 @@ fn run(source: Source, config: &Arc<Config>) -> Result<End, StartError> {
         served: server.served(),
         downgrades: server.downgrades(),
     });
+    let access_log = server.access_log();
     let reloader = Reloader::new(source, server, lifecycle, housekeeping_counters, notify);
     let orders = Arc::new(reloader.orders(counters));
-    let duties = Duties { admin, socket, view, orders, reloader, tls, upgrader };
+    let duties = Duties { admin, socket, view, orders, reloader, tls, upgrader, access_log };
     housekeeping.run(duties, workers_ended).map_err(failed)
 }
