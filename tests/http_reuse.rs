@@ -164,7 +164,7 @@ fn a_request_on_open_connections_allocates_nothing() {
     let backend = Backend::named(HANDSHAKE);
     let ringbolt = proxy(&backend);
     let mut client = Wire::connect(ringbolt.address());
-    assert_eq!(client.exchange(&get("/?EIO=4&transport=polling")).text(), HANDSHAKE);
+    assert_eq!(client.exchange(get("/?EIO=4&transport=polling")).text(), HANDSHAKE);
     let polls = get("/?EIO=4&transport=polling&sid=known");
     let mut exchange = || assert_eq!(client.exchange(&polls).status(), 200);
     let allocations = || ringbolt.metrics()["ringbolt_memory_allocations_total"];
