@@ -13,17 +13,15 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::mpsc::SyncSender;
 use std::task::{Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use ringbolt_core::affinity::{Candidate, Member, SidRecord, key_of_bytes};
+use ringbolt_core::affinity::{Candidate, Member, key_of_bytes};
 use ringbolt_core::detect::Protocol;
 use ringbolt_core::http::{RequestHead, ResponseHead};
 use ringbolt_reactor::{
     BoundListener, Chunk, Either, Reactor, Ready, Received, Rooms, Sink, SinkToken, mailbox, select,
 };
-use tokio::sync::oneshot;
 
 use crate::accept;
 use crate::access_log::{AccessLog, Queue};
@@ -32,7 +30,6 @@ use crate::client::Client;
 use crate::date::{DATE_BYTES, DateCache};
 use crate::downgrades::Downgrades;
 use crate::hot_buffer::HotBuffer;
-use crate::identity::Identity;
 use crate::limits::{CLOSING_TURN, FAREWELL_TIMEOUT, SWEEP_INTERVAL};
 use crate::load::{InFlight, Loads};
 use crate::memory::{self, Memory};
@@ -42,11 +39,11 @@ use crate::pool::Pool;
 use crate::request_ids::RequestIds;
 use crate::response::Final;
 use crate::sids::SidTable;
-use crate::snapshot::{ListenerId, Revision, Snapshot};
+use crate::snapshot::{ListenerId, Snapshot};
 use crate::spare::{Buffers, Spares};
 use crate::tls::Records;
 use crate::tunnel::farewell::{self, Shed};
-use crate::tunnel::moving::{self, Arriving, Choose, Leaving};
+use crate::tunnel::moving;
 use crate::tunnel::{self, TunnelTable};
 
 pub(crate) use self::command::{Adoption, Command, Move, Shedding};

@@ -10,6 +10,7 @@
 //! [`Rooms`]).
 
 mod buffer_ring;
+mod clock;
 mod connect;
 mod epoll;
 mod executor;
@@ -35,6 +36,7 @@ mod waker;
 mod wheel;
 
 pub use buffer_ring::Chunk;
+pub use clock::clock_is_synchronised;
 pub use connect::connect;
 pub use ktls::{
     ContentType, KtlsSupport, TlsCipher, TlsDirection, TlsVersion, TrafficKeys, bytes_acknowledged,
@@ -47,6 +49,7 @@ pub use pipe::{Pipe, splice};
 pub use reactor::{NoSink, Reactor, Sink, Stats};
 pub use readiness::{Engine, EngineChoice, Ready, Received, UnknownEngine};
 pub use refusal::RingRefusal;
+pub use ring::{RingSupport, probe_ring};
 pub use room::{Room, Rooms};
 pub use select::{Either, Join, Select, join, select, yield_now};
 pub use slab::{Key, Slab};
