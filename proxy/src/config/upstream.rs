@@ -12,9 +12,7 @@ use super::bounds::{BACKENDS_MAX, QUEUE, SLOW_START, TABLE_ENTRIES, WEIGHT};
 use super::problem::Problems;
 use super::section::{Field, Section, boolean, integer, or_off, text, wrong_type};
 use super::value::Reached;
-use super::{
-    Affinity, BackendState, Balance, Check, Health, Place, ProxyVersion, Source, UpstreamTls, tls, value,
-};
+use super::{Affinity, BackendState, Balance, Health, Place, ProxyVersion, Source, UpstreamTls, tls, value};
 
 /// `[upstream.NAME]`
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -128,21 +126,6 @@ impl Upstream {
     pub(crate) fn has_tls(&self) -> bool {
         self.backends.iter().any(|backend| backend.tls) || self.sources.iter().any(|source| source.tls)
     }
-
-    /// Why it cannot have this backend.
-    pub(crate) fn misfit(&self, backend: &Backend) -> Option<&'static str> {
-        if !backend.tls {
-            return None;
-        }
-        if self.proxy_protocol.is_some() {
-            return Some("proxy_protocol is not supported towards backends with TLS yet");
-        }
-        self.speaks_to_check().then_some(r#"health.check of backends with TLS can be "tcp" only, so far"#)
-    }
-
-    fn speaks_to_check(&self) -> bool {
-        matches!(self.health.check, Some(Check::Http { .. } | Check::EngineIo { .. }))
-    }
 }
 
 const BACKEND_STATES: &[(&str, BackendState)] =
@@ -225,12 +208,6 @@ fn upstream(problems: &Problems, section: &mut Section<'_>, base: &Path) -> Upst
         sources,
         ..default
     };
-    if upstream.proxy_protocol.is_some() && upstream.has_tls() {
-        section.problem("proxy_protocol", "is not supported towards backends with TLS yet");
-    }
-    if upstream.speaks_to_check() && upstream.has_tls() {
-        section.problem("health.check", r#"of backends with TLS can be "tcp" only, so far"#);
-    }
     // Whoever can change what DNS answers must not be believed for it.
     let is_looked_up = |source: &Source| source.tls && !matches!(source.place, Place::File(_));
     if upstream.tls.verify && upstream.tls.server_name.is_none() && upstream.sources.iter().any(is_looked_up)

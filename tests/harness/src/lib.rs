@@ -10,6 +10,7 @@ mod backends;
 mod dns;
 mod install;
 mod lanes;
+mod one_port;
 mod process;
 pub mod raw;
 mod ringbolt;
