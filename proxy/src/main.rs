@@ -20,6 +20,7 @@ mod detect;
 mod discovery;
 mod doctor;
 mod downgrades;
+mod edits;
 mod error;
 mod forward;
 #[cfg(test)]

@@ -81,7 +81,7 @@ impl Served {
                 state: state(backend, identity, uptime_ms),
                 weight: identity.weight(backend.weight),
                 backup: backend.backup,
-                ordered: identity.is_ordered(),
+                ordered: identity.is_ordered() || backend.origin == config::Origin::Order,
                 origin: backend.origin.name(),
                 load: self.load(identity),
             }));
