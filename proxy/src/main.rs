@@ -60,6 +60,7 @@ mod sni;
 mod spare;
 mod start;
 mod stream;
+mod sweep;
 mod tcp;
 mod tls;
 mod transport;

@@ -141,6 +141,7 @@ impl Reloader {
         if stop != Stop::HandedOver {
             self.notify.stopping();
         }
+        self.counters.draining.set(1);
         self.server.borrow_mut().drain(deadline);
     }
 

@@ -31,6 +31,9 @@ pub(crate) struct Standing {
     pub(crate) backup: bool,
     /// Sessions and tunnels.
     pub(crate) load: u32,
+    /// Times it could not be connected to, or closed without an answer.
+    #[serde(skip)]
+    pub(crate) failures: u64,
     /// An operator has ordered what the file does not say.
     pub(crate) ordered: bool,
 }
@@ -79,6 +82,7 @@ impl Served {
                 state: state(backend, identity, uptime_ms),
                 weight: identity.weight(backend.weight),
                 backup: backend.backup,
+                failures: identity.failures_ever(),
                 ordered: identity.is_ordered(),
                 load: self.load(identity),
             }));

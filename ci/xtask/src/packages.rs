@@ -21,7 +21,7 @@ pub(crate) struct Tool {
 }
 
 /// What `cargo xtask check` needs.
-pub(crate) const TOOLS: [Tool; 6] = [
+pub(crate) const TOOLS: [Tool; 7] = [
     Tool { probe: "command -v node", package: "nodejs", reason: "Socket.IO servers and clients" },
     Tool { probe: "command -v npm", package: "npm", reason: "installs the Node packages of the tests" },
     Tool { probe: "command -v python3", package: "python3", reason: "python-socketio" },
@@ -36,6 +36,7 @@ pub(crate) const TOOLS: [Tool; 6] = [
         package: "valgrind",
         reason: "counts instructions, for the budgets",
     },
+    Tool { probe: "command -v promtool", package: "prometheus", reason: "tests metrics and alerts" },
 ];
 
 /// What a guest of this architecture needs. Apart from [`TOOLS`], because it is large.
