@@ -19,9 +19,6 @@ use serde_json::Value;
 /// Labels that Prometheus adds, or that only histograms have.
 const EVERYWHERE: [&str; 3] = ["instance", "job", "le"];
 
-/// Metrics that Prometheus has of every target.
-const OF_PROMETHEUS: [&str; 1] = ["up"];
-
 fn file(path: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs").join(path)
 }
@@ -72,8 +69,11 @@ fn shown(page: &str) -> BTreeMap<String, BTreeMap<String, BTreeSet<String>>> {
     shown
 }
 
-/// Labels and the values they are compared with: `a="b",c=~"d|e"`.
-fn matchers(text: &str) -> Vec<(String, Vec<String>)> {
+/// Labels and the values they are compared with.
+type Matchers = Vec<(String, Vec<String>)>;
+
+/// Those of `a="b",c=~"d|e"`.
+fn matchers(text: &str) -> Matchers {
     let parts: Vec<&str> = text.split('"').collect();
     parts
         .chunks_exact(2)
@@ -85,7 +85,7 @@ fn matchers(text: &str) -> Vec<(String, Vec<String>)> {
 }
 
 /// The metrics a text of PromQL names, each with what it compares labels with, and the labels it groups by.
-fn used(text: &str) -> (Vec<(String, Vec<(String, Vec<String>)>)>, Vec<String>) {
+fn used(text: &str) -> (Vec<(String, Matchers)>, Vec<String>) {
     let is_name = |letter: char| letter.is_ascii_alphanumeric() || letter == '_' || letter == ':';
     let (mut metrics, mut groups) = (Vec::new(), Vec::new());
     let mut rest = text;

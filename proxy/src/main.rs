@@ -59,6 +59,7 @@ mod snapshot;
 mod sni;
 mod spare;
 mod start;
+mod status;
 mod stream;
 mod sweep;
 mod tcp;
@@ -90,6 +91,7 @@ use crate::plan::{Extent, Host, Plan};
 use crate::reload::{Reloader, Source, Stamp};
 use crate::server::Inheritance;
 use crate::start::StartError;
+use crate::status::Status;
 
 #[global_allocator]
 static ALLOCATOR: Counted<mimalloc::MiMalloc> = Counted(mimalloc::MiMalloc);
@@ -278,10 +280,12 @@ fn run(source: Source, config: &Arc<Config>) -> Result<End, StartError> {
         lifecycle: Arc::clone(&lifecycle),
         served: server.served(),
         downgrades: server.downgrades(),
+        status: Arc::new(Status::new()),
     });
+    let collector = server.collector(counters.clone(), Arc::clone(&lifecycle));
     let access_log = server.access_log();
     let reloader = Reloader::new(source, server, lifecycle, housekeeping_counters, notify);
     let orders = Arc::new(reloader.orders(counters));
-    let duties = Duties { admin, socket, view, orders, reloader, tls, upgrader, access_log };
+    let duties = Duties { admin, socket, view, orders, collector, reloader, tls, upgrader, access_log };
     housekeeping.run(duties, workers_ended).map_err(failed)
 }

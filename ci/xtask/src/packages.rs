@@ -21,7 +21,7 @@ pub(crate) struct Tool {
 }
 
 /// What `cargo xtask check` needs.
-pub(crate) const TOOLS: [Tool; 7] = [
+pub(crate) const TOOLS: [Tool; 9] = [
     Tool { probe: "command -v node", package: "nodejs", reason: "Socket.IO servers and clients" },
     Tool { probe: "command -v npm", package: "npm", reason: "installs the Node packages of the tests" },
     Tool { probe: "command -v python3", package: "python3", reason: "python-socketio" },
@@ -30,6 +30,8 @@ pub(crate) const TOOLS: [Tool; 7] = [
         package: "python3-venv",
         reason: "installs the Python packages of the tests",
     },
+    Tool { probe: "command -v nginx", package: "nginx-light", reason: "tests of the doctor" },
+    Tool { probe: "command -v haproxy", package: "haproxy", reason: "tests of the doctor" },
     Tool { probe: "command -v chromium", package: "chromium", reason: "browser test of the demo" },
     Tool {
         probe: "command -v valgrind",
@@ -107,7 +109,8 @@ mod tests {
 
     #[test]
     fn what_cannot_be_installed_is_named_with_its_reason() {
-        let text = by_hand(&[&TOOLS[4]], "no network");
+        let chromium = TOOLS.iter().find(|tool| tool.package == "chromium").unwrap();
+        let text = by_hand(&[chromium], "no network");
         assert!(text.contains("no network") && text.contains("chromium       for: browser test"), "{text}");
     }
 

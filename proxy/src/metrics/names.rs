@@ -181,13 +181,14 @@ metrics! {
     CONFIG_LOADED = Gauge Seconds "ringbolt_config_loaded_timestamp_seconds" []
         "When the configuration that is served was read, in seconds since 1970-01-01 UTC.";
 
+    DRAINING = Gauge Count "ringbolt_draining" []
+        "1 while the process drains: it accepts no more connections.";
     HANDOVERS = Counter Count "ringbolt_handovers_total" [LabelKey::of::<label::Handover>()]
         "Upgrades of the binary, by what became of them; a process that was upgraded is not asked any more.";
     HANDOVER_TUNNELS = Counter Count "ringbolt_handover_tunnels_total" []
         "Tunnels taken over from the process before this one.";
     HANDOVER_DURATION = Histogram Seconds "ringbolt_handover_duration_seconds" []
         "From the first of these tunnels to the last; none was halted longer.";
-    DRAINING = Gauge Count "ringbolt_draining" [] "1 while the process drains: it accepts no more and will end.";
 
     ACCESS_LINES = Counter Count "ringbolt_access_log_lines_total" [LabelKey::of::<label::AccessLine>()]
         "Lines of the access log; dropped: their writer was too far behind.";
