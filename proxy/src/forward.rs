@@ -192,7 +192,7 @@ fn upload_of(
     if let Some(record) = &asked.record {
         record.note_request_id(&sent.head, &context);
     }
-    let mut head = Vec::with_capacity(sent.head.bytes_len() + ADDED_BYTES_USUAL);
+    let mut head = worker.buffers.take(sent.head.bytes_len() + ADDED_BYTES_USUAL);
     if let Some(version) = route.upstream().proxy_protocol {
         proxy_header::write(client, context.source, version, &mut head);
     }

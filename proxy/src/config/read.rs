@@ -189,6 +189,7 @@ fn workers(mut section: Section<'_>) -> Workers {
         count: section.read("count", integer(1..=most)).map(|count| count as usize),
         engine: section.read("engine", text("a string", super::engine)).unwrap_or(default.engine),
         pin: section.read("pin", boolean).unwrap_or(default.pin),
+        steer: section.read("steer", boolean).unwrap_or(default.steer),
     };
     section.finish();
     workers
