@@ -177,7 +177,8 @@ async fn pass_on(
             record.note_client(route.source().client);
             record.note_connecting();
         }
-        let connection = match connect::open(worker, Some(&client.stream.socket), &route, &mut choice).await {
+        let client_end = Some(&client.stream.socket);
+        let connection = match connect::open(worker, client, client_end, &route, &mut choice).await {
             Ok(connection) => connection,
             Err(error) => {
                 asked.note_backend(worker, &route, &choice, None);

@@ -193,7 +193,10 @@ fn upload_of(
         record.note_request_id(&sent.head, &context);
     }
     let mut head = worker.buffers.take(sent.head.bytes_len() + ADDED_BYTES_USUAL);
-    if let Some(version) = route.upstream().proxy_protocol {
+    // A backend with TLS was told before its handshake.
+    if let Some(version) = route.upstream().proxy_protocol
+        && !route.upstream().backends[choice.index()].tls
+    {
         proxy_header::write(client, context.source, version, &mut head);
     }
     write_request(&sent.head, &context, &mut head);

@@ -17,7 +17,7 @@ use self::cell::{Cell, Counter, Gauge, PerLabel, See};
 use self::histogram::{Histogram, Lives, Waits};
 use self::label::{
     AccessLine, AnswerStatus, Check, Connect, Detected, Direction, Downgraded, DrainedBy, EngineInUse,
-    EngineIo, Evidence, Handover, Limit, Lookup, Method, Question, Queued, RefusedConnection, Reload,
+    EngineIo, Evidence, Handover, Limit, Look, Lookup, Method, Question, Queued, RefusedConnection, Reload,
     StatusClass, TlsFailure, TlsRecords, TlsVersion, Transport, TunnelEnd, TunnelKind, Upgrade,
 };
 
@@ -177,6 +177,10 @@ counters! {
     handover_durations: Histogram<Waits> => HANDOVER_DURATION,
     /// Health checks.
     checks: PerLabel<Check> => CHECKS,
+    /// Looks for backends.
+    looks: PerLabel<Look> => DISCOVERY_LOOKS,
+    /// Sources of backends whose last look found nothing.
+    sources_failing: Gauge => SOURCES_FAILING,
     }
 }
 

@@ -36,6 +36,8 @@ pub(crate) struct Standing {
     pub(crate) failures: u64,
     /// An operator has ordered what the file does not say.
     pub(crate) ordered: bool,
+    /// How it came to be there.
+    pub(crate) origin: &'static str,
 }
 
 /// States of a backend, as metrics name them.
@@ -84,6 +86,7 @@ impl Served {
                 backup: backend.backup,
                 failures: identity.failures_ever(),
                 ordered: identity.is_ordered(),
+                origin: backend.origin.name(),
                 load: self.load(identity),
             }));
         }

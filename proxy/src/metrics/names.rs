@@ -162,6 +162,10 @@ metrics! {
         "Times a backend became suspect because requests to it failed.";
     CHECKS = Counter Count "ringbolt_health_checks_total" [LabelKey::of::<label::Check>()]
         "Health checks of backends, by what they showed.";
+    DISCOVERY_LOOKS = Counter Count "ringbolt_discovery_lookups_total" [LabelKey::of::<label::Look>()]
+        "Looks for backends, in DNS and in files of backends; empty, failed: what was found before stays.";
+    SOURCES_FAILING = Gauge Count "ringbolt_discovery_sources_failing" []
+        "Sources of backends whose last look found nothing.";
     QUEUED = Counter Count "ringbolt_queued_total" [LabelKey::of::<label::Queued>()]
         "Requests that had to wait for a connection to a backend with maxconn, by what became of them.";
     QUEUE_WAITING = Gauge Count "ringbolt_queue_waiting" [] "Requests that wait for one now.";
