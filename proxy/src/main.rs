@@ -18,6 +18,7 @@ mod descriptors;
 mod detect;
 mod doctor;
 mod downgrades;
+mod drain;
 mod error;
 mod forward;
 #[cfg(test)]

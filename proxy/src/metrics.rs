@@ -142,6 +142,8 @@ counters! {
     handovers: PerLabel<Handover> => HANDOVERS,
     /// Tunnels taken over.
     handover_tunnels: Counter => HANDOVER_TUNNELS,
+    /// Tunnels that the process before this one went on to serve.
+    handover_tunnels_staying: Gauge => HANDOVER_TUNNELS_STAYING,
     /// How long that took.
     handover_ms: Gauge => HANDOVER_TIME,
     /// Health checks.

@@ -23,7 +23,7 @@ use crate::metrics::{Counters, HousekeepingCounters};
 use crate::notify::Notify;
 use crate::orders::Orders;
 use crate::server::Server;
-use crate::signals::{Repeated, Stop};
+use crate::signals::Repeated;
 
 #[cfg(test)]
 mod tests;
@@ -136,11 +136,8 @@ impl Reloader {
         self.server().orders(counters, lifecycle, requests)
     }
 
-    /// Tells workers that the process will end, and the service manager unless another process serves.
-    pub(crate) fn drain(&self, stop: Stop, deadline: Instant) {
-        if stop != Stop::HandedOver {
-            self.notify.stopping();
-        }
+    /// Tells workers that the process will end.
+    pub(crate) fn drain(&self, deadline: Instant) {
         self.server.borrow_mut().drain(deadline);
     }
 

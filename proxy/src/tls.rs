@@ -19,6 +19,6 @@ mod upstream;
 pub(crate) use self::handshake::{accept, connect};
 pub(crate) use self::listener::Terminator;
 pub(crate) use self::presented::{Wrong, begin, http_client, judge, no_session};
-pub(crate) use self::session::{KernelSession, Offered, Records, Session};
+pub(crate) use self::session::{KernelSession, KernelSessionState, Offered, Records, Session};
 pub(crate) use self::setup::{Current, Setup};
 pub(crate) use self::upstream::Originator;
