@@ -4,6 +4,7 @@
 //! file, line, column and key. A `Config` is valid by construction: every upstream it names exists,
 //! every bound is met. Nothing here opens a socket or resolves a name.
 
+mod access_log;
 mod admin;
 pub(crate) mod bounds;
 mod detect;
@@ -26,6 +27,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub(crate) use self::access_log::{AccessFormat, AccessLog, AccessOutput};
 pub(crate) use self::admin::{Admin, OrderToken};
 pub(crate) use self::bounds::BACKENDS_MAX;
 pub(crate) use self::health::{Check, Health};
@@ -34,7 +36,7 @@ pub(crate) use self::timeouts::Timeouts;
 #[cfg(test)]
 pub(crate) use self::tls::CIPHERS;
 pub(crate) use self::tls::{CertificateFiles, ClientAuth, ListenerTls, TlsPolicy, TlsVersion, UpstreamTls};
-pub(crate) use self::value::{backend_address, duration, listen_address};
+pub(crate) use self::value::{backend_address, duration, host, listen_address, path};
 pub(crate) use ringbolt_core::affinity::{Affinity, Balance, State as BackendState};
 pub(crate) use ringbolt_core::detect::{Protocol, Protocols};
 pub(crate) use ringbolt_core::flash_policy::FlashPolicy;
@@ -66,6 +68,8 @@ pub(crate) struct Config {
     pub(crate) timeouts: Timeouts,
     pub(crate) limits: Limits,
     pub(crate) log: Log,
+    /// `None`: nothing is written.
+    pub(crate) access_log: Option<AccessLog>,
 }
 
 /// `[process]`

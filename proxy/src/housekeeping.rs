@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 use tokio::sync::{oneshot, watch};
 
+use crate::access_log::Writer;
 use crate::admin::{self, View};
 use crate::config::Timeouts;
 use crate::handover::Upgrader;
@@ -33,6 +34,7 @@ pub(crate) struct Housekeeping {
     signals: Signals,
     hangups: Repeated,
     upgrades: Repeated,
+    reopenings: Repeated,
 }
 
 /// What the housekeeping thread looks after.
@@ -48,6 +50,8 @@ pub(crate) struct Duties {
     /// Its files are looked after.
     pub(crate) tls: Arc<tls::Current>,
     pub(crate) upgrader: Upgrader,
+    /// Opens its file anew on SIGUSR1.
+    pub(crate) access_log: Option<Arc<Writer>>,
 }
 
 /// Why the process ends.
@@ -83,10 +87,11 @@ impl Housekeeping {
     /// No descriptor is left for the runtime's event queue.
     pub(crate) fn new() -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
-        let (signals, hangups, upgrades) = runtime.block_on(async {
-            Ok::<_, io::Error>((Signals::new()?, Repeated::hangups()?, Repeated::upgrades()?))
+        let (signals, hangups, upgrades, reopenings) = runtime.block_on(async {
+            let (hangups, upgrades) = (Repeated::hangups()?, Repeated::upgrades()?);
+            Ok::<_, io::Error>((Signals::new()?, hangups, upgrades, Repeated::reopenings()?))
         })?;
-        Ok(Self { runtime, signals, hangups, upgrades })
+        Ok(Self { runtime, signals, hangups, upgrades, reopenings })
     }
 
     /// Runs on the calling thread until the process is to end.
@@ -97,8 +102,8 @@ impl Housekeeping {
     ///
     /// The admin address or socket fails as a whole.
     pub(crate) fn run(self, duties: Duties, workers_ended: oneshot::Receiver<()>) -> io::Result<End> {
-        let Self { runtime, mut signals, hangups, upgrades } = self;
-        let Duties { admin, socket, view, orders, reloader, tls, upgrader } = duties;
+        let Self { runtime, mut signals, hangups, upgrades, reopenings } = self;
+        let Duties { admin, socket, view, orders, reloader, tls, upgrader, access_log } = duties;
         let (handed_over, is_handed_over) = watch::channel(false);
         let path = socket.as_ref().map(|(_, path)| path.clone());
         let ended = runtime.block_on(async {
@@ -140,6 +145,7 @@ impl Housekeeping {
                 served = serve_socket => served.and(Err(closed("socket"))),
                 () = tls.look_after() => Err(io::Error::other("nobody looks after certificates")),
                 () = reloader.attend(hangups) => Err(io::Error::other("reloads have ended")),
+                () = reopen(reopenings, access_log.as_deref()) => Err(io::Error::other("nobody reopens logs")),
                 () = watchdog::attend(&reloader) => Err(io::Error::other("the watchdog has ended")),
                 () = upgrader.attend(&reloader, upgrades, handed_over) => {
                     Err(io::Error::other("upgrades have ended"))
@@ -149,11 +155,25 @@ impl Housekeeping {
         if matches!(ended, Ok(End::Drained)) {
             upgrader.finish(&reloader);
         }
+        if let Some(log) = access_log {
+            log.finish();
+        }
         if let Some(path) = path.filter(|_| !*is_handed_over.borrow()) {
             // Gone already, if somebody tidied up.
             let _ = std::fs::remove_file(path);
         }
         ended
+    }
+}
+
+/// Opens the access log anew as often as that is asked for. Without one the signal means nothing.
+async fn reopen(mut asked: Repeated, access_log: Option<&Writer>) {
+    loop {
+        asked.next().await;
+        match access_log {
+            Some(log) => log.reopen(),
+            None => tracing::info!("SIGUSR1: there is no access log to open anew"),
+        }
     }
 }
 

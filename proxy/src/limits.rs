@@ -147,6 +147,25 @@ pub(crate) const RELOADS_WAITING_MAX: usize = 16;
 /// same, so that a file that is being written is not read.
 pub(crate) const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 
+/// Bytes of lines that a worker gives to the access log's writer at once: some hundred lines, so that waking it costs each
+/// little. A batch that is not full waits for the next sweep.
+pub(crate) const ACCESS_BATCH_BYTES: usize = 64 * 1024;
+
+/// Batches that wait for the access log's writer, of all workers together: 16 MiB, about 40,000 lines. More are dropped.
+pub(crate) const ACCESS_QUEUE_BATCHES: usize = 256;
+
+/// Bytes of one field of the access log. Longer ones are cut: nobody reads them, and hostile ones would fill the disk.
+pub(crate) const ACCESS_FIELD_BYTES_MAX: usize = 1024;
+
+/// Records of requests that a worker keeps for the next ones; more are allocated anew.
+pub(crate) const ACCESS_RECORDS_SPARE_MAX: usize = SPARE_HEADS_MAX;
+
+/// How long the end of the process waits for the access log's last lines.
+pub(crate) const ACCESS_FINISH_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long a line waits for a syslog daemon that takes none. Then it is lost.
+pub(crate) const ACCESS_SYSLOG_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// How long one backend may take to say whether it has a session. It looks into a table, so whoever takes longer is not
 /// well, and another one may have it.
 pub(crate) const ASK_QUESTION_TIMEOUT: Duration = Duration::from_secs(1);
@@ -251,3 +270,15 @@ pub(crate) const MIRRORED_SIDS_MAX: usize = 1024;
 /// Between two looks whether exchanges that the old process finishes have become tunnels, and which connections wait
 /// for a request there. For so long such a request waits too.
 pub(crate) const HANDOVER_LATE_INTERVAL: Duration = Duration::from_millis(20);
+
+/// Words, lines and blocks of a file that is imported: far more than people write, and soon read.
+pub(crate) const IMPORT_DIRECTIVES_MAX: usize = 65_536;
+
+/// Blocks inside blocks of such a file; nginx' own directives nest five deep.
+pub(crate) const IMPORT_DEPTH_MAX: usize = 16;
+
+/// Routes of an imported file: each is compared with all before it.
+pub(crate) const IMPORT_ROUTES_MAX: usize = 2048;
+
+/// Names of backends that the resolver is asked for: each may take seconds.
+pub(crate) const IMPORT_NAMES_MAX: usize = 64;

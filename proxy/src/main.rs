@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod accept;
+mod access_log;
 mod activation;
 mod admin;
 mod admission;
@@ -28,6 +29,7 @@ mod health;
 mod hot_buffer;
 mod housekeeping;
 mod identity;
+mod import;
 mod lifecycle;
 mod limits;
 mod listeners;
@@ -101,6 +103,10 @@ fn main() -> ExitCode {
         Command::Check { config } => check(&config),
         Command::Plan(asked) => plan(&asked),
         Command::Order(order) => give(&order),
+        Command::Import(asked) => import::run(&asked, io::stdout(), io::stderr()).unwrap_or_else(|error| {
+            tell(io::stderr(), &error);
+            ExitCode::FAILURE
+        }),
         Command::Doctor(asked) => doctor::run(&asked, io::stdout()).unwrap_or_else(|error| {
             tell(io::stderr(), &error);
             ExitCode::FAILURE
@@ -273,8 +279,9 @@ fn run(source: Source, config: &Arc<Config>) -> Result<End, StartError> {
         served: server.served(),
         downgrades: server.downgrades(),
     });
+    let access_log = server.access_log();
     let reloader = Reloader::new(source, server, lifecycle, housekeeping_counters, notify);
     let orders = Arc::new(reloader.orders(counters));
-    let duties = Duties { admin, socket, view, orders, reloader, tls, upgrader };
+    let duties = Duties { admin, socket, view, orders, reloader, tls, upgrader, access_log };
     housekeeping.run(duties, workers_ended).map_err(failed)
 }

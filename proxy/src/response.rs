@@ -7,6 +7,7 @@ use ringbolt_core::allowance::Allowance;
 use ringbolt_core::http::{self, Answer, ReplyContext, ResponseHead, ResponseKind, Version, write_response};
 use ringbolt_core::limits::HANDSHAKE_BODY_BYTES_MAX;
 
+use crate::access_log::Record;
 use crate::downgrades;
 use crate::error::Error;
 use crate::forward::Exchange;
@@ -42,6 +43,20 @@ struct Final {
     client_keep_alive: bool,
 }
 
+/// An answer whose length is noted however it ends, also by a client that goes away meanwhile.
+struct Noted<'a> {
+    last: Box<Final>,
+    record: Option<&'a Record>,
+}
+
+impl Drop for Noted<'_> {
+    fn drop(&mut self) {
+        if let Some(record) = self.record {
+            record.note_response_body(self.last.relay.payload_bytes(None));
+        }
+    }
+}
+
 /// Why no head could be read.
 enum HeadError {
     /// The connection failed before the head was complete.
@@ -68,24 +83,29 @@ pub(crate) async fn receive(
     client: Transport<'_>,
     exchange: &Exchange<'_>,
 ) -> Result<Received, Error> {
-    let mut last = loop {
+    let last = loop {
         match read_head(upstream, client, exchange).await? {
             Head::Informational(head) => pass_on(&head, client, exchange).await?,
             Head::Switching(head) => {
                 exchange.worker.counters().upgrades.of(label::Upgrade::Accepted).add(1);
                 exchange.choice.upgraded();
+                if let Some(record) = &exchange.asked.record {
+                    record.note_answer(exchange.worker.reactor.now(), 101);
+                }
                 pass_on(&head, client, exchange).await?;
                 return Ok(Received::Switching);
             }
             Head::Final(last) => break last,
         }
     };
+    let mut last = Noted { last, record: exchange.asked.record.as_deref() };
+    let last = &mut last.last;
     if last.holds {
         learn(upstream, client, &mut last.relay, exchange).await?;
     }
     last.relay.run(exchange.worker, upstream, client).await.map_err(|error| body_error(&error))?;
     exchange.choice.see_payload(last.relay.short_payload());
-    let Final { upstream_keep_alive, client_keep_alive, .. } = *last;
+    let Final { upstream_keep_alive, client_keep_alive, .. } = **last;
     Ok(Received::Final { upstream_keep_alive, client_keep_alive })
 }
 
@@ -159,6 +179,9 @@ async fn pass_on(head: &ResponseHead, client: Transport<'_>, exchange: &Exchange
 fn begin(head: &ResponseHead, exchange: &Exchange<'_>) -> Final {
     let counters = exchange.worker.counters();
     counters.responses.of(label::StatusClass::of(head.status())).add(1);
+    if let Some(record) = &exchange.asked.record {
+        record.note_answer(exchange.worker.reactor.now(), head.status());
+    }
     if exchange.asked.websocket_key.is_some() {
         counters.upgrades.of(label::Upgrade::Declined).add(1);
         // Of an unknown session the answer was to be expected.

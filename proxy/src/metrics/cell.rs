@@ -20,6 +20,11 @@ impl Counter {
     pub(crate) fn add(&self, amount: u64) {
         self.0.store(self.0.load(Relaxed).wrapping_add(amount), Relaxed);
     }
+
+    /// What has been counted.
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
 }
 
 /// A worker's share of a number that goes up and down.

@@ -171,6 +171,10 @@ metrics! {
     HANDOVER_TIME = Gauge Milliseconds "ringbolt_handover_milliseconds" []
         "From the first of these tunnels to the last; none was halted longer.";
 
+    ACCESS_LINES = Counter Count "ringbolt_access_log_lines_total" [LabelKey::of::<label::AccessLine>()]
+        "Lines of the access log; dropped: their writer was too far behind.";
+    ACCESS_LINES_LOST = Counter Count "ringbolt_access_log_lost_total" []
+        "Lines of the access log that could not be written to their output.";
     ENGINE_INFO = Gauge Count "ringbolt_engine_info" [LabelKey::of::<label::EngineInUse>()]
         "Workers that run on this engine.";
     RING_FALLBACKS = Counter Count "ringbolt_ring_fallbacks_total" []

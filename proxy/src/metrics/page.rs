@@ -63,7 +63,9 @@ impl Page {
     /// The page as of now, with how the backends stand.
     pub(crate) fn render(&self, backends: &[Standing]) -> String {
         let mut sums = sums(&self.counters.workers);
-        self.counters.housekeeping.show(&mut |metric, label, value| sums.push((metric, label, value)));
+        let mut push = |metric, label, value| sums.push((metric, label, value));
+        self.counters.housekeeping.show(&mut push);
+        self.counters.writer.show(&mut push);
         for (metric, label, value) in sums {
             let labels = label.as_slice();
             match metric.kind {
