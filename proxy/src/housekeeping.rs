@@ -21,6 +21,7 @@ use crate::lifecycle::{Lifecycle, Phase};
 use crate::orders::Orders;
 use crate::reload::Reloader;
 use crate::signals::{Repeated, Signals, Stop};
+use crate::status::Collector;
 use crate::tls;
 use crate::watchdog;
 
@@ -46,6 +47,7 @@ pub(crate) struct Duties {
     pub(crate) socket: Option<(UnixListener, PathBuf)>,
     pub(crate) view: Arc<View>,
     pub(crate) orders: Arc<Orders>,
+    pub(crate) collector: Collector,
     pub(crate) reloader: Reloader,
     /// Its files are looked after.
     pub(crate) tls: Arc<tls::Current>,
@@ -103,7 +105,7 @@ impl Housekeeping {
     /// The admin address or socket fails as a whole.
     pub(crate) fn run(self, duties: Duties, workers_ended: oneshot::Receiver<()>) -> io::Result<End> {
         let Self { runtime, mut signals, hangups, upgrades, reopenings } = self;
-        let Duties { admin, socket, view, orders, reloader, tls, upgrader, access_log } = duties;
+        let Duties { admin, socket, view, orders, collector, reloader, tls, upgrader, access_log } = duties;
         let (handed_over, is_handed_over) = watch::channel(false);
         let path = socket.as_ref().map(|(_, path)| path.clone());
         let ended = runtime.block_on(async {
@@ -123,7 +125,7 @@ impl Housekeeping {
                     return DrainTimes { delay: Duration::ZERO, drain };
                 }
                 upgrader.abort();
-                reloader.notify().stopping(drain_delay + drain + CLOSING);
+                reloader.stopping(drain_delay + drain + CLOSING);
                 DrainTimes { delay: drain_delay, drain }
             };
             let drain = |timeout| reloader.drain(Instant::now() + timeout);
@@ -143,6 +145,7 @@ impl Housekeeping {
                 end = watch => Ok(end),
                 served = serve_address => served.and(Err(closed("address"))),
                 served = serve_socket => served.and(Err(closed("socket"))),
+                () = view.status.attend(collector) => Err(io::Error::other("nobody collects the status")),
                 () = tls.look_after() => Err(io::Error::other("nobody looks after certificates")),
                 () = reloader.attend(hangups) => Err(io::Error::other("reloads have ended")),
                 () = reopen(reopenings, access_log.as_deref()) => Err(io::Error::other("nobody reopens logs")),

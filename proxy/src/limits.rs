@@ -90,6 +90,21 @@ pub(crate) const CONNECT_ATTEMPTS_MAX: usize = 3;
 /// begins, upgrades or loses a poll.
 pub(crate) const SOURCE_SHARDS: usize = 16;
 
+/// Between two overviews of the status page and `ringbolt top`.
+pub(crate) const STATUS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How far back the errors of the last minute go, and the causes that follow from them.
+pub(crate) const STATUS_LOOKS_BACK: Duration = Duration::from_secs(60);
+
+/// Looks kept of that time: each is all counters of the process, some KiB.
+pub(crate) const STATUS_SAMPLES: u32 = 12;
+
+/// Pages that watch at once. Each is sent an overview a second, some 10 KiB.
+pub(crate) const STATUS_WATCHERS_MAX: usize = 16;
+
+/// Causes that are told at once, the worst first: with more, whoever reads them looks at the backends.
+pub(crate) const STATUS_CAUSES_MAX: usize = 32;
+
 /// Requests a worker may have parsed and serialised at once without allocating; more allocate.
 pub(crate) const SPARE_HEADS_MAX: usize = 64;
 

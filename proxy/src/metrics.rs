@@ -141,6 +141,8 @@ counters! {
     config_current: Gauge => CONFIG_CURRENT,
     /// When the configuration that is served was read.
     config_loaded_seconds: Gauge => CONFIG_LOADED,
+    /// 1 while the process drains.
+    draining: Gauge => DRAINING,
     /// Upgrades of the binary, by what became of them.
     handovers: PerLabel<Handover> => HANDOVERS,
     /// Tunnels taken over.
@@ -161,6 +163,9 @@ counters! {
     access_lines_lost: Counter => ACCESS_LINES_LOST,
     }
 }
+
+/// Metrics with the value of their label, if they have one, and the number.
+pub(crate) type Totals = Vec<(&'static names::Metric, Option<&'static str>, u64)>;
 
 /// The counters of all threads.
 #[derive(Clone, Debug)]
@@ -202,6 +207,15 @@ impl Counters {
     /// A gauge of all workers.
     pub(crate) fn sum(&self, gauge: impl Fn(&WorkerCounters) -> &Gauge) -> u64 {
         self.workers.iter().fold(0, |sum: u64, worker| sum.wrapping_add(gauge(worker).get()))
+    }
+
+    /// Every number, added up over workers.
+    pub(crate) fn totals(&self) -> Totals {
+        let mut totals = page::sums(&self.workers);
+        let mut push = |metric, label, value| totals.push((metric, label, value));
+        self.housekeeping.show(&mut push);
+        self.writer.show(&mut push);
+        totals
     }
 
     /// The counters of the housekeeping thread.

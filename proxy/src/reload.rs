@@ -136,8 +136,15 @@ impl Reloader {
         self.server().orders(counters, lifecycle, requests)
     }
 
-    /// Tells workers that the process will end.
+    /// Tells the service manager that the process will end, in this time at the latest.
+    pub(crate) fn stopping(&self, within: Duration) {
+        self.counters.draining.set(1);
+        self.notify.stopping(within);
+    }
+
+    /// Tells workers so.
     pub(crate) fn drain(&self, deadline: Instant) {
+        self.counters.draining.set(1);
         self.server.borrow_mut().drain(deadline);
     }
 

@@ -36,6 +36,7 @@ use crate::served::Served;
 use crate::sids::SidTable;
 use crate::snapshot::{ListenerId, Revision, Snapshot};
 use crate::start::StartError;
+use crate::status::{Collector, Sources};
 use crate::tls;
 use crate::worker::{Adoption, Command, Move, Shared, Worker};
 
@@ -189,6 +190,13 @@ impl Server {
     /// What hops around the proxy break.
     pub(crate) fn downgrades(&self) -> Arc<Downgrades> {
         Arc::clone(&self.shared.downgrades)
+    }
+
+    /// What the status page shows.
+    pub(crate) fn collector(&self, counters: Counters, lifecycle: Arc<Lifecycle>) -> Collector {
+        let (served, shared) = (self.served(), Arc::clone(&self.shared));
+        let (engine, tls) = (self.engine, Arc::clone(&self.tls));
+        Collector::new(Sources { counters, served, shared, lifecycle, engine, tls })
     }
 
     /// What orders need.

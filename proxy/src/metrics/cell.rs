@@ -82,6 +82,11 @@ impl<L: Label> PerLabel<L> {
     pub(crate) fn of(&self, value: L) -> &Counter {
         &self.0.as_ref()[value.index()]
     }
+
+    /// Over all values.
+    pub(crate) fn total(&self) -> u64 {
+        self.0.as_ref().iter().map(Counter::get).fold(0, u64::wrapping_add)
+    }
 }
 
 /// Something a worker counts in.

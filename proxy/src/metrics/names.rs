@@ -162,6 +162,8 @@ metrics! {
     CONFIG_LOADED = Gauge Seconds "ringbolt_config_loaded_timestamp_seconds" []
         "When the configuration that is served was read, in seconds since 1970-01-01 UTC.";
 
+    DRAINING = Gauge Count "ringbolt_draining" []
+        "1 while the process drains: it accepts no more connections.";
     HANDOVERS = Counter Count "ringbolt_handovers_total" [LabelKey::of::<label::Handover>()]
         "Upgrades of the binary, by what became of them; a process that was upgraded is not asked any more.";
     HANDOVER_TUNNELS = Counter Count "ringbolt_handover_tunnels_total" []
