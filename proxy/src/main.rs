@@ -20,6 +20,7 @@ mod detect;
 mod discovery;
 mod doctor;
 mod downgrades;
+mod drain;
 mod error;
 mod forward;
 #[cfg(test)]

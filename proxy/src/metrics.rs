@@ -173,6 +173,8 @@ counters! {
     handovers: PerLabel<Handover> => HANDOVERS,
     /// Tunnels taken over.
     handover_tunnels: Counter => HANDOVER_TUNNELS,
+    /// Tunnels that the process before this one went on to serve.
+    handover_tunnels_staying: Gauge => HANDOVER_TUNNELS_STAYING,
     /// How long that took: from the first to the last.
     handover_durations: Histogram<Waits> => HANDOVER_DURATION,
     /// Health checks.

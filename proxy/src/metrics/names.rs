@@ -193,6 +193,8 @@ metrics! {
         "Upgrades of the binary, by what became of them; a process that was upgraded is not asked any more.";
     HANDOVER_TUNNELS = Counter Count "ringbolt_handover_tunnels_total" []
         "Tunnels taken over from the process before this one.";
+    HANDOVER_TUNNELS_STAYING = Gauge Count "ringbolt_handover_tunnels_staying" []
+        "Tunnels not taken over, because the keys of their TLS are in the memory of the process before this one, which closes them while it drains.";
     HANDOVER_DURATION = Histogram Seconds "ringbolt_handover_duration_seconds" []
         "From the first of these tunnels to the last; none was halted longer.";
 
