@@ -31,6 +31,9 @@ pub(crate) struct Standing {
     pub(crate) backup: bool,
     /// Sessions and tunnels.
     pub(crate) load: u32,
+    /// Times it could not be connected to, or closed without an answer.
+    #[serde(skip)]
+    pub(crate) failures: u64,
     /// An operator has ordered what the file does not say.
     pub(crate) ordered: bool,
     /// How it came to be there.
@@ -82,6 +85,7 @@ impl Served {
                 weight: identity.weight(backend.weight),
                 backup: backend.backup,
                 ordered: identity.is_ordered() || backend.origin == config::Origin::Order,
+                failures: identity.failures_ever(),
                 origin: backend.origin.name(),
                 load: self.load(identity),
             }));
