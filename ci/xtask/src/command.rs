@@ -1,5 +1,7 @@
 //! What the user asked for: the words of the command line, and the nearest command to a misspelt one.
 
+use crate::package::{self, Package};
+
 /// Text of `--help`.
 pub(crate) const HELP: &str = "\
 The project's own commands.
@@ -29,14 +31,17 @@ Commands:
           (`cargo xtask fuzz-smoke [--seconds N] [TARGET...]`; not part of CI's check)
   soak    torn, stalled and hostile connections for a quarter of an hour, or `--minutes N`, on each engine; then
           nothing may be left (the part of it that CI runs takes half a minute)
+  package  a Debian package, a tarball, checksums and a list of what is in the program, in target/package
+          (`--arch amd64|arm64`, `--binary FILE`, `--version V`, `--out FOLDER`); `package check` installs, upgrades
+          under open tunnels and removes it in a Debian system of its own
 
 Options:
   -h, --help    print this text
 ";
 
 /// Every command by its word, in the order of the help text.
-const WORDS: [&str; 10] =
-    ["demo", "bench", "vm", "ktls", "check", "test", "tidy", "tools", "fuzz-smoke", "soak"];
+const WORDS: [&str; 11] =
+    ["demo", "bench", "vm", "ktls", "check", "test", "tidy", "tools", "fuzz-smoke", "soak", "package"];
 
 /// How long a soak takes on each engine, settling aside.
 const SOAK_MINUTES: u32 = 15;
@@ -57,6 +62,7 @@ pub(crate) enum Command {
     Vm(Vec<String>),
     /// With nothing, `proxy` or `compare`.
     Ktls(Vec<String>),
+    Package(Package),
     /// With its options and targets.
     FuzzSmoke(Vec<String>),
     /// For this many minutes.
@@ -74,6 +80,7 @@ pub(crate) fn parse(words: &[String]) -> Result<Command, String> {
         "bench" => return Ok(Command::Bench(rest.to_vec())),
         "vm" => return Ok(Command::Vm(rest.to_vec())),
         "ktls" => return Ok(Command::Ktls(rest.to_vec())),
+        "package" => return package::parse(rest).map(Command::Package),
         "fuzz-smoke" => return Ok(Command::FuzzSmoke(rest.to_vec())),
         "soak" => return soak(rest),
         "check" => Command::Check,

@@ -8,6 +8,7 @@
 mod command;
 mod fuzz;
 mod ktls;
+mod package;
 mod packages;
 mod release;
 mod steps;
@@ -47,6 +48,7 @@ fn run(command: Command) -> Result<ExitCode, String> {
         Command::Demo(options) => release::demo(&root, &options)?,
         Command::Bench(options) => release::bench(&root, &options)?,
         Command::Ktls(words) => ktls::run(&root, &words)?,
+        Command::Package(asked) => package::run(&root, &asked)?,
         Command::FuzzSmoke(options) => fuzz::run(&root, &options)?,
         Command::Soak(minutes) => steps::soak(&root, minutes)?,
     }
