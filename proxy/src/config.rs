@@ -4,6 +4,7 @@
 //! file, line, column and key. A `Config` is valid by construction: every upstream it names exists,
 //! every bound is met. Nothing here opens a socket or resolves a name.
 
+mod access_log;
 mod admin;
 pub(crate) mod bounds;
 mod detect;
@@ -26,6 +27,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub(crate) use self::access_log::{AccessFormat, AccessLog, AccessOutput};
 pub(crate) use self::admin::{Admin, OrderToken};
 pub(crate) use self::bounds::BACKENDS_MAX;
 pub(crate) use self::health::{Check, Health};
@@ -66,6 +68,8 @@ pub(crate) struct Config {
     pub(crate) timeouts: Timeouts,
     pub(crate) limits: Limits,
     pub(crate) log: Log,
+    /// `None`: nothing is written.
+    pub(crate) access_log: Option<AccessLog>,
 }
 
 /// `[process]`
@@ -85,6 +89,8 @@ pub(crate) struct Workers {
     pub(crate) engine: Engine,
     /// Each worker stays on a core of its own.
     pub(crate) pin: bool,
+    /// And is given the connections whose packets that core receives.
+    pub(crate) steer: bool,
 }
 
 /// How workers learn that a socket is ready.
@@ -313,7 +319,7 @@ pub(crate) enum LogLevel {
 
 impl Default for Workers {
     fn default() -> Self {
-        Self { count: None, engine: Engine::Auto, pin: true }
+        Self { count: None, engine: Engine::Auto, pin: true, steer: false }
     }
 }
 

@@ -141,6 +141,7 @@ impl Reloader {
         if stop != Stop::HandedOver {
             self.notify.stopping();
         }
+        self.counters.draining.set(1);
         self.server.borrow_mut().drain(deadline);
     }
 
@@ -252,12 +253,14 @@ fn keep_fixed(served: &Config, config: &mut Config) -> Vec<&'static str> {
     keep("workers.count", &served.workers.count, &mut config.workers.count, changed);
     keep("workers.engine", &served.workers.engine, &mut config.workers.engine, changed);
     keep("workers.pin", &served.workers.pin, &mut config.workers.pin, changed);
+    keep("workers.steer", &served.workers.steer, &mut config.workers.steer, changed);
     keep("admin.address", &served.admin, &mut config.admin, changed);
     keep("admin.socket", &served.admin_socket, &mut config.admin_socket, changed);
     keep("limits.sids", &served.limits.sids, &mut config.limits.sids, changed);
     keep("limits.clients", &served.limits.clients, &mut config.limits.clients, changed);
     keep("log.format", &served.log.format, &mut config.log.format, changed);
     keep("log.level", &served.log.level, &mut config.log.level, changed);
+    keep("access_log", &served.access_log, &mut config.access_log, changed);
     differing
 }
 

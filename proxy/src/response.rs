@@ -7,6 +7,7 @@ use ringbolt_core::allowance::Allowance;
 use ringbolt_core::http::{self, Answer, ReplyContext, ResponseHead, ResponseKind, Version, write_response};
 use ringbolt_core::limits::HANDSHAKE_BODY_BYTES_MAX;
 
+use crate::access_log::Record;
 use crate::downgrades;
 use crate::error::Error;
 use crate::forward::Exchange;
@@ -30,16 +31,31 @@ enum Head<'a> {
     Informational(Spare<'a, ResponseHead>),
     Switching(Spare<'a, ResponseHead>),
     /// In a box, so that the exchange has no room for it while it waits.
-    Final(Box<Final>),
+    Final(Spare<'a, Final>),
 }
 
 /// A final head, serialised for the client, and the body behind it.
-struct Final {
+#[derive(Debug)]
+pub(crate) struct Final {
     relay: Relay,
     /// The payload is kept back until the session it opens is known.
     holds: bool,
     upstream_keep_alive: bool,
     client_keep_alive: bool,
+}
+
+/// An answer whose length is noted however it ends, also by a client that goes away meanwhile.
+struct Noted<'a> {
+    last: Spare<'a, Final>,
+    record: Option<&'a Record>,
+}
+
+impl Drop for Noted<'_> {
+    fn drop(&mut self) {
+        if let Some(record) = self.record {
+            record.note_response_body(self.last.relay.payload_bytes(None));
+        }
+    }
 }
 
 /// Why no head could be read.
@@ -68,24 +84,30 @@ pub(crate) async fn receive(
     client: Transport<'_>,
     exchange: &Exchange<'_>,
 ) -> Result<Received, Error> {
-    let mut last = loop {
+    let last = loop {
         match read_head(upstream, client, exchange).await? {
             Head::Informational(head) => pass_on(&head, client, exchange).await?,
             Head::Switching(head) => {
                 exchange.worker.counters().upgrades.of(label::Upgrade::Accepted).add(1);
                 exchange.choice.upgraded();
+                if let Some(record) = &exchange.asked.record {
+                    record.note_answer(exchange.worker.reactor.now(), 101);
+                }
                 pass_on(&head, client, exchange).await?;
                 return Ok(Received::Switching);
             }
             Head::Final(last) => break last,
         }
     };
+    let mut last = Noted { last, record: exchange.asked.record.as_deref() };
+    let last = &mut last.last;
     if last.holds {
         learn(upstream, client, &mut last.relay, exchange).await?;
     }
     last.relay.run(exchange.worker, upstream, client).await.map_err(|error| body_error(&error))?;
     exchange.choice.see_payload(last.relay.short_payload());
-    let Final { upstream_keep_alive, client_keep_alive, .. } = *last;
+    last.relay.give_back(exchange.worker);
+    let Final { upstream_keep_alive, client_keep_alive, .. } = **last;
     Ok(Received::Final { upstream_keep_alive, client_keep_alive })
 }
 
@@ -121,7 +143,7 @@ async fn read_head<'a>(
                     used += last.relay.step(&mut input[length..], client).map_err(HeadError::Body)?;
                     exchange.answered.set(true);
                 }
-                Ok(Consumed::Done(used, Head::Final(Box::new(last))))
+                Ok(Consumed::Done(used, Head::Final(worker.answers.hold(last))))
             }
         }
     });
@@ -159,6 +181,9 @@ async fn pass_on(head: &ResponseHead, client: Transport<'_>, exchange: &Exchange
 fn begin(head: &ResponseHead, exchange: &Exchange<'_>) -> Final {
     let counters = exchange.worker.counters();
     counters.responses.of(label::StatusClass::of(head.status())).add(1);
+    if let Some(record) = &exchange.asked.record {
+        record.note_answer(exchange.worker.reactor.now(), head.status());
+    }
     if exchange.asked.websocket_key.is_some() {
         counters.upgrades.of(label::Upgrade::Declined).add(1);
         // Of an unknown session the answer was to be expected.
@@ -178,7 +203,7 @@ fn begin(head: &ResponseHead, exchange: &Exchange<'_>) -> Final {
         date: &exchange.worker.date(),
         rules: exchange.route.target().response.as_ref(),
     };
-    let mut bytes = Vec::with_capacity(head.bytes_len() + ADDED_BYTES_USUAL);
+    let mut bytes = exchange.worker.buffers.take(head.bytes_len() + ADDED_BYTES_USUAL);
     let framing = write_response(head, &context, &mut bytes);
     let (timeout, min_rate) = (exchange.timeouts().response, exchange.route.snapshot().response_min_rate);
     let patience = Patience {

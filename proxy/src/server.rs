@@ -15,6 +15,7 @@ use ringbolt_reactor::{
 use tokio::sync::oneshot;
 
 use crate::accept;
+use crate::access_log::Writer;
 use crate::admission::Admission;
 use crate::ask::Lookups;
 use crate::config::{self, BackendState, Config};
@@ -35,6 +36,7 @@ use crate::served::Served;
 use crate::sids::SidTable;
 use crate::snapshot::{ListenerId, Revision, Snapshot};
 use crate::start::StartError;
+use crate::status::{Collector, Sources};
 use crate::tls;
 use crate::worker::{Adoption, Command, Move, Shared, Worker};
 
@@ -52,6 +54,7 @@ pub(crate) struct Server {
     waiting: Vec<Vec<(ListenerId, BoundListener)>>,
     served: Arc<Served>,
     tls: Arc<tls::Current>,
+    access_log: Option<Arc<Writer>>,
 }
 
 /// What a worker thread reports once it serves.
@@ -100,6 +103,11 @@ pub(crate) fn start(
         tls: tls.get(),
         listeners: listeners.ids(),
     });
+    privileges::drop_all(config)?;
+    // With the rights that it has when the file is to be opened anew.
+    let access_log = config.access_log.as_ref();
+    let access_log =
+        access_log.map(|settings| Writer::start(settings, Arc::clone(counters.writer()))).transpose()?;
     let shared = Arc::new(Shared {
         sids: SidTable::new(
             count,
@@ -112,8 +120,8 @@ pub(crate) fn start(
         downgrades: Arc::new(Downgrades::new()),
         connections: AtomicUsize::new(0),
         connections_max: AtomicUsize::new(connections_max as usize),
+        access_queue: access_log.as_ref().map(|writer| writer.queue().clone()),
     });
-    privileges::drop_all(config)?;
     let cores = available_cores().map_err(|error| no_worker(&error))?;
     let (report, reports) = mpsc::channel();
     let ended = Arc::new(ended);
@@ -145,7 +153,8 @@ pub(crate) fn start(
     }
     let served = Arc::new(Served::new(revision, Arc::clone(&shared.loads)));
     let tls = Arc::clone(tls);
-    Ok(Server { engine, refusal, commands, shared, backends, listeners, waiting, served, tls })
+    let access_log = access_log.map(Arc::new);
+    Ok(Server { engine, refusal, commands, shared, backends, listeners, waiting, served, tls, access_log })
 }
 
 /// What a process begins with that others have left to it.
@@ -173,9 +182,21 @@ impl Server {
         Arc::clone(&self.served)
     }
 
+    /// The access log's writer, where there is one.
+    pub(crate) fn access_log(&self) -> Option<Arc<Writer>> {
+        self.access_log.clone()
+    }
+
     /// What hops around the proxy break.
     pub(crate) fn downgrades(&self) -> Arc<Downgrades> {
         Arc::clone(&self.shared.downgrades)
+    }
+
+    /// What the status page shows.
+    pub(crate) fn collector(&self, counters: Counters, lifecycle: Arc<Lifecycle>) -> Collector {
+        let (served, shared) = (self.served(), Arc::clone(&self.shared));
+        let (engine, tls) = (self.engine, Arc::clone(&self.tls));
+        Collector::new(Sources { counters, served, shared, lifecycle, engine, tls })
     }
 
     /// What orders need.
@@ -329,7 +350,9 @@ fn run(setup: Setup, report: &mpsc::Sender<Started>) {
         Ok(snapshot) => snapshot,
         Err(error) => return drop(report.send(Err(io::Error::other(error)))),
     };
-    let worker = Rc::new(Worker::new(id, reactor.clone(), snapshot, shared, counters));
+    let steers = revision.config.workers.steer;
+    let steered_core = core.filter(|_| steers).and_then(|core| u32::try_from(core).ok());
+    let worker = Rc::new(Worker::new(id, steered_core, reactor.clone(), snapshot, shared, counters));
     drop(revision);
     if let Err(error) = accept::listen(&worker, bound) {
         return drop(report.send(Err(error)));
@@ -346,6 +369,7 @@ fn run(setup: Setup, report: &mpsc::Sender<Started>) {
     if let Err(error) = reactor.drop_tasks() {
         tracing::error!(worker = id, %error, "the event loop failed while closing");
     }
+    worker.flush_access_log();
     drop(ended);
 }
 

@@ -3,6 +3,8 @@
 //! Workers share the sid table, the load counters and nothing else (decision D4). Everything here is
 //! used by one thread only.
 
+mod command;
+
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::io;
@@ -11,25 +13,23 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::mpsc::SyncSender;
 use std::task::{Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use ringbolt_core::affinity::{Candidate, Member, SidRecord, key_of_bytes};
+use ringbolt_core::affinity::{Candidate, Member, key_of_bytes};
 use ringbolt_core::detect::Protocol;
 use ringbolt_core::http::{RequestHead, ResponseHead};
 use ringbolt_reactor::{
-    BoundListener, Chunk, Either, Reactor, Ready, Received, Sink, SinkToken, mailbox, select,
+    BoundListener, Chunk, Either, Reactor, Ready, Received, Rooms, Sink, SinkToken, mailbox, select,
 };
-use tokio::sync::oneshot;
 
 use crate::accept;
+use crate::access_log::{AccessLog, Queue};
 use crate::ask::Lookups;
 use crate::client::Client;
 use crate::date::{DATE_BYTES, DateCache};
 use crate::downgrades::Downgrades;
 use crate::hot_buffer::HotBuffer;
-use crate::identity::Identity;
 use crate::limits::{CLOSING_TURN, FAREWELL_TIMEOUT, SWEEP_INTERVAL};
 use crate::load::{InFlight, Loads};
 use crate::memory::{self, Memory};
@@ -37,75 +37,16 @@ use crate::metrics::{Counters, WorkerCounters};
 use crate::pipes::Pipes;
 use crate::pool::Pool;
 use crate::request_ids::RequestIds;
+use crate::response::Final;
 use crate::sids::SidTable;
-use crate::snapshot::{ListenerId, Revision, Snapshot};
-use crate::spare::Spares;
+use crate::snapshot::{ListenerId, Snapshot};
+use crate::spare::{Buffers, Spares};
 use crate::tls::Records;
 use crate::tunnel::farewell::{self, Shed};
-use crate::tunnel::moving::{self, Arriving, Choose, Leaving};
+use crate::tunnel::moving;
 use crate::tunnel::{self, TunnelTable};
 
-/// What the housekeeping thread may ask of a worker.
-#[derive(Debug)]
-pub(crate) enum Command {
-    /// Serve by this configuration from now on.
-    Adopt(Box<Adoption>),
-    /// Close the tunnels to a backend over some time.
-    Shed(Shedding),
-    /// Accept no more, finish what is in flight, close what is left at the deadline, end.
-    Drain { deadline: Instant },
-    /// Take part in a hand-over.
-    Move(Move),
-    /// Drop this: the worker turns.
-    Prove(Arc<oneshot::Sender<()>>),
-}
-
-/// A step of a hand-over to another process, or from one.
-#[derive(Debug)]
-pub(crate) enum Move {
-    /// Choose the tunnels that the next ones give.
-    Choose(Choose),
-    /// Halt and describe some of them; none: there are no more.
-    Give(SyncSender<Vec<Leaving>>),
-    /// Serve on what was given.
-    Keep,
-    /// Let go of what was given.
-    LetGo,
-    /// Another process serves: keep connections that wait for a request for it.
-    Leave,
-    /// Give these connections.
-    GiveIdle(SyncSender<Vec<(ListenerId, OwnedFd)>>),
-    /// Take such connections in.
-    Admit(Vec<(ListenerId, OwnedFd)>, SyncSender<io::Result<()>>),
-    /// Accept on these listeners.
-    Listen(Vec<(ListenerId, BoundListener)>),
-    Restore(Vec<SidRecord>, SyncSender<io::Result<()>>),
-    /// Take tunnels in, and do not touch them.
-    Park(Vec<Arriving>, SyncSender<io::Result<()>>),
-    /// Serve the parked tunnels.
-    Adopt,
-    /// Let go of the parked tunnels.
-    Discard,
-}
-
-/// A configuration for one worker.
-#[derive(Debug)]
-pub(crate) struct Adoption {
-    pub(crate) revision: Arc<Revision>,
-    /// This worker's sockets of listeners that are new.
-    pub(crate) bound: Vec<(ListenerId, BoundListener)>,
-    /// Dropped when this is done: the last worker's tells that all are.
-    pub(crate) done: Arc<oneshot::Sender<()>>,
-}
-
-/// An order to close the tunnels to a backend.
-#[derive(Clone, Debug)]
-pub(crate) struct Shedding {
-    pub(crate) identity: Arc<Identity>,
-    /// The number of the order: another one ends it.
-    pub(crate) order: u32,
-    pub(crate) over: Duration,
-}
+pub(crate) use self::command::{Adoption, Command, Move, Shedding};
 
 /// What all workers of the process share.
 #[derive(Debug)]
@@ -118,6 +59,8 @@ pub(crate) struct Shared {
     /// Client connections of the process, tunnels included.
     pub(crate) connections: AtomicUsize,
     pub(crate) connections_max: AtomicUsize,
+    /// The way to the access log's writer; `None`: there is none.
+    pub(crate) access_queue: Option<Queue>,
 }
 
 /// The state of one worker thread.
@@ -125,6 +68,8 @@ pub(crate) struct Shared {
 pub(crate) struct Worker {
     /// Its number, which is also that of its shard.
     pub(crate) id: usize,
+    /// The core whose connections it is to be given.
+    pub(crate) steered_core: Option<u32>,
     pub(crate) reactor: Reactor,
     pub(crate) shared: Arc<Shared>,
     all_counters: Counters,
@@ -134,6 +79,10 @@ pub(crate) struct Worker {
     pub(crate) records: Records,
     pub(crate) request_heads: Spares<RequestHead>,
     pub(crate) response_heads: Spares<ResponseHead>,
+    /// Memory of answers under way, of bytes to be sent, and of requests as a whole.
+    pub(crate) answers: Spares<Final>,
+    pub(crate) buffers: Buffers,
+    pub(crate) rooms: Rooms,
     pub(crate) pool: Pool,
     pub(crate) tunnels: TunnelTable,
     pub(crate) pipes: Pipes,
@@ -141,6 +90,8 @@ pub(crate) struct Worker {
     /// Memory for placing one request; empty between two.
     pub(crate) placement: RefCell<(Vec<Member>, Vec<Candidate>)>,
     pub(crate) request_ids: RequestIds,
+    /// `None`: nothing is written.
+    pub(crate) access_log: Option<AccessLog>,
     date: DateCache,
     rotation: Cell<usize>,
     random: Cell<u64>,
@@ -159,6 +110,7 @@ pub(crate) struct Worker {
 impl Worker {
     pub(crate) fn new(
         id: usize,
+        steered_core: Option<u32>,
         reactor: Reactor,
         snapshot: Snapshot,
         shared: Arc<Shared>,
@@ -166,21 +118,25 @@ impl Worker {
     ) -> Self {
         Self {
             id,
+            steered_core,
             started: reactor.now(),
             reactor,
-            shared,
             memory: Memory::new(snapshot.memory_bytes_max, all_counters.workers()),
             all_counters,
             hot: HotBuffer::new(),
             records: Records::new(),
             request_heads: Spares::default(),
             response_heads: Spares::default(),
+            answers: Spares::default(),
+            buffers: Buffers::default(),
+            rooms: Rooms::default(),
             pool: Pool::new(&snapshot),
             pipes: Pipes::default(),
             tunnels: TunnelTable::new(&snapshot.timeouts),
             in_flight: InFlight::default(),
             placement: RefCell::default(),
             request_ids: RequestIds::new(),
+            access_log: shared.access_queue.as_ref().map(AccessLog::new),
             date: DateCache::new(),
             rotation: Cell::new(id),
             random: Cell::new(key_of_bytes(&id.to_le_bytes())),
@@ -190,6 +146,7 @@ impl Worker {
             leaving: Cell::new(false),
             idle: RefCell::default(),
             emptied: RefCell::new(None),
+            shared,
         }
     }
 
@@ -446,6 +403,13 @@ impl Worker {
         drop(done);
     }
 
+    /// Gives what there is of the access log to its writer.
+    pub(crate) fn flush_access_log(&self) {
+        if let Some(log) = &self.access_log {
+            log.flush(self.counters());
+        }
+    }
+
     /// Keeps the worker's shard and pool free of what has expired. Never ends.
     pub(crate) async fn sweep(&self) {
         loop {
@@ -455,6 +419,7 @@ impl Worker {
             tunnel::quieten(self);
             self.shared.sids.sweep(self);
             memory::look(self);
+            self.flush_access_log();
         }
     }
 }

@@ -5,13 +5,17 @@
 //! workspace's layout and tools; nothing else in the workspace knows them.
 #![forbid(unsafe_code)]
 
+mod arm64;
 mod command;
 mod fuzz;
+mod kernels;
 mod ktls;
 mod package;
 mod packages;
 mod release;
 mod steps;
+mod suite;
+mod table;
 mod tidy;
 mod vm;
 
@@ -49,6 +53,8 @@ fn run(command: Command) -> Result<ExitCode, String> {
         Command::Bench(options) => release::bench(&root, &options)?,
         Command::Ktls(words) => ktls::run(&root, &words)?,
         Command::Package(asked) => package::run(&root, &asked)?,
+        Command::Arm64(words) => arm64::run(&root, &words)?,
+        Command::Kernels(words) => kernels::run(&root, &words)?,
         Command::FuzzSmoke(options) => fuzz::run(&root, &options)?,
         Command::Soak(minutes) => steps::soak(&root, minutes)?,
     }

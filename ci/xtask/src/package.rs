@@ -13,7 +13,7 @@ use std::process::Command;
 
 use ringbolt_vm::Arch;
 
-use crate::{release, steps};
+use crate::{arm64, release, steps};
 
 /// What is asked for.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -58,6 +58,7 @@ pub(crate) fn run(root: &Path, package: &Package) -> Result<(), String> {
     let binary = match &package.binary {
         Some(binary) => binary.clone(),
         None if Arch::native() == Some(package.arch) => release::proxy(root)?,
+        None if package.arch == Arch::Arm64 => arm64::daemon(root, "release")?,
         None => return Err("give a program of the other architecture with --binary".to_owned()),
     };
     let out =

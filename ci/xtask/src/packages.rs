@@ -28,7 +28,7 @@ impl Tool {
 }
 
 /// What `cargo xtask check` needs.
-pub(crate) const TOOLS: [Tool; 6] = [
+pub(crate) const TOOLS: [Tool; 8] = [
     Tool { probe: "command -v node", package: "nodejs", reason: "Socket.IO servers and clients" },
     Tool { probe: "command -v npm", package: "npm", reason: "installs the Node packages of the tests" },
     Tool { probe: "command -v python3", package: "python3", reason: "python-socketio" },
@@ -37,6 +37,8 @@ pub(crate) const TOOLS: [Tool; 6] = [
         package: "python3-venv",
         reason: "installs the Python packages of the tests",
     },
+    Tool { probe: "command -v nginx", package: "nginx-light", reason: "tests of the doctor" },
+    Tool { probe: "command -v haproxy", package: "haproxy", reason: "tests of the doctor" },
     Tool { probe: "command -v chromium", package: "chromium", reason: "browser test of the demo" },
     Tool {
         probe: "command -v valgrind",
@@ -44,6 +46,27 @@ pub(crate) const TOOLS: [Tool; 6] = [
         reason: "counts instructions, for the budgets",
     },
 ];
+
+/// What C code of dependencies needs to be built for arm64. Apart from [`TOOLS`]: no test here needs it.
+pub(crate) const CROSS_C: [Tool; 2] = [
+    Tool {
+        probe: "command -v aarch64-linux-gnu-gcc",
+        package: "gcc-aarch64-linux-gnu",
+        reason: "compiles and links for arm64",
+    },
+    Tool {
+        probe: "test -e /usr/aarch64-linux-gnu/lib/libc.a",
+        package: "libc6-dev-arm64-cross",
+        reason: "the C library of arm64",
+    },
+];
+
+/// A compiler with a standard library for arm64, where the toolchain in use has none.
+pub(crate) const CROSS_RUST: [Tool; 1] = [Tool {
+    probe: "test \"$(dpkg-query -W -f '${db:Status-Abbrev}' rustc-web)\" = 'ii '",
+    package: "rustc-web",
+    reason: "compiles Rust for arm64",
+}];
 
 /// What a guest of this architecture needs. Apart from [`TOOLS`], because it is large.
 pub(crate) fn vm_tools(arch: Arch) -> [Tool; 1] {

@@ -74,3 +74,9 @@ pub(crate) const REQUEST_HEAD_BYTES: RangeInclusive<u64> = 1024..=1024 * 1024;
 
 /// Bytes of memory for all workers: their tables, spare heads and hot buffers alone take some MiB each.
 pub(crate) const MEMORY_BYTES_MIN: u64 = 64 * 1024 * 1024;
+
+/// Path prefixes of the access log: each request's path is compared with all of them.
+pub(crate) const ACCESS_LOG_PATHS_MAX: usize = 64;
+
+/// One request in so many. Beyond a million nothing would be written on most machines.
+pub(crate) const ACCESS_LOG_SAMPLE: RangeInclusive<u32> = 1..=1_000_000;

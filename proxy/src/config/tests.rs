@@ -115,7 +115,7 @@ fn every_documented_key_is_read() {
     let config = parsed(include_str!("complete.toml"));
     let process = Process { user: Some("ringbolt".to_owned()), group: Some("1234".to_owned()) };
     assert_eq!(config.process, process);
-    let workers = Workers { count: Some(2), engine: Engine::Epoll, pin: false };
+    let workers = Workers { count: Some(2), engine: Engine::Epoll, pin: false, steer: true };
     assert_eq!(config.workers, workers);
     assert_eq!(config.admin, None);
     assert_eq!(config.listeners[1].upstream.as_deref(), Some("raw"));
@@ -179,6 +179,18 @@ fn every_documented_timeout_and_limit_is_read() {
     };
     assert_eq!(config.limits, limits);
     assert_eq!(config.log, Log { format: LogFormat::Json, level: LogLevel::Debug });
+}
+
+#[test]
+fn every_key_of_the_access_log_is_read() {
+    let log = parsed(include_str!("complete.toml")).access_log.unwrap();
+    assert_eq!(log.output, AccessOutput::Syslog("/run/other.sock".into()));
+    assert_eq!((log.format, log.query, log.sample), (AccessFormat::Json, false, 10));
+    assert_eq!(log.min_duration, Some(Duration::from_secs(1)));
+    let wanted = [404, 502, 0].map(|status| log.statuses.has(status));
+    assert_eq!((wanted, log.statuses.has(200)), ([true; 3], false));
+    assert_eq!(log.paths, ["/socket.io/", "/api"]);
+    assert!(log.events.requests && !log.events.tunnels);
 }
 
 #[test]

@@ -12,9 +12,10 @@ use ringbolt_core::http::{Version, WebSocketKey};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{Message, Role, WebSocketConfig};
 
-use super::exchange::{Answer, Failure, Request, Stream, Upgraded, begin, exchange};
+use super::exchange::{Answer, Failure, Request, Upgraded, begin, exchange};
 use super::target::Target;
 use crate::limits::{DOCTOR_ANSWER_BYTES_MAX, DOCTOR_ANSWER_TIMEOUT};
+use crate::tls::AnyStream;
 
 /// A session that a server has opened.
 #[derive(Clone, Debug)]
@@ -69,12 +70,10 @@ pub(super) async fn open(to: &Target) -> Result<(Session, Answer), Trouble> {
 fn session_in(packet: &[u8], protocol: u8) -> Option<Session> {
     let protocol = if protocol == 3 { Protocol::V3 } else { Protocol::V4 };
     let HandshakeReading::Found(handshake) = read_handshake(packet, protocol) else { return None };
-    let text = String::from_utf8_lossy(packet);
-    let offered = text.split_once("\"upgrades\":[").and_then(|(_, rest)| rest.split_once(']'));
     Some(Session {
         sid: String::from_utf8_lossy(handshake.sid.as_bytes()).into_owned(),
         ping_interval: Duration::from_millis(handshake.ping_interval_ms.into()),
-        offers_websocket: offered.is_some_and(|(offered, _)| offered.contains("\"websocket\"")),
+        offers_websocket: handshake.offers_websocket,
     })
 }
 
@@ -111,7 +110,7 @@ impl Session {
 
 /// The WebSocket of a session.
 #[derive(Debug)]
-pub(super) struct Tunnel(WebSocketStream<Stream>);
+pub(super) struct Tunnel(WebSocketStream<AnyStream>);
 
 impl Tunnel {
     /// Upgrades the session, or opens one on the WebSocket where there is none.

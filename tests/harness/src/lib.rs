@@ -9,6 +9,7 @@
 mod backends;
 mod install;
 mod lanes;
+mod one_port;
 mod process;
 pub mod raw;
 mod ringbolt;
@@ -16,7 +17,7 @@ mod scenario;
 pub mod tls;
 
 pub use backends::{Backends, Kind};
-pub use install::{install, python};
+pub use install::{browser_folder, install, python};
 pub use lanes::run_everywhere;
 pub use process::{Grandchild, Process};
 pub use ringbolt::{Engine, Metrics, Options, Ringbolt, Upgraded};

@@ -89,12 +89,14 @@ impl Tree<'_> {
 
     fn control(&self, binary: &Path) -> Result<String, String> {
         let bytes = fs::read(binary).map_err(|error| told(binary, &error))?;
-        let libc = libc_needed(&bytes).map_or(String::new(), |minor| format!(" (>= 2.{minor})"));
+        // A static program needs none.
+        let libc =
+            libc_needed(&bytes).map_or(String::new(), |minor| format!("libc6 (>= 2.{minor}), libgcc-s1, "));
         let kib = size(self.folder)?.div_ceil(1024);
         Ok(format!(
             "Package: ringbolt\nVersion: {}\nArchitecture: {}\nMaintainer: The authors of Ringbolt <ringbolt@example.org>\n\
              Section: net\nPriority: optional\nInstalled-Size: {kib}\n\
-             Depends: libc6{libc}, libgcc-s1, systemd | systemd-standalone-sysusers\n\
+             Depends: {libc}systemd | systemd-standalone-sysusers\n\
              Description: edge proxy for Socket.IO and WebSocket services\n \
              Ties every Socket.IO session to the backend that issued it, by the sid of\n \
              its Engine.IO handshake: no cookie, no change to the servers. Ends TLS,\n \
