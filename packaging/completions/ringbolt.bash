@@ -55,6 +55,9 @@ _ringbolt() {
             ringbolt,status)
                 cmd="ringbolt__subcmd__status"
                 ;;
+            ringbolt,tune)
+                cmd="ringbolt__subcmd__tune"
+                ;;
             ringbolt,upgrade)
                 cmd="ringbolt__subcmd__upgrade"
                 ;;
@@ -71,7 +74,7 @@ _ringbolt() {
 
     case "${cmd}" in
         ringbolt)
-            opts="-t -c -h -V --test --config --help --version run check reload upgrade status backends session drain maintenance enable weight reset plan import doctor version"
+            opts="-t -c -h -V --test --config --help --version run check reload upgrade status backends session drain maintenance enable weight reset plan tune import doctor version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -133,12 +136,20 @@ _ringbolt() {
             return 0
             ;;
         ringbolt__subcmd__doctor)
-            opts="-h --eio --sessions --idle --ca --insecure --quick --json --help"
+            opts="-c -h --host --config --eio --sessions --idle --ca --insecure --quick --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -c)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --eio)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -396,6 +407,36 @@ _ringbolt() {
             fi
             case "${prev}" in
                 --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ringbolt__subcmd__tune)
+            opts="-c -h --tunnels --config --apply --revert --record --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --tunnels)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -c)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --record)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -41,6 +41,7 @@ complete -c ringbolt -n "__fish_ringbolt_needs_command" -f -a "enable" -d 'Give 
 complete -c ringbolt -n "__fish_ringbolt_needs_command" -f -a "weight" -d 'Change a backend\'s weight'
 complete -c ringbolt -n "__fish_ringbolt_needs_command" -f -a "reset" -d 'Forget what was ordered about a backend: what the file says holds again'
 complete -c ringbolt -n "__fish_ringbolt_needs_command" -f -a "plan" -d 'Print what a number of tunnels takes, and whether this machine gives it'
+complete -c ringbolt -n "__fish_ringbolt_needs_command" -f -a "tune" -d 'Print the kernel\'s settings beside what a number of tunnels takes, set them, or take that back'
 complete -c ringbolt -n "__fish_ringbolt_needs_command" -f -a "import" -d 'Translate the configuration of nginx, HAProxy or stunnel, and say what is missing'
 complete -c ringbolt -n "__fish_ringbolt_needs_command" -f -a "doctor" -d 'Play a client of a service through whatever stands in front of it, and say what is wrong'
 complete -c ringbolt -n "__fish_ringbolt_needs_command" -f -a "version" -d 'Print version, architecture and engines'
@@ -85,14 +86,23 @@ complete -c ringbolt -n "__fish_ringbolt_using_subcommand plan" -l tunnels -d 'T
 complete -c ringbolt -n "__fish_ringbolt_using_subcommand plan" -s c -l config -d 'Take workers, engine, limits and backends from this configuration file' -r -F
 complete -c ringbolt -n "__fish_ringbolt_using_subcommand plan" -l json -d 'Print JSON for programs, in bytes and numbers'
 complete -c ringbolt -n "__fish_ringbolt_using_subcommand plan" -s h -l help -d 'Print help'
+complete -c ringbolt -n "__fish_ringbolt_using_subcommand tune" -l tunnels -d 'Tunnels open at the same time; by default limits.connections' -r
+complete -c ringbolt -n "__fish_ringbolt_using_subcommand tune" -s c -l config -d 'Take workers, engine, limits and listeners from this configuration file' -r -F
+complete -c ringbolt -n "__fish_ringbolt_using_subcommand tune" -l record -d 'Where the values before are kept' -r -F
+complete -c ringbolt -n "__fish_ringbolt_using_subcommand tune" -l apply -d 'Set what is below; the values before are kept in the record'
+complete -c ringbolt -n "__fish_ringbolt_using_subcommand tune" -l revert -d 'Bring the values of the record back'
+complete -c ringbolt -n "__fish_ringbolt_using_subcommand tune" -l json -d 'Print JSON for programs'
+complete -c ringbolt -n "__fish_ringbolt_using_subcommand tune" -s h -l help -d 'Print help'
 complete -c ringbolt -n "__fish_ringbolt_using_subcommand import" -l from -d 'Whose it is: nginx, haproxy, stunnel (default: seen from what it says)' -r
 complete -c ringbolt -n "__fish_ringbolt_using_subcommand import" -s o -l output -d 'Write to this new file, not to standard output' -r -F
 complete -c ringbolt -n "__fish_ringbolt_using_subcommand import" -l resolve -d 'The address of a server\'s name, so that nobody is asked for it; may be repeated' -r
 complete -c ringbolt -n "__fish_ringbolt_using_subcommand import" -s h -l help -d 'Print help'
+complete -c ringbolt -n "__fish_ringbolt_using_subcommand doctor" -s c -l config -d 'With --host: take limits and listeners from this configuration file' -r -F
 complete -c ringbolt -n "__fish_ringbolt_using_subcommand doctor" -l eio -d 'Generation of Engine.IO: 4 for Socket.IO 3 and 4, 3 for Socket.IO 1 and 2' -r
 complete -c ringbolt -n "__fish_ringbolt_using_subcommand doctor" -l sessions -d 'Sessions to open when looking for lost ones' -r
 complete -c ringbolt -n "__fish_ringbolt_using_subcommand doctor" -l idle -d 'How long a tunnel is kept open, seconds' -r
 complete -c ringbolt -n "__fish_ringbolt_using_subcommand doctor" -l ca -d 'Believe the issuers in this PEM file, in place of the system\'s' -r -F
+complete -c ringbolt -n "__fish_ringbolt_using_subcommand doctor" -l host -d 'Look at this machine instead: what its kernel offers, limits, clock, settings'
 complete -c ringbolt -n "__fish_ringbolt_using_subcommand doctor" -l insecure -d 'Go on whatever is wrong with the certificate'
 complete -c ringbolt -n "__fish_ringbolt_using_subcommand doctor" -l quick -d 'Leave out what takes long: the held poll and the idle tunnel'
 complete -c ringbolt -n "__fish_ringbolt_using_subcommand doctor" -l json -d 'Print JSON for programs'
