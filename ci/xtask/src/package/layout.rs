@@ -88,10 +88,13 @@ impl Tree<'_> {
     }
 
     fn control(&self, binary: &Path) -> Result<String, String> {
-        let bytes = fs::read(binary).map_err(|error| told(binary, &error))?;
+        let mut readelf = Command::new("readelf");
+        let output = readelf.args(["--version-info", "--wide"]).arg(binary).output();
+        let output = output.map_err(|error| format!("readelf: {error}"))?;
+        let versions = String::from_utf8_lossy(&output.stdout);
         // A static program needs none.
-        let libc =
-            libc_needed(&bytes).map_or(String::new(), |minor| format!("libc6 (>= 2.{minor}), libgcc-s1, "));
+        let libc = libc_needed(&versions)
+            .map_or(String::new(), |minor| format!("libc6 (>= 2.{minor}), libgcc-s1, "));
         let kib = size(self.folder)?.div_ceil(1024);
         Ok(format!(
             "Package: ringbolt\nVersion: {}\nArchitecture: {}\nMaintainer: The authors of Ringbolt <ringbolt@example.org>\n\
@@ -143,16 +146,10 @@ fn size(path: &Path) -> Result<u64, String> {
     Ok(inside.iter().sum())
 }
 
-/// The newest version 2.N of the C library that a program asks for, by the names of versions in it.
-fn libc_needed(program: &[u8]) -> Option<u32> {
-    const NAME: &[u8] = b"GLIBC_2.";
-    let number = |rest: &[u8]| {
-        let digits: String =
-            rest.iter().take_while(|byte| byte.is_ascii_digit()).map(|byte| char::from(*byte)).collect();
-        digits.parse::<u32>().ok()
-    };
-    let found = program.windows(NAME.len()).enumerate().filter(|(_, bytes)| *bytes == NAME);
-    found.filter_map(|(at, _)| number(&program[at + NAME.len()..])).max()
+/// The newest version 2.N of the C library among those that a program asks for.
+fn libc_needed(versions: &str) -> Option<u32> {
+    let number = |rest: &str| rest.split(|char: char| !char.is_ascii_digit()).next()?.parse().ok();
+    versions.split("GLIBC_2.").skip(1).filter_map(number).max()
 }
 
 #[cfg(test)]
@@ -161,7 +158,7 @@ mod tests {
 
     #[test]
     fn the_newest_version_of_the_c_library_is_found() {
-        assert_eq!(libc_needed(b"\0GLIBC_2.2.5\0GLIBC_2.34\0GLIBC_2.17\0"), Some(34));
-        assert_eq!(libc_needed(b"static"), None);
+        assert_eq!(libc_needed("Name: GLIBC_2.2.5  Flags: none\nName: GLIBC_2.34  Flags"), Some(34));
+        assert_eq!(libc_needed("No version information found"), None);
     }
 }
