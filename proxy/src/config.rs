@@ -12,6 +12,7 @@ mod problem;
 mod read;
 mod route;
 mod section;
+mod sid_tags;
 mod timeouts;
 mod tls;
 mod value;
@@ -26,10 +27,13 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+#[cfg(test)]
+pub(crate) use self::admin::Secret;
 pub(crate) use self::admin::{Admin, OrderToken};
 pub(crate) use self::bounds::BACKENDS_MAX;
 pub(crate) use self::health::{Check, Health};
 pub(crate) use self::problem::Refused;
+pub(crate) use self::sid_tags::SidTags;
 pub(crate) use self::timeouts::Timeouts;
 #[cfg(test)]
 pub(crate) use self::tls::CIPHERS;
@@ -203,6 +207,8 @@ pub(crate) struct Upstream {
     pub(crate) ask_rate: Option<u32>,
     /// How long asking may take, with all backends together.
     pub(crate) ask_timeout: Duration,
+    /// Its sids say whose they are; `None`: they are left alone.
+    pub(crate) sid_tags: Option<SidTags>,
     pub(crate) health: Health,
     /// How its backends with TLS are talked to.
     pub(crate) tls: UpstreamTls,
@@ -251,6 +257,7 @@ impl Upstream {
             queue_timeout: Duration::from_secs(10),
             ask_rate: Some(500),
             ask_timeout: Duration::from_secs(3),
+            sid_tags: None,
             health: Health::default(),
             backends,
         }
@@ -431,6 +438,7 @@ impl Config {
             Err(error) => return Err(Refused::not_utf8(&file, &bytes[..error.valid_up_to()])),
         };
         let read = config.read_flash_policy(path).and_then(|()| config.read_order_token());
+        let read = read.and_then(|()| config.read_sid_tags());
         read.map_err(|problem| Refused::whole(&file, &problem))?;
         Ok(config)
     }

@@ -181,6 +181,7 @@ fn upload_of(
         client_certificate: session.as_ref().and_then(|session| session.client_fields()),
         request_id: route.listener().request_id.then(|| worker.request_ids.next()),
         drop_accept_encoding: choice.learns(),
+        target: choice.target(),
         rules: route.target().request.as_ref(),
         rewrite: route.target().rewrite.as_ref(),
     };

@@ -58,6 +58,7 @@ mod sni;
 mod spare;
 mod start;
 mod stream;
+mod tags;
 mod tcp;
 mod tls;
 mod transport;

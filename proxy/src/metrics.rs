@@ -14,8 +14,8 @@ use std::sync::Arc;
 use self::cell::{Cell, Counter, Gauge, PerLabel, See};
 use self::label::{
     AnswerStatus, Check, Connect, Detected, Direction, Downgraded, EngineInUse, EngineIo, Evidence, Handover,
-    Limit, Lookup, Method, Question, Queued, RefusedConnection, Reload, StatusClass, TlsFailure, TlsRecords,
-    TlsVersion, TunnelEnd, TunnelKind, Upgrade,
+    Limit, Lookup, Method, Question, Queued, RefusedConnection, Reload, SidTag, StatusClass, TlsFailure,
+    TlsRecords, TlsVersion, TunnelEnd, TunnelKind, Upgrade,
 };
 
 pub(crate) use self::page::{CONTENT_TYPE, Page};
@@ -102,6 +102,8 @@ counters! {
     sids_unknown: Counter => SIDS_UNKNOWN,
     /// Those whose backends were to be asked.
     lookups: PerLabel<Lookup> => LOOKUPS,
+    /// Tags of sids.
+    sid_tags: PerLabel<SidTag> => SID_TAGS,
     /// Questions to backends.
     questions: PerLabel<Question> => QUESTIONS,
     /// Entries of the sid table; one worker may add what another takes away.

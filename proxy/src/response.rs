@@ -4,7 +4,9 @@ use std::io;
 
 use ringbolt_core::affinity::{HandshakeReading, read_handshake};
 use ringbolt_core::allowance::Allowance;
-use ringbolt_core::http::{self, Answer, ReplyContext, ResponseHead, ResponseKind, Version, write_response};
+use ringbolt_core::http::{
+    self, Answer, ReplyContext, ResponseHead, ResponseKind, Version, write_longer_response, write_response,
+};
 use ringbolt_core::limits::HANDSHAKE_BODY_BYTES_MAX;
 
 use crate::downgrades;
@@ -30,11 +32,13 @@ enum Head<'a> {
     Informational(Spare<'a, ResponseHead>),
     Switching(Spare<'a, ResponseHead>),
     /// In a box, so that the exchange has no room for it while it waits.
-    Final(Box<Final>),
+    Final(Box<Final<'a>>),
 }
 
 /// A final head, serialised for the client, and the body behind it.
-struct Final {
+struct Final<'a> {
+    /// As it came, if the answer may get a sid with a tag.
+    head: Option<Spare<'a, ResponseHead>>,
     relay: Relay,
     /// The payload is kept back until the session it opens is known.
     holds: bool,
@@ -81,7 +85,7 @@ pub(crate) async fn receive(
         }
     };
     if last.holds {
-        learn(upstream, client, &mut last.relay, exchange).await?;
+        learn(upstream, client, &mut last, exchange).await?;
     }
     last.relay.run(exchange.worker, upstream, client).await.map_err(|error| body_error(&error))?;
     exchange.choice.see_payload(last.relay.short_payload());
@@ -120,6 +124,8 @@ async fn read_head<'a>(
                 if !last.holds {
                     used += last.relay.step(&mut input[length..], client).map_err(HeadError::Body)?;
                     exchange.answered.set(true);
+                } else if exchange.choice.tags() {
+                    last.head = Some(head);
                 }
                 Ok(Consumed::Done(used, Head::Final(Box::new(last))))
             }
@@ -156,7 +162,7 @@ async fn pass_on(head: &ResponseHead, client: Transport<'_>, exchange: &Exchange
 }
 
 /// The final answer in the form the client gets it, and what follows it.
-fn begin(head: &ResponseHead, exchange: &Exchange<'_>) -> Final {
+fn begin<'a>(head: &ResponseHead, exchange: &Exchange<'a>) -> Final<'a> {
     let counters = exchange.worker.counters();
     counters.responses.of(label::StatusClass::of(head.status())).add(1);
     if exchange.asked.websocket_key.is_some() {
@@ -169,6 +175,29 @@ fn begin(head: &ResponseHead, exchange: &Exchange<'_>) -> Final {
     // Whoever is answered while still sending cannot be heard any further.
     let closing = exchange.worker.is_closing(exchange.route.listener_id());
     let keep_alive = exchange.asked.keep_alive && exchange.uploaded.get() && !closing;
+    let (bytes, framing) = write_final(head, exchange, keep_alive, 0);
+    let (timeout, min_rate) = (exchange.timeouts().response, exchange.route.snapshot().response_min_rate);
+    let patience = Patience {
+        source: Allowance::new(exchange.response_timeout(), None),
+        target: Allowance::new(timeout, min_rate),
+    };
+    Final {
+        head: None,
+        relay: Relay::new(head.framing(), framing, bytes, None, patience),
+        holds: exchange.choice.learns() && head.status() == 200,
+        upstream_keep_alive: head.keep_alive(),
+        client_keep_alive: keep_alive && framing != http::Framing::UntilClose,
+    }
+}
+
+/// The final head in the form the client gets it, and how the body behind it is framed, which becomes longer by
+/// `added` bytes.
+fn write_final(
+    head: &ResponseHead,
+    exchange: &Exchange<'_>,
+    keep_alive: bool,
+    added: usize,
+) -> (Vec<u8>, http::Framing) {
     let cookie = exchange.choice.cookie();
     let context = ReplyContext {
         client_version: exchange.asked.version,
@@ -179,18 +208,8 @@ fn begin(head: &ResponseHead, exchange: &Exchange<'_>) -> Final {
         rules: exchange.route.target().response.as_ref(),
     };
     let mut bytes = Vec::with_capacity(head.bytes_len() + ADDED_BYTES_USUAL);
-    let framing = write_response(head, &context, &mut bytes);
-    let (timeout, min_rate) = (exchange.timeouts().response, exchange.route.snapshot().response_min_rate);
-    let patience = Patience {
-        source: Allowance::new(exchange.response_timeout(), None),
-        target: Allowance::new(timeout, min_rate),
-    };
-    Final {
-        relay: Relay::new(head.framing(), framing, bytes, None, patience),
-        holds: exchange.choice.learns() && head.status() == 200,
-        upstream_keep_alive: head.keep_alive(),
-        client_keep_alive: keep_alive && framing != http::Framing::UntilClose,
-    }
+    let framing = write_longer_response(head, &context, added, &mut bytes);
+    (bytes, framing)
 }
 
 /// What forwarding usually adds to a head; more costs one reallocation.
@@ -204,15 +223,23 @@ const ADDED_BYTES_USUAL: usize = 64;
 async fn learn(
     upstream: &mut Reader<'_>,
     client: Transport<'_>,
-    relay: &mut Relay,
+    last: &mut Final<'_>,
     exchange: &Exchange<'_>,
 ) -> Result<(), Error> {
+    let Final { relay, head, client_keep_alive, .. } = last;
     let worker = exchange.worker;
     let deadline = worker.reactor.now() + exchange.timeouts().response;
     loop {
         match read_handshake(relay.held(), exchange.choice.protocol()) {
             HandshakeReading::Found(handshake) => {
-                if let Some(is_known) = exchange.choice.bind(&handshake)? {
+                let tagged = head.take().zip(exchange.choice.tag(&handshake));
+                let sid = tagged.as_ref().map_or(&handshake.sid, |(_, (_, sid))| sid);
+                let is_known = exchange.choice.bind(&handshake, sid)?;
+                if let Some((head, (tag, _))) = &tagged {
+                    let (bytes, _) = write_final(head, exchange, *client_keep_alive, tag.len());
+                    relay.insert(handshake.sid_range.end, tag, bytes);
+                }
+                if let Some(is_known) = is_known {
                     // By the process that takes over, which may get the session's next request.
                     let _ = worker.reactor.timeout_at(Some(deadline), is_known).await;
                 }

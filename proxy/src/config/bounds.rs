@@ -74,3 +74,6 @@ pub(crate) const REQUEST_HEAD_BYTES: RangeInclusive<u64> = 1024..=1024 * 1024;
 
 /// Bytes of memory for all workers: their tables, spare heads and hot buffers alone take some MiB each.
 pub(crate) const MEMORY_BYTES_MIN: u64 = 64 * 1024 * 1024;
+
+/// Keys of sid tags: the one in use, those before it and the next.
+pub(crate) const SID_TAG_KEYS_MAX: usize = 16;

@@ -317,6 +317,7 @@ fn upstreams(problems: &Problems, section: &Section<'_>, base: &Path) -> BTreeMa
         let timeout = text(r#"a duration such as "10s""#, value::duration);
         let queue_timeout = section.read("queue_timeout", &timeout).unwrap_or(default.queue_timeout);
         let ask_rate = section.read("ask_rate", or_off(integer(1..=RATE_MAX))).unwrap_or(default.ask_rate);
+        let sid_tags = super::sid_tags::sid_tags(&mut section, base);
         let ask_timeout = section.read("ask_timeout", &timeout).unwrap_or(default.ask_timeout);
         let health = super::health::health(section.section("health"));
         let speaks = matches!(health.check, Some(Check::Http { .. } | Check::EngineIo { .. }));
@@ -335,6 +336,7 @@ fn upstreams(problems: &Problems, section: &Section<'_>, base: &Path) -> BTreeMa
             queue_timeout,
             ask_rate,
             ask_timeout,
+            sid_tags,
             health,
             ..default
         };

@@ -199,6 +199,8 @@ labels! {
     /// What a request's backend was chosen by.
     Evidence "evidence" {
         /// Its sid stood in the sid table.
+        /// The sid's tag named it.
+        Tag = "tag",
         Table = "table",
         /// A backend said, when it was asked, that it has the session.
         Ask = "ask",
@@ -211,6 +213,21 @@ labels! {
         Placement = "placement",
         /// Nothing bound it: the backend with the least load.
         Least = "least",
+    }
+
+    /// What the tag of a sid was worth, or that a sid was tagged.
+    SidTag "result" {
+        /// A new session's sid was tagged.
+        Issued = "issued",
+        Valid = "valid",
+        /// It is older than `max_age`.
+        Expired = "expired",
+        /// Its key is not in the file.
+        Foreign = "foreign",
+        /// It was not made by the key it names.
+        Forged = "forged",
+        /// There was none, or a part of one.
+        None = "none",
     }
 
     /// What came of asking backends for a session.
@@ -341,6 +358,7 @@ impl Evidence {
     /// The value for what decided.
     pub(crate) fn of(evidence: affinity::Evidence) -> Self {
         match evidence {
+            affinity::Evidence::Tag => Self::Tag,
             affinity::Evidence::Table => Self::Table,
             affinity::Evidence::Ask => Self::Ask,
             affinity::Evidence::Cookie => Self::Cookie,
@@ -461,32 +479,4 @@ impl AnswerStatus {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_status_is_counted_under_its_own_number() {
-        for status in 0..=999 {
-            let label = AnswerStatus::VALUES[AnswerStatus::of(status).index()];
-            let own = status.to_string();
-            assert_eq!(label == own, AnswerStatus::VALUES.contains(&own.as_str()), "{status}");
-        }
-    }
-
-    #[test]
-    fn a_downgrade_is_counted_under_its_own_name() {
-        for downgrade in Downgrade::ALL {
-            assert_eq!(Downgraded::VALUES[Downgraded::of(downgrade).index()], downgrade.name());
-        }
-    }
-
-    #[test]
-    fn classes_hold_what_their_names_say() {
-        for status in [101, 200, 304, 404, 502] {
-            let class = StatusClass::VALUES[StatusClass::of(status).index()];
-            assert_eq!(class.as_bytes()[0], status.to_string().as_bytes()[0]);
-        }
-        assert_eq!(Method::of(b"GET"), Method::Get);
-        assert_eq!(Method::of(b"get"), Method::Other);
-    }
-}
+mod tests;
