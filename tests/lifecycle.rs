@@ -154,16 +154,16 @@ fn new_connections_are_refused_while_draining() {
 }
 
 #[test]
-fn tunnels_go_on_while_draining_and_end_at_the_deadline() {
+fn tunnels_are_told_to_end_while_draining_and_end_at_the_deadline() {
     let backend = backend(&Gate::default());
     let mut running = Running::start(&backend, "[timeouts]\ndrain = \"1s\"\n");
     let mut client = Wire::connect(running.address);
     assert_eq!(client.exchange(UPGRADE).status(), 101);
     let began = Instant::now();
     running.drain();
-    client.send("ping");
-    assert_eq!(client.read_exactly(4, "the echo while draining"), b"ping");
-    let _ = client.expect_end();
+    assert_eq!(client.read_exactly(4, "a close frame"), [0x88, 2, 3, 0xf4]);
+    // It does not answer.
+    assert_eq!(client.expect_end(), End::Fin);
     let after = began.elapsed();
     assert!((Duration::from_millis(800)..Duration::from_secs(3)).contains(&after), "{after:?}");
     assert_eq!(running.process.wait(LIMIT).code(), Some(0));

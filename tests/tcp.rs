@@ -196,16 +196,12 @@ fn bounds_hold_for_tunnels_until_they_end() {
 }
 
 #[test]
-fn tunnels_live_until_the_end_of_a_drain_and_no_longer() {
+fn a_drain_ends_tunnels_within_its_time() {
     let backends = named::<1>();
     let mut ringbolt = start(&addresses(&backends), LISTENER, "", "[timeouts]\ndrain = \"1s\"");
     let (mut leaves, _) = tunnel(&ringbolt, Ipv4Addr::LOCALHOST);
     let (mut stays, _) = tunnel(&ringbolt, Ipv4Addr::LOCALHOST);
     ringbolt.drain();
-    for wire in [&mut leaves, &mut stays] {
-        wire.send("still");
-        assert_eq!(wire.read_exactly(5, "an echo"), b"still");
-    }
     leaves.close();
     assert_eq!(stays.expect_end(), End::Fin);
     assert_eq!(ringbolt.wait().code(), Some(0));

@@ -5,13 +5,14 @@
 
 mod orders;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{self, Admin, Affinity, Config, Engine, LogFormat, LogLevel, Refused};
+use crate::import;
 
 pub(crate) use self::orders::{Ask, Order, Print};
 
@@ -71,6 +72,16 @@ Examples:
   ringbolt doctor http://chat.example.com
   ringbolt doctor --quick --json http://10.0.0.1:8080/app/chat.io/";
 
+const IMPORT_NOTES: &str = "\
+Prints the new configuration, and on standard error every directive that is not in it, with its line and why.
+Names of servers are looked up now; Ringbolt's file has their addresses. Changes nothing, reads no other file.
+
+Exit codes: 0 all of it is there or not needed, 3 something is missing; 1 there is nothing to serve.
+
+Examples:
+  ringbolt import /etc/nginx/nginx.conf > ringbolt.toml
+  ringbolt import --resolve app01=10.0.0.1 -o /etc/ringbolt/ringbolt.toml /etc/haproxy/haproxy.cfg";
+
 /// Edge proxy for Socket.IO and WebSocket services: every session stays with its backend.
 #[derive(Parser, Debug)]
 #[command(
@@ -117,6 +128,9 @@ pub(crate) enum Command {
     /// Print what a number of tunnels takes, and whether this machine gives it
     #[command(after_help = PLAN_NOTES)]
     Plan(Plan),
+    /// Translate the configuration of nginx, HAProxy or stunnel, and say what is missing
+    #[command(after_help = IMPORT_NOTES)]
+    Import(Import),
     /// Play a client of a service through whatever stands in front of it, and say what is wrong
     #[command(after_help = DOCTOR_NOTES)]
     Doctor(Doctor),
@@ -138,6 +152,25 @@ pub(crate) struct Plan {
     /// Print JSON for programs, in bytes and numbers
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Flags of `ringbolt import`.
+#[derive(Args, Debug)]
+pub(crate) struct Import {
+    /// The configuration of the other proxy
+    pub(crate) file: PathBuf,
+
+    /// Whose it is: nginx, haproxy, stunnel (default: seen from what it says)
+    #[arg(long, value_name = "PROXY", value_parser = import::Kind::parse)]
+    pub(crate) from: Option<import::Kind>,
+
+    /// Write to this new file, not to standard output
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+
+    /// The address of a server's name, so that nobody is asked for it; may be repeated
+    #[arg(long, value_name = "NAME=ADDRESS", value_parser = resolved)]
+    pub(crate) resolve: Vec<(String, IpAddr)>,
 }
 
 /// Flags of `ringbolt doctor`.
@@ -286,6 +319,12 @@ impl Run {
             None => Ok(config),
         }
     }
+}
+
+fn resolved(text: &str) -> Result<(String, IpAddr), String> {
+    text.split_once('=')
+        .and_then(|(name, address)| Some((name.to_owned(), address.parse().ok()?)))
+        .ok_or_else(|| "expected NAME=ADDRESS, for example app01=10.0.0.1".to_owned())
 }
 
 fn tunnel_count(text: &str) -> Result<u32, String> {

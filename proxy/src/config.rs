@@ -38,7 +38,7 @@ pub(crate) use self::timeouts::Timeouts;
 #[cfg(test)]
 pub(crate) use self::tls::CIPHERS;
 pub(crate) use self::tls::{CertificateFiles, ClientAuth, ListenerTls, TlsPolicy, TlsVersion, UpstreamTls};
-pub(crate) use self::value::{backend_address, duration, listen_address};
+pub(crate) use self::value::{backend_address, duration, host, listen_address, path};
 pub(crate) use ringbolt_core::affinity::{Affinity, Balance, State as BackendState};
 pub(crate) use ringbolt_core::detect::{Protocol, Protocols};
 pub(crate) use ringbolt_core::flash_policy::FlashPolicy;

@@ -9,6 +9,7 @@
 //! `ringbolt_reactor`.
 
 use ringbolt_core::detect::{Protocol, Protocols};
+use ringbolt_core::frames::Frames;
 use ringbolt_reactor::Elapsed;
 
 use crate::accept::Admitted;
@@ -46,7 +47,8 @@ pub(crate) fn serve(admitted: Admitted, mut client: Client) -> impl Future<Outpu
                 After::Request => {}
                 After::Close => return client.stream.close(),
                 After::Tunnel(upstream, counted) => {
-                    return tunnel::open(worker, client.stream, client.entered, upstream, counted);
+                    let Client { stream, entered, .. } = client;
+                    return tunnel::open(worker, stream, entered, upstream, Frames::LOST, counted);
                 }
             }
         }
@@ -56,7 +58,8 @@ pub(crate) fn serve(admitted: Admitted, mut client: Client) -> impl Future<Outpu
                 After::Close => return client.stream.close(),
                 After::Tunnel(upstream, counted) => {
                     worker.counters().tunnels_by_kind.of(TunnelKind::WebSocket).add(1);
-                    return tunnel::open(worker, client.stream, client.entered, upstream, counted);
+                    let Client { stream, entered, .. } = client;
+                    return tunnel::open(worker, stream, entered, upstream, Frames::BEGINNING, counted);
                 }
             }
         }

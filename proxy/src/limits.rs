@@ -62,6 +62,14 @@ pub(crate) const GATHER_BYTES_MAX: usize = 4096;
 /// Tunnels of one worker: a token holds 31 bits of slot index. At the limit the upgrade is answered 503.
 pub(crate) const TUNNELS_PER_WORKER_MAX: usize = 1 << 24;
 
+/// Bytes left of a WebSocket frame from which they are spliced up to its end. Of shorter frames a direction that is
+/// bulk is spliced without regard to them: a copy for each would cost more than the close frame is worth.
+pub(crate) const SPLICED_FRAME_BYTES_MIN: usize = 16 * 1024;
+
+/// How long a client that was sent a close frame may take to answer, and its backend to close: some round trips of a
+/// slow line. Then the tunnel is closed as it is.
+pub(crate) const FAREWELL_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Pipes of one worker at most, in use or idle, 256 KiB each. Users without privilege get large pipes
 /// only up to `fs.pipe-user-pages-soft` pages, by default 64 MiB. Above it bytes are copied.
 pub(crate) const PIPES_MAX: usize = 256;
@@ -243,3 +251,15 @@ pub(crate) const MIRRORED_SIDS_MAX: usize = 1024;
 /// Between two looks whether exchanges that the old process finishes have become tunnels, and which connections wait
 /// for a request there. For so long such a request waits too.
 pub(crate) const HANDOVER_LATE_INTERVAL: Duration = Duration::from_millis(20);
+
+/// Words, lines and blocks of a file that is imported: far more than people write, and soon read.
+pub(crate) const IMPORT_DIRECTIVES_MAX: usize = 65_536;
+
+/// Blocks inside blocks of such a file; nginx' own directives nest five deep.
+pub(crate) const IMPORT_DEPTH_MAX: usize = 16;
+
+/// Routes of an imported file: each is compared with all before it.
+pub(crate) const IMPORT_ROUTES_MAX: usize = 2048;
+
+/// Names of backends that the resolver is asked for: each may take seconds.
+pub(crate) const IMPORT_NAMES_MAX: usize = 64;

@@ -27,6 +27,7 @@ mod health;
 mod hot_buffer;
 mod housekeeping;
 mod identity;
+mod import;
 mod lifecycle;
 mod limits;
 mod listeners;
@@ -101,6 +102,10 @@ fn main() -> ExitCode {
         Command::Check { config } => check(&config),
         Command::Plan(asked) => plan(&asked),
         Command::Order(order) => give(&order),
+        Command::Import(asked) => import::run(&asked, io::stdout(), io::stderr()).unwrap_or_else(|error| {
+            tell(io::stderr(), &error);
+            ExitCode::FAILURE
+        }),
         Command::Doctor(asked) => doctor::run(&asked, io::stdout()).unwrap_or_else(|error| {
             tell(io::stderr(), &error);
             ExitCode::FAILURE

@@ -13,9 +13,9 @@ use std::sync::Arc;
 
 use self::cell::{Cell, Counter, Gauge, PerLabel, See};
 use self::label::{
-    AnswerStatus, Check, Connect, Detected, Direction, Downgraded, EngineInUse, EngineIo, Evidence, Handover,
-    Limit, Lookup, Method, Question, Queued, RefusedConnection, Reload, SidTag, StatusClass, TlsFailure,
-    TlsRecords, TlsVersion, TunnelEnd, TunnelKind, Upgrade,
+    AnswerStatus, Check, Connect, Detected, Direction, Downgraded, DrainedBy, EngineInUse, EngineIo,
+    Evidence, Handover, Limit, Lookup, Method, Question, Queued, RefusedConnection, Reload, SidTag,
+    StatusClass, TlsFailure, TlsRecords, TlsVersion, TunnelEnd, TunnelKind, Upgrade,
 };
 
 pub(crate) use self::page::{CONTENT_TYPE, Page};
@@ -84,6 +84,8 @@ counters! {
     tunnels_by_kind: PerLabel<TunnelKind> => TUNNELS_BY_KIND,
     /// Tunnels that ended.
     tunnels_closed: PerLabel<TunnelEnd> => TUNNELS_CLOSED,
+    /// Tunnels that a drain has ended.
+    tunnels_drained: PerLabel<DrainedBy> => TUNNELS_DRAINED,
     /// Bytes carried through tunnels, counted when they were sent on.
     tunnel_bytes: PerLabel<Direction> => TUNNEL_BYTES,
     /// The part of them that was spliced.

@@ -6,6 +6,7 @@
 
 mod chat;
 mod end;
+pub(crate) mod farewell;
 pub(crate) mod moving;
 mod tls;
 
@@ -13,20 +14,21 @@ use std::cell::{Cell, RefCell};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use ringbolt_core::affinity::BackendId;
-use ringbolt_reactor::{Key, Ready, SinkToken, Slab, TimerId, shutdown_write};
+use ringbolt_core::frames::Frames;
+use ringbolt_reactor::{Ready, SinkToken, Slab, TimerId, shutdown_write};
 
 use crate::admission::Entered;
 use crate::config::Timeouts;
 use crate::limits::{KTLS_KEY_LOOK_SECONDS, TUNNELS_PER_WORKER_MAX};
 use crate::load::Counted;
-use crate::metrics::label::{Direction, TunnelEnd};
+use crate::metrics::label::{Direction, DrainedBy, TunnelEnd};
 use crate::stream::Stream;
 use crate::worker::Worker;
 
 use self::chat::Chat;
 pub(crate) use self::chat::{quieten, received, sent};
 use self::end::{End, Flow, Sessions};
+use self::farewell::{Farewell, ToClient};
 use self::moving::Moves;
 use self::tls::Tls;
 
@@ -77,6 +79,9 @@ struct Tunnel {
     active_at: u32,
     /// The same when it was opened, or taken over from another process.
     opened_at: u32,
+    /// Where the stream of frames is that the client has been sent; lost where it is none.
+    frames: Frames,
+    farewell: Farewell,
     /// On its way to another process: nothing is read or written.
     moving: bool,
 }
@@ -178,7 +183,9 @@ impl Tunnel {
                 (&mut self.upstream, &self.client, Sessions { source: upstream, target: client })
             }
         };
-        let flow = source.pump(target, tls, from, worker)?;
+        let to_client = ToClient { frames: &mut self.frames, farewell: &mut self.farewell };
+        let to_client = (from == Side::Upstream).then_some(to_client);
+        let flow = source.pump(target, tls, to_client, from, worker)?;
         if flow == Flow::Finished {
             self.finish(from)?;
         }
@@ -236,14 +243,16 @@ impl Tunnel {
 
 /// Makes a tunnel of two connections: a 101 has been forwarded, or nothing but bytes is to come.
 ///
-/// Bytes already read from either end go through first, in order.
+/// Bytes already read from either end go through first, in order. `frames`: what comes from the upstream.
 pub(crate) fn open(
     worker: &Worker,
     client: Stream,
     entered: Option<Box<Entered>>,
     upstream: Stream,
+    mut frames: Frames,
     counted: Counted,
 ) {
+    frames.follow(&upstream.unread);
     let ((client, client_session), (upstream, upstream_session)) = (End::new(client), End::new(upstream));
     let client_tls = match client_session.map(|session| Tls::client(session, &client, worker)) {
         None => None,
@@ -266,6 +275,8 @@ pub(crate) fn open(
         timer: None,
         active_at: worker.uptime_seconds(),
         opened_at: worker.uptime_seconds(),
+        frames,
+        farewell: Farewell::Open,
         moving: false,
     };
     worker.counters().tunnels.add(1);
@@ -332,51 +343,16 @@ pub(crate) fn expired(worker: &Worker, token: SinkToken) {
         if tunnel.moving {
             return;
         }
-        let Some((wait, reason)) = worker.tunnels.wait_of(tunnel, now) else { return };
+        let wait = match tunnel.farewell {
+            Farewell::Open => worker.tunnels.wait_of(tunnel, now),
+            Farewell::Due | Farewell::Said => Some((Duration::ZERO, TunnelEnd::Drained)),
+        };
+        let Some((wait, reason)) = wait else { return };
         if wait.is_zero() { Err(reason) } else { Ok(wait) }
     };
     match verdict {
         Ok(wait) => arm(worker, index, wait),
         Err(reason) => close(worker, index, reason),
-    }
-}
-
-/// Closes every tunnel of the worker: the drain deadline has passed.
-pub(crate) fn close_all(worker: &Worker) {
-    let open = worker.tunnels.slots.borrow().keys();
-    for key in open {
-        close(worker, key.index, TunnelEnd::Drained);
-    }
-}
-
-/// Closes the worker's tunnels to a backend, spread evenly over `over` with the help of random numbers, as long as
-/// `goes_on`.
-pub(crate) async fn shed(
-    worker: &Worker,
-    backend: BackendId,
-    over: Duration,
-    random: impl Fn() -> u64,
-    goes_on: impl Fn() -> bool,
-) {
-    let keys: Vec<_> = {
-        let slots = worker.tunnels.slots.borrow();
-        let is_there = |key: &Key| slots.get(*key).is_some_and(|tunnel| tunnel.counted.backend() == backend);
-        slots.keys().into_iter().filter(is_there).collect()
-    };
-    let count = u32::try_from(keys.len()).unwrap_or(u32::MAX).max(1);
-    let began = worker.reactor.now();
-    for (number, key) in (0..count).zip(keys) {
-        // Each at a moment of its own within its share of the time.
-        let (_, percent) = random().carrying_mul(100, 0);
-        let share = over / count;
-        let wait = share * number + share / 100 * u32::try_from(percent).unwrap_or(0);
-        worker.reactor.sleep_until(began + wait).await;
-        if !goes_on() {
-            return;
-        }
-        if worker.tunnels.slots.borrow().get(key).is_some() {
-            close(worker, key.index, TunnelEnd::Drained);
-        }
     }
 }
 
@@ -399,7 +375,8 @@ fn drive(worker: &Worker, index: u32, from: &[Side]) {
                 }
             }
         }
-        if ended.is_none() && !was_half_closed && tunnel.first_closed.is_some() {
+        let goes_on = ended.is_none() && tunnel.farewell == Farewell::Open;
+        if goes_on && !was_half_closed && tunnel.first_closed.is_some() {
             if let Some(idle_timer) = tunnel.timer.take() {
                 worker.reactor.cancel_timer(idle_timer);
             }
@@ -427,6 +404,11 @@ fn close(worker: &Worker, index: u32, reason: TunnelEnd) {
         slots.key_at(index).and_then(|key| slots.remove(key))
     };
     let Some(mut tunnel) = removed else { return };
+    // Whichever end is faster then.
+    let reason = if tunnel.farewell == Farewell::Open { reason } else { TunnelEnd::Drained };
+    if reason == TunnelEnd::Drained && tunnel.farewell != Farewell::Said {
+        worker.counters().tunnels_drained.of(DrainedBy::Fin).add(1);
+    }
     if reason.is_orderly() {
         tunnel.say_goodbye();
     }

@@ -30,7 +30,7 @@ use crate::date::{DATE_BYTES, DateCache};
 use crate::downgrades::Downgrades;
 use crate::hot_buffer::HotBuffer;
 use crate::identity::Identity;
-use crate::limits::{CLOSING_TURN, SWEEP_INTERVAL};
+use crate::limits::{CLOSING_TURN, FAREWELL_TIMEOUT, SWEEP_INTERVAL};
 use crate::load::{InFlight, Loads};
 use crate::memory::{self, Memory};
 use crate::metrics::{Counters, WorkerCounters};
@@ -41,6 +41,7 @@ use crate::sids::SidTable;
 use crate::snapshot::{ListenerId, Revision, Snapshot};
 use crate::spare::Spares;
 use crate::tls::Records;
+use crate::tunnel::farewell::{self, Shed};
 use crate::tunnel::moving::{self, Arriving, Choose, Leaving};
 use crate::tunnel::{self, TunnelTable};
 
@@ -325,7 +326,8 @@ impl Worker {
                     let worker = Rc::clone(self);
                     self.reactor.spawn(async move {
                         let goes_on = || identity.is_last_order(order);
-                        tunnel::shed(&worker, identity.id, over, || worker.random(), goes_on).await;
+                        let which = Shed::To(identity.id);
+                        farewell::shed(&worker, which, over, || worker.random(), goes_on).await;
                     });
                 }
                 Some(Command::Move(step)) => self.take_part(step).await,
@@ -339,6 +341,7 @@ impl Worker {
         self.pool.clear();
         // Idle connections and listeners look at `draining` when they are polled again.
         self.reactor.wake_all();
+        self.shed(deadline);
         let emptied = poll_fn(|context| {
             if self.connections.get() == 0 {
                 return Poll::Ready(());
@@ -362,8 +365,20 @@ impl Worker {
                 connections = self.connections.get(),
                 "drain deadline passed, closing the rest"
             );
-            tunnel::close_all(self);
+            farewell::close_all(self);
         }
+    }
+
+    /// Closes the tunnels that end here over the time up to `deadline`, the last ones early enough to be answered.
+    fn shed(self: &Rc<Self>, deadline: Instant) {
+        let left = deadline.saturating_duration_since(self.reactor.now());
+        let over = left - FAREWELL_TIMEOUT.min(left / 2);
+        // All others go on in the process that serves.
+        let which = if self.leaving.get() { Shed::Unmovable } else { Shed::All };
+        let worker = Rc::clone(self);
+        self.reactor.spawn(async move {
+            farewell::shed(&worker, which, over, || worker.random(), || true).await;
+        });
     }
 
     async fn take_part(self: &Rc<Self>, step: Move) {

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod clients;
+mod frames;
 mod http;
 mod placement;
 mod sids;
@@ -42,7 +43,7 @@ const fn subject(name: &'static str, prepare: fn(u64) -> Work) -> Subject {
 }
 
 /// All of them.
-pub const SUBJECTS: [Subject; 14] = [
+pub const SUBJECTS: [Subject; 15] = [
     subject("request-head-parse", http::parse_request),
     subject("request-head-write", http::write_request),
     subject("response-head-parse", http::parse_response),
@@ -52,6 +53,7 @@ pub const SUBJECTS: [Subject; 14] = [
     subject("sid-lookup", sids::look_up),
     subject("sid-insert", sids::insert),
     subject("client-connection", clients::connect),
+    subject("frame-follow", frames::follow),
     subject("rendezvous-3", placement::among_3),
     subject("rendezvous-16", placement::among_16),
     subject("timer-set", timers::set),

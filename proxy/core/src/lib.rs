@@ -12,6 +12,7 @@ pub mod clients;
 pub mod detect;
 pub mod downgrade;
 pub mod flash_policy;
+pub mod frames;
 pub mod health;
 pub mod http;
 pub mod limits;

@@ -207,5 +207,9 @@ const _: () = assert!(CHAT_MESSAGES_PER_SECOND_MIN < CHAT_MESSAGES_PER_SECOND);
 /// A longer message is not small: it does not fit one buffer of the kernel's receive.
 pub const CHAT_MESSAGE_BYTES_MAX: usize = 2047;
 
+/// Payload bytes of a WebSocket frame whose end is still known: as many as three bytes count, with a mask. Socket.IO's
+/// `maxHttpBufferSize` is 1 MB by default. Behind a longer one a tunnel is drained without a close frame.
+pub const FRAME_BYTES_MAX: u32 = (1 << 24) - 8;
+
 /// Seconds a direction does not count as chatting after it turned out not to suit.
 pub const CHAT_PAUSE_SECONDS: u16 = 8;

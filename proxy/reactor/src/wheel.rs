@@ -5,6 +5,8 @@
 //! timer sits in the level of the highest digit in which its tick differs from the wheel's, and moves down
 //! when that digit's turn comes.
 
+use std::num::NonZeroU32;
+
 use crate::limits::EXPIRY_SCAN_MAX;
 use crate::slab::{Key, Slab};
 
@@ -23,7 +25,22 @@ const _: () = assert!(DUE as usize == LISTS - 1 && LEVELS == 7);
 
 /// Names a timer. One that has fired or was cancelled names nothing.
 #[derive(Copy, Clone, Debug, Eq, PartialEq)]
-pub struct TimerId(Key);
+pub struct TimerId {
+    index: u32,
+    /// Never 0, so that an optional one takes no more room.
+    generation: NonZeroU32,
+}
+
+impl TimerId {
+    fn new(Key { index, generation }: Key) -> Self {
+        let generation = NonZeroU32::new(generation).expect("generations run from 1");
+        Self { index, generation }
+    }
+
+    fn key(self) -> Key {
+        Key { index: self.index, generation: self.generation.get() }
+    }
+}
 
 #[derive(Debug)]
 struct Timer<T> {
@@ -71,14 +88,14 @@ impl<T> Wheel<T> {
         let key = self.timers.insert(Timer { tick, payload, before: NIL, after: NIL, list: DUE });
         self.place(key.index, tick);
         self.next = Some(self.next.map_or(tick, |next| next.min(tick)));
-        TimerId(key)
+        TimerId::new(key)
     }
 
     /// Takes a timer out; `None` when it has fired or was cancelled.
     pub(crate) fn cancel(&mut self, id: TimerId) -> Option<T> {
-        self.timers.get(id.0)?;
-        self.unlink(id.0.index);
-        let timer = self.timers.remove(id.0)?;
+        self.timers.get(id.key())?;
+        self.unlink(id.index);
+        let timer = self.timers.remove(id.key())?;
         if self.timers.is_empty() {
             self.next = None;
         }
@@ -87,7 +104,7 @@ impl<T> Wheel<T> {
 
     /// What a timer carries, while it is set.
     pub(crate) fn payload_mut(&mut self, id: TimerId) -> Option<&mut T> {
-        self.timers.get_mut(id.0).map(|timer| &mut timer.payload)
+        self.timers.get_mut(id.key()).map(|timer| &mut timer.payload)
     }
 
     /// The tick by which [`Self::advance`] must be called again: never later than the earliest timer.

@@ -153,6 +153,7 @@ mod tests {
 
     use super::*;
     use ringbolt_core::affinity::BackendId;
+    use ringbolt_core::frames::Frames;
 
     use crate::handover::wire::{EndState, TunnelState};
 
@@ -170,6 +171,7 @@ mod tests {
             of_client: EndState::default(),
             of_upstream: EndState::default(),
             client_first: false,
+            frames: Frames::BEGINNING,
         }
     }
 

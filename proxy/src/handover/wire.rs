@@ -32,6 +32,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use ringbolt_core::affinity::{BackendId, SidKey, SidRecord};
+use ringbolt_core::frames::Frames;
 
 use crate::limits::{
     HANDOVER_DESCRIPTORS_MAX, HANDOVER_MESSAGE_BYTES_MAX, HANDOVER_SIDS_MAX, HANDOVER_TUNNELS_MAX,
@@ -41,7 +42,7 @@ use crate::limits::{
 mod tests;
 
 /// The version this program speaks.
-pub(super) const VERSION: u16 = 1;
+pub(super) const VERSION: u16 = 2;
 
 /// Bytes before the fields of a message.
 const HEADER_BYTES: usize = 8;
@@ -106,6 +107,8 @@ pub(crate) struct TunnelState {
     pub(crate) of_upstream: EndState,
     /// The client was the first to finish; meaningless where neither has.
     pub(crate) client_first: bool,
+    /// Where the stream of frames is that the client has been sent, what is held included.
+    pub(crate) frames: Frames,
 }
 
 /// One end of it.
@@ -314,7 +317,7 @@ impl Writer {
 
     fn tunnel(&mut self, tunnel: &TunnelState) -> &mut Self {
         self.u32(tunnel.backend.0).u32(tunnel.silent_seconds).flag(tunnel.client_first);
-        self.flag(tunnel.listener.is_some()).u16(tunnel.listener.unwrap_or(0));
+        self.u32(tunnel.frames.to_word()).flag(tunnel.listener.is_some()).u16(tunnel.listener.unwrap_or(0));
         match tunnel.client {
             None => self.bytes(&[0]),
             Some(IpAddr::V4(address)) => self.bytes(&[4]).bytes(&address.octets()),
@@ -406,6 +409,7 @@ impl Fields<'_> {
 
     fn tunnel(&mut self) -> Result<TunnelState, Malformed> {
         let (backend, silent_seconds, client_first) = (BackendId(self.u32()?), self.u32()?, self.flag()?);
+        let frames = Frames::from_word(self.u32()?).ok_or(Malformed::Value)?;
         let listener = Self::optional(self.flag()?, self.u16()?)?;
         let client = match self.array()? {
             [0] => None,
@@ -415,6 +419,15 @@ impl Fields<'_> {
         };
         let mut end = || Ok(EndState { finished: self.flag()?, held: self.u32()? });
         let (of_client, of_upstream) = (end()?, end()?);
-        Ok(TunnelState { backend, listener, client, silent_seconds, of_client, of_upstream, client_first })
+        Ok(TunnelState {
+            backend,
+            listener,
+            client,
+            silent_seconds,
+            of_client,
+            of_upstream,
+            client_first,
+            frames,
+        })
     }
 }

@@ -144,12 +144,20 @@ labels! {
         IdleTimeout = "idle_timeout",
         /// It was open for as long as any may be (`timeouts.tunnel_max_age`).
         MaxAge = "max_age",
-        /// The drain deadline passed.
+        /// A drain ended it.
         Drained = "drained",
         /// It goes on in the process that was upgraded to.
         HandedOver = "handed_over",
         /// Its TLS key had protected all it may, and the kernel that has it cannot change keys.
         KeyUsedUp = "key_used_up",
+    }
+
+    /// What the client of a tunnel was told that a drain has ended.
+    DrainedBy "by" {
+        /// To connect again, in a WebSocket close frame.
+        CloseFrame = "close_frame",
+        /// Nothing: no frame could be put in.
+        Fin = "fin",
     }
 
     /// What a tunnel carries.
@@ -477,6 +485,3 @@ impl AnswerStatus {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

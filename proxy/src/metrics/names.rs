@@ -107,6 +107,8 @@ metrics! {
         "Tunnels opened, by what they carry.";
     TUNNELS_CLOSED = Counter Count "ringbolt_tunnels_closed_total" [LabelKey::of::<label::TunnelEnd>()]
         "Tunnels that ended, by the cause.";
+    TUNNELS_DRAINED = Counter Count "ringbolt_tunnels_drained_total" [LabelKey::of::<label::DrainedBy>()]
+        "Tunnels that a drain has ended, by what their clients were told.";
     TUNNEL_BYTES = Counter Bytes "ringbolt_tunnel_bytes_total" [LabelKey::of::<label::Direction>()]
         "Bytes carried through tunnels.";
     TUNNEL_SPLICED_BYTES = Counter Bytes "ringbolt_tunnel_spliced_bytes_total" [LabelKey::of::<label::Direction>()]

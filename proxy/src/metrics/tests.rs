@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use super::label::{Direction, EngineInUse, Evidence};
+use ringbolt_core::downgrade::Downgrade;
+
+use super::cell::Label as _;
+use super::label::{AnswerStatus, Direction, Downgraded, EngineInUse, Evidence, Method, StatusClass};
 use super::names::{ALL, Kind, Metric};
 use super::{Counters, HousekeepingCounters, Page, WorkerCounters};
 use crate::golden;
@@ -128,4 +131,30 @@ fn two_workers_share_no_cache_line() {
     let places = [0, 1].map(|index| std::ptr::from_ref(counters.worker(index)).addr());
     assert!(places.iter().all(|place| place % 128 == 0));
     assert!(places[1] - places[0] >= 128);
+}
+
+#[test]
+fn a_status_is_counted_under_its_own_number() {
+    for status in 0..=999 {
+        let label = AnswerStatus::VALUES[AnswerStatus::of(status).index()];
+        let own = status.to_string();
+        assert_eq!(label == own, AnswerStatus::VALUES.contains(&own.as_str()), "{status}");
+    }
+}
+
+#[test]
+fn a_downgrade_is_counted_under_its_own_name() {
+    for downgrade in Downgrade::ALL {
+        assert_eq!(Downgraded::VALUES[Downgraded::of(downgrade).index()], downgrade.name());
+    }
+}
+
+#[test]
+fn classes_hold_what_their_names_say() {
+    for status in [101, 200, 304, 404, 502] {
+        let class = StatusClass::VALUES[StatusClass::of(status).index()];
+        assert_eq!(class.as_bytes()[0], status.to_string().as_bytes()[0]);
+    }
+    assert_eq!(Method::of(b"GET"), Method::Get);
+    assert_eq!(Method::of(b"get"), Method::Other);
 }

@@ -15,6 +15,7 @@ use std::os::fd::AsFd;
 use ringbolt_reactor::{Chunk, Received, SinkToken, SourceId};
 
 use super::end::{End, Held, Reading, unless_blocked};
+use super::farewell::Farewell;
 use super::{Side, Tunnel, close, drive, place};
 use crate::limits::CHAT_CHUNKS_HELD_MAX;
 use crate::metrics::label::TunnelEnd;
@@ -25,7 +26,7 @@ pub(super) type Chat = (u32, Side, SourceId);
 
 /// Begins the chat of a direction that has just been served, or ends one that stands in its way.
 pub(super) fn consider(tunnel: &mut Tunnel, worker: &Worker, index: u32, from: Side) {
-    if tunnel.has_user_space_tls() {
+    if tunnel.has_user_space_tls() || tunnel.farewell != Farewell::Open {
         return;
     }
     let (source, target) = tunnel.ends(from);
@@ -51,6 +52,9 @@ pub(crate) fn received(worker: &Worker, token: SinkToken, received: Received) {
         let mut slots = worker.tunnels.slots.borrow_mut();
         let Some(tunnel) = slots.at(index) else { return };
         let active = tunnel.note_active(worker);
+        if let (Received::Bytes(chunk), Side::Upstream) = (&received, side) {
+            tunnel.frames.follow(chunk.bytes());
+        }
         let (source, target) = tunnel.ends(side);
         let verdict = match received {
             Received::Bytes(chunk) => source.pass_on(chunk, target, side, worker).map(|()| false),

@@ -11,13 +11,15 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use ringbolt_core::chatter::Chatter;
+use ringbolt_core::frames::RESTART_FRAME;
 use ringbolt_core::pace::Pace;
 use ringbolt_reactor::{self as net, Chunk, Pipe, Ready, SourceId};
 
 use super::Side;
+use super::farewell::ToClient;
 use super::tls::Tls;
 use crate::limits::{HOT_BUFFER_BYTES, TUNNEL_BYTES_PER_TURN};
-use crate::metrics::label::TunnelEnd;
+use crate::metrics::label::{DrainedBy, TunnelEnd};
 use crate::stream::Stream;
 use crate::tls::Session;
 use crate::worker::Worker;
@@ -128,6 +130,7 @@ impl End {
         &mut self,
         target: &Self,
         mut tls: Sessions<'_>,
+        mut to_client: Option<ToClient<'_>>,
         side: Side,
         worker: &Worker,
     ) -> Result<Flow, TunnelEnd> {
@@ -135,13 +138,19 @@ impl End {
         if !ours || !self.flush(target, &mut tls, side, worker)? {
             return Ok(Flow::Waiting);
         }
+        if !self.say_farewell(&mut to_client, target, &mut tls, side, worker)? {
+            return Ok(Flow::Waiting);
+        }
         let mut moved = 0;
         while moved < TUNNEL_BYTES_PER_TURN {
+            let ends = to_client.as_ref().is_some_and(ToClient::ends);
             let splices = self.pace.is_bulk() && !tls.any_in_user_space();
-            let pipe = if splices { worker.pipes.take() } else { None };
+            let most = to_client.as_ref().map_or(usize::MAX, ToClient::spliced_bytes_max);
+            let pipe = if splices && most > 0 { worker.pipes.take() } else { None };
+            let copies = splices && pipe.is_none();
             let piece = match pipe {
-                Some(pipe) => self.splice(pipe, target, &mut tls, side, worker)?,
-                None => self.copy(target, &mut tls, side, worker)?,
+                Some(pipe) => self.splice((pipe, most), target, &mut tls, &mut to_client, side, worker)?,
+                None => self.copy(target, &mut tls, &mut to_client, side, worker)?,
             };
             let Some(length) = piece else { return Ok(Flow::Waiting) };
             if length == 0 {
@@ -154,6 +163,12 @@ impl End {
                 return Ok(Flow::Finished);
             }
             self.note_moved(length, worker);
+            if let (true, Some(to_client)) = (copies && length >= HOT_BUFFER_BYTES, &mut to_client) {
+                to_client.may_lose_track();
+            }
+            if ends && !self.say_farewell(&mut to_client, target, &mut tls, side, worker)? {
+                return Ok(Flow::Waiting);
+            }
             // A short read emptied the socket, and the next byte raises an event of its own.
             let emptied = match tls.source.as_deref() {
                 Some(Tls::UserSpace(session)) => session.has_emptied() && !self.closing,
@@ -167,6 +182,25 @@ impl End {
         Ok(Flow::Again)
     }
 
+    /// Sends the close frame of a tunnel that is to end, if it is time. `false`: not all of it is taken.
+    fn say_farewell(
+        &mut self,
+        to_client: &mut Option<ToClient<'_>>,
+        target: &Self,
+        tls: &mut Sessions<'_>,
+        side: Side,
+        worker: &Worker,
+    ) -> Result<bool, TunnelEnd> {
+        let Some(to_client) = to_client else { return Ok(true) };
+        if !to_client.says_close()? {
+            return Ok(true);
+        }
+        worker.counters().tunnels_drained.of(DrainedBy::CloseFrame).add(1);
+        let held = self.take_held();
+        self.hold(held, &RESTART_FRAME);
+        self.flush(target, tls, side, worker)
+    }
+
     pub(super) fn note_moved(&mut self, length: usize, worker: &Worker) {
         self.pace.add(length, worker.uptime_ms());
         self.chatter.add(length, worker.uptime_seconds_wrapping());
@@ -177,6 +211,7 @@ impl End {
         &mut self,
         target: &Self,
         tls: &mut Sessions<'_>,
+        to_client: &mut Option<ToClient<'_>>,
         side: Side,
         worker: &Worker,
     ) -> Result<Option<usize>, TunnelEnd> {
@@ -187,9 +222,10 @@ impl End {
             if length == 0 {
                 return Ok(Some(0));
             }
-            let sent = target.send(&buffer[..length], tls, side, worker)?;
-            if sent < length {
-                self.held = Some(Box::new(Held::Spill { bytes: buffer[sent..length].to_vec(), sent: 0 }));
+            let passed = to_client.as_mut().map_or(length, |to_client| to_client.pass(&buffer[..length]));
+            let sent = target.send(&buffer[..passed], tls, side, worker)?;
+            if sent < passed {
+                self.held = Some(Box::new(Held::Spill { bytes: buffer[sent..passed].to_vec(), sent: 0 }));
             }
             Ok(Some(length))
         })
@@ -202,28 +238,32 @@ impl End {
         }
     }
 
-    /// Moves one piece through `pipe`. `None`: nothing to read; 0: the end.
+    /// Moves one piece of so many bytes at most through a pipe. `None`: nothing to read; 0: the end.
     fn splice(
         &mut self,
-        pipe: Pipe,
+        (pipe, most): (Pipe, usize),
         target: &Self,
         tls: &mut Sessions<'_>,
+        to_client: &mut Option<ToClient<'_>>,
         side: Side,
         worker: &Worker,
     ) -> Result<Option<usize>, TunnelEnd> {
-        let length = match pipe.fill(self.fd.as_fd(), pipe.capacity()) {
+        let length = match pipe.fill(self.fd.as_fd(), pipe.capacity().min(most)) {
             Ok(length) if length > 0 => length,
             nothing => {
                 worker.pipes.give_back(pipe);
                 let blocked = nothing.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
                 // The next record of the kernel's TLS may not be data, which only a receive tells.
                 return if tls.source.is_some() && !blocked {
-                    self.copy(target, tls, side, worker)
+                    self.copy(target, tls, to_client, side, worker)
                 } else {
                     unless_blocked(nothing, side)
                 };
             }
         };
+        if let Some(ToClient { frames, .. }) = to_client {
+            frames.skip(length);
+        }
         match drain(&pipe, length, target, side, worker) {
             Ok(moved) if moved == length => worker.pipes.give_back(pipe),
             Ok(moved) => self.held = Some(Box::new(Held::Pipe { pipe, bytes: length - moved })),
@@ -270,6 +310,9 @@ impl End {
         side: Side,
         worker: &Worker,
     ) -> Result<usize, TunnelEnd> {
+        if bytes.is_empty() {
+            return Ok(0);
+        }
         let result = match tls.target.as_deref_mut() {
             None => net::send(self.fd.as_fd(), bytes),
             Some(tls) => tls.send(self.fd.as_fd(), bytes),

@@ -11,6 +11,7 @@ use std::time::Duration;
 use ringbolt_reactor::{Key, Socket};
 
 use super::end::{End, Held, Reading};
+use super::farewell::Farewell;
 use super::{Beside, Side, Tunnel, arm, begin, close, drive, insert};
 use crate::admission::{self, Entered};
 use crate::handover::{EndState, TunnelState};
@@ -145,6 +146,7 @@ fn describe(worker: &Worker, key: Key) -> Option<Leaving> {
             of_client: end(&tunnel.client, &held[0])?,
             of_upstream: end(&tunnel.upstream, &held[1])?,
             client_first: tunnel.first_closed == Some(Side::Client),
+            frames: tunnel.frames,
         },
         client: tunnel.client.fd.as_fd().try_clone_to_owned().ok()?,
         upstream: tunnel.upstream.fd.as_fd().try_clone_to_owned().ok()?,
@@ -208,6 +210,8 @@ pub(crate) fn park(worker: &Worker, arriving: Vec<Arriving>) -> io::Result<()> {
             timer: None,
             active_at: worker.uptime_seconds().wrapping_sub(state.silent_seconds),
             opened_at: worker.uptime_seconds(),
+            frames: state.frames,
+            farewell: Farewell::Open,
             moving: false,
         };
         worker.tunnels.moves.borrow_mut().parked.push(tunnel);
@@ -245,9 +249,14 @@ pub(crate) fn discard(worker: &Worker) {
 }
 
 impl Tunnel {
-    /// Both connections can be served by another process as they are: neither has keys or counters of TLS here.
-    fn may_move(&self) -> bool {
-        self.beside.as_deref().is_none_or(|beside| beside.client.is_none() && beside.upstream.is_none())
+    /// Both connections can be served by another process as they are: neither has keys or counters of TLS here, and
+    /// it is not about to end.
+    pub(super) fn may_move(&self) -> bool {
+        self.farewell == Farewell::Open
+            && self
+                .beside
+                .as_deref()
+                .is_none_or(|beside| beside.client.is_none() && beside.upstream.is_none())
     }
 
     /// What the client's connection counts towards.

@@ -8,13 +8,14 @@ pub(crate) mod label;
 pub(crate) mod names;
 
 use self::cell::{Counter, Gauge, PerLabel};
-use self::label::{Direction, TlsRecords, TunnelEnd};
+use self::label::{Direction, DrainedBy, TlsRecords, TunnelEnd};
 
 #[derive(Debug, Default)]
 pub(crate) struct TunnelCounters {
     pub(crate) tunnels: Counter,
     pub(crate) tunnels_active: Gauge,
     pub(crate) tunnels_closed: PerLabel<TunnelEnd>,
+    pub(crate) tunnels_drained: PerLabel<DrainedBy>,
     pub(crate) tunnel_bytes: PerLabel<Direction>,
     pub(crate) tunnel_spliced_bytes: PerLabel<Direction>,
     pub(crate) tls_tunnels: PerLabel<TlsRecords>,
