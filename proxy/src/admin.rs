@@ -31,8 +31,11 @@ use crate::metrics::{CONTENT_TYPE, Page};
 use crate::orders::{self, Orders};
 use crate::served::Served;
 use crate::start::StartError;
+use crate::status::{self, Status};
 
-const PATHS: &str = "/metrics   metrics, Prometheus text format\n\
+const PATHS: &str = "/          status page\n\
+                     /overview  what it shows, as JSON; /events: every second\n\
+                     /metrics   metrics, Prometheus text format\n\
                      /healthz   200 while the process runs\n\
                      /readyz    200 while it accepts connections, else 503\n\
                      /findings  what hops around the proxy break, and the cure, as JSON\n";
@@ -49,6 +52,7 @@ pub(crate) struct View {
     pub(crate) lifecycle: Arc<Lifecycle>,
     pub(crate) served: Arc<Served>,
     pub(crate) downgrades: Arc<Downgrades>,
+    pub(crate) status: Arc<Status>,
 }
 
 /// Binds the admin address, before any thread starts.
@@ -144,6 +148,7 @@ fn carries(fields: &HeaderMap, token: &[u8]) -> bool {
 }
 
 fn router(view: Arc<View>) -> Router {
+    let status = status::router(Arc::clone(&view.status));
     Router::new()
         .route("/metrics", get(metrics))
         .route("/healthz", get(async || "ok\n"))
@@ -152,6 +157,7 @@ fn router(view: Arc<View>) -> Router {
         .fallback(async || (StatusCode::NOT_FOUND, PATHS))
         .method_not_allowed_fallback(async || (StatusCode::METHOD_NOT_ALLOWED, "GET and HEAD only\n"))
         .with_state(view)
+        .merge(status)
 }
 
 async fn metrics(State(view): State<Arc<View>>) -> impl IntoResponse {
@@ -205,6 +211,7 @@ mod tests {
             lifecycle: Arc::clone(&lifecycle),
             served,
             downgrades: Arc::new(Downgrades::new()),
+            status: Arc::new(Status::new()),
         });
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let server = std::thread::spawn(move || {

@@ -17,6 +17,7 @@ use crate::error::Error;
 use crate::identity::uptime_ms;
 use crate::load::Placing;
 use crate::memory;
+use crate::metrics::cell::Label as _;
 use crate::metrics::label;
 use crate::request::Request;
 use crate::route::Route;
@@ -74,8 +75,11 @@ pub(crate) fn choose<'a>(
 ) -> Result<Chosen<'a>, Error> {
     let affinity = route.affinity();
     let query = if *affinity == Affinity::EngineIo { request.head.query().and_then(query) } else { None };
-    if query.is_some() {
+    if let Some(query) = &query {
         asked.by_engine_io(&request.head);
+        if let Some(record) = &asked.record {
+            record.note_engine_io(query);
+        }
     }
     let role = query.as_ref().map(|query| query.role(request.head.method_bytes()));
     let known = match &role {
@@ -315,6 +319,12 @@ impl Choice<'_> {
     /// A pooled connection was found closed, so its neighbours may be: connect anew.
     pub(crate) fn avoid_pool(&mut self) {
         self.pooled = false;
+    }
+
+    /// What decided, as metrics and logs call it.
+    pub(crate) fn evidence(&self) -> &'static str {
+        let label = label::Evidence::of(self.evidence);
+        label::Evidence::VALUES[label.index()]
     }
 
     pub(crate) fn has_sid(&self) -> bool {

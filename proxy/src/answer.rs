@@ -7,15 +7,20 @@ use ringbolt_core::http::{
     write_answer, write_engine_io_answer,
 };
 
+use crate::access_log::Record;
+use crate::affinity::Choice;
 use crate::client::Client;
 use crate::error::Error;
 use crate::limits::{LINGER, LINGER_BYTES_MAX};
 use crate::metrics::label;
+use crate::route::Route;
 use crate::worker::Worker;
 
 /// What is known of a request after its head is gone: how its answer must look.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Asked {
+    /// What is to be logged of it.
+    pub(crate) record: Option<Box<Record>>,
     pub(crate) method: Method,
     pub(crate) version: Version,
     pub(crate) keep_alive: bool,
@@ -34,8 +39,9 @@ struct EngineIo {
 }
 
 impl Asked {
-    pub(crate) fn of(head: &RequestHead) -> Self {
+    fn of(head: &RequestHead) -> Self {
         Self {
+            record: None,
             method: head.method(),
             version: head.version(),
             keep_alive: head.keep_alive(),
@@ -43,6 +49,28 @@ impl Asked {
                 && matches!(head.upgrade(), Upgrade::None | Upgrade::Ignored),
             websocket_key: head.websocket_key(),
             engine_io: None,
+        }
+    }
+
+    /// Notes the head of the request.
+    pub(crate) fn note(&mut self, worker: &Worker, head: &RequestHead) {
+        let record = self.record.take();
+        *self = Self::of(head);
+        if let Some((log, record)) = worker.access_log.as_ref().zip(record) {
+            self.record = log.note_head(record, head);
+        }
+    }
+
+    /// Notes where the request goes, and whether there is a connection, pooled or new.
+    pub(crate) fn note_backend(
+        &self,
+        worker: &Worker,
+        route: &Route,
+        choice: &Choice<'_>,
+        reused: Option<bool>,
+    ) {
+        if let Some(record) = &self.record {
+            record.note_backend(worker.reactor.now(), &route.asking(choice, reused));
         }
     }
 
@@ -63,6 +91,14 @@ impl Reply {
         match self {
             Self::Answer(answer) => answer.status,
             Self::Own(reply) => reply.status,
+        }
+    }
+
+    /// Why it is given, where it is a refusal.
+    fn reason(&self) -> Option<&'static str> {
+        match self {
+            Self::Answer(answer) => Some(answer.reason),
+            Self::Own(_) => None,
         }
     }
 }
@@ -90,6 +126,9 @@ pub(crate) async fn refuse(worker: &Worker, client: &mut Client, asked: &Asked, 
     let counters = worker.counters();
     counters.responses.of(label::StatusClass::of(reply.status())).add(1);
     counters.answers.of(label::AnswerStatus::of(reply.status())).add(1);
+    if let Some(record) = &asked.record {
+        record.note_own_answer(reply.status(), reply.reason());
+    }
     let close = !(asked.keep_alive && asked.is_whole) || worker.is_closing(client.listener);
     let mut bytes = Vec::new();
     let head_only = asked.method == Method::Head;

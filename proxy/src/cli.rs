@@ -48,6 +48,7 @@ const OVER_FILE: &str = "Instead of what the file says";
 const RUN_EXAMPLES: &str = "\
 Signals:
   SIGHUP           read the configuration file again and serve by it
+  SIGUSR1          open the access log anew
   SIGUSR2          start the program at the path of this one and hand everything over to it
   SIGTERM, SIGINT  drain: no new connections, finish what is under way until timeouts.drain, then exit
   a second one     exit at once

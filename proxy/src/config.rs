@@ -4,6 +4,7 @@
 //! file, line, column and key. A `Config` is valid by construction: every upstream it names exists,
 //! every bound is met. Nothing here opens a socket or resolves a name.
 
+mod access_log;
 mod admin;
 pub(crate) mod bounds;
 mod detect;
@@ -27,6 +28,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub(crate) use self::access_log::{AccessFormat, AccessLog, AccessOutput};
 #[cfg(test)]
 pub(crate) use self::admin::Secret;
 pub(crate) use self::admin::{Admin, OrderToken};
@@ -70,6 +72,8 @@ pub(crate) struct Config {
     pub(crate) timeouts: Timeouts,
     pub(crate) limits: Limits,
     pub(crate) log: Log,
+    /// `None`: nothing is written.
+    pub(crate) access_log: Option<AccessLog>,
 }
 
 /// `[process]`

@@ -13,6 +13,7 @@ use ringbolt_core::frames::Frames;
 use ringbolt_reactor::Elapsed;
 
 use crate::accept::Admitted;
+use crate::access_log::{Cause, TunnelRecord};
 use crate::affinity::Chosen;
 use crate::answer::Asked;
 use crate::client::Client;
@@ -46,9 +47,9 @@ pub(crate) fn serve(admitted: Admitted, mut client: Client) -> impl Future<Outpu
             match Box::pin(begin(worker, &mut client, &mut protocols, first)).await {
                 After::Request => {}
                 After::Close => return client.stream.close(),
-                After::Tunnel(upstream, counted) => {
+                After::Tunnel(upstream, counted, record) => {
                     let Client { stream, entered, .. } = client;
-                    return tunnel::open(worker, stream, entered, upstream, Frames::LOST, counted);
+                    return tunnel::open(worker, stream, (entered, record), upstream, Frames::LOST, counted);
                 }
             }
         }
@@ -56,10 +57,17 @@ pub(crate) fn serve(admitted: Admitted, mut client: Client) -> impl Future<Outpu
             match Box::pin(serve_request(worker, &mut client, begun)).await {
                 After::Request => {}
                 After::Close => return client.stream.close(),
-                After::Tunnel(upstream, counted) => {
+                After::Tunnel(upstream, counted, record) => {
                     worker.counters().tunnels_by_kind.of(TunnelKind::WebSocket).add(1);
                     let Client { stream, entered, .. } = client;
-                    return tunnel::open(worker, stream, entered, upstream, Frames::BEGINNING, counted);
+                    return tunnel::open(
+                        worker,
+                        stream,
+                        (entered, record),
+                        upstream,
+                        Frames::BEGINNING,
+                        counted,
+                    );
                 }
             }
         }
@@ -75,7 +83,7 @@ enum After {
     /// It is closed.
     Close,
     /// It becomes a tunnel, together with this one.
-    Tunnel(Stream, Counted),
+    Tunnel(Stream, Counted, Option<Box<TunnelRecord>>),
 }
 
 /// A connection on a port that serves more than HTTP, up to its first request, its first bytes inside TLS, or the end
@@ -100,9 +108,9 @@ async fn begin(
         },
         Outcome::End => After::Close,
         Outcome::Tunnel(kind, route) => match tcp::connect(worker, client, &route).await {
-            Some((upstream, counted)) => {
+            Some((upstream, counted, record)) => {
                 worker.counters().tunnels_by_kind.of(kind).add(1);
-                After::Tunnel(upstream, counted)
+                After::Tunnel(upstream, counted, record)
             }
             None => After::Close,
         },
@@ -112,19 +120,31 @@ async fn begin(
 /// One request, from its first byte to the last of its answer.
 async fn serve_request(worker: &Worker, client: &mut Client, begun: Begun<'_>) -> After {
     let mut asked = Asked::default();
-    match pass_on(worker, client, &mut asked, begun).await {
+    asked.record = worker.access_log.as_ref().map(|log| log.begin(worker, client));
+    let mut cause = Cause::None;
+    let after = match pass_on(worker, client, &mut asked, begun).await {
         Ok(Next::Request) => After::Request,
         Ok(Next::Close) => After::Close,
         Ok(Next::Linger) => {
             answer::linger(worker, client).await;
             After::Close
         }
-        Ok(Next::Tunnel(upstream, counted)) => After::Tunnel(upstream, counted),
-        Err(error) => match answer::refuse(worker, client, &asked, error).await {
-            true => After::Request,
-            false => After::Close,
-        },
+        Ok(Next::Tunnel(upstream, counted)) => {
+            let record = worker.access_log.as_ref().and_then(|log| log.begin_tunnel(worker, &asked));
+            After::Tunnel(upstream, counted, record)
+        }
+        Err(error) => {
+            cause = Cause::of(&error);
+            match answer::refuse(worker, client, &asked, error).await {
+                true => After::Request,
+                false => After::Close,
+            }
+        }
+    };
+    if let Some(log) = &worker.access_log {
+        log.request(worker, &mut asked, cause);
     }
+    after
 }
 
 /// The path of one request.
@@ -144,7 +164,17 @@ async fn pass_on(
         }
     };
     loop {
-        let connection = connect::open(worker, Some(&client.stream.socket), &route, &mut choice).await?;
+        if let Some(record) = &asked.record {
+            record.note_client(route.source().client);
+            record.note_connecting();
+        }
+        let connection = match connect::open(worker, Some(&client.stream.socket), &route, &mut choice).await {
+            Ok(connection) => connection,
+            Err(error) => {
+                asked.note_backend(worker, &route, &choice, None);
+                return Err(error);
+            }
+        };
         match forward::exchange(worker, client, asked, &route, &choice, connection, &mut request).await {
             Err(Error::Stale) if request.is_some() => choice.avoid_pool(),
             outcome => return outcome,

@@ -12,11 +12,12 @@ use ringbolt_core::downgrade::{
 };
 use ringbolt_core::http::{RequestHead, ResponseHead};
 use ringbolt_core::limits::SOURCES_MAX;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::identity::uptime_ms;
 use crate::limits::SOURCE_SHARDS;
 use crate::metrics::label;
+use crate::status::Words;
 use crate::worker::Worker;
 
 /// What all workers have noted.
@@ -27,16 +28,16 @@ pub(crate) struct Downgrades {
 }
 
 /// A finding, for operators.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) struct Shown {
     /// [`Downgrade::name`].
-    pub(crate) reason: &'static str,
+    pub(crate) reason: Words,
     /// The address in front of the proxy, or the backend behind it.
     pub(crate) source: String,
     /// What the hop calls itself.
     pub(crate) hop: Option<String>,
     pub(crate) seen: String,
-    pub(crate) cure: &'static str,
+    pub(crate) cure: Words,
     pub(crate) count: u64,
     /// How long ago it was seen first and last, in seconds.
     pub(crate) first_seconds_ago: u64,
@@ -55,11 +56,11 @@ impl Downgrades {
         let findings = self.findings.lock().shown(now);
         let ago = |then: Duration| now.saturating_sub(then).as_secs();
         let show = |Finding { sighting, count, first, last, .. }: Finding| Shown {
-            reason: sighting.downgrade.name(),
+            reason: sighting.downgrade.name().into(),
             source: sighting.place.to_string(),
             seen: said(&sighting),
             hop: sighting.hop.map(String::from),
-            cure: sighting.downgrade.cure(),
+            cure: sighting.downgrade.cure().into(),
             count,
             first_seconds_ago: ago(first),
             last_seconds_ago: ago(last),

@@ -103,7 +103,8 @@ pub(crate) async fn exchange(
     }
     let began_ms = worker.uptime_ms();
     let Connection { mut stream, backend, reused, in_flight, pass } = connection;
-    let mut upload = upload_of(worker, client, route, choice, request);
+    asked.note_backend(worker, route, choice, Some(reused));
+    let mut upload = upload_of(worker, client, asked, route, choice, request);
     let (answered, uploaded) = (Cell::new(false), Cell::new(false));
     let over_tls = client.stream.tls.is_some();
     let exchange = Exchange { worker, route, choice, asked, answered, uploaded, over_tls };
@@ -118,6 +119,9 @@ pub(crate) async fn exchange(
         }
     };
     drop(in_flight);
+    if let Some(record) = &asked.record {
+        record.note_request_body(upload.payload_bytes(route.snapshot().body_bytes_max));
+    }
     match &received {
         Ok(_) => backend.identity.succeeded(),
         Err(Error::Stale) if !reused => connect::failed(worker, route.upstream(), backend),
@@ -168,6 +172,7 @@ fn watch(exchange: &Exchange<'_>, source: IpAddr, began_ms: u32, received: &Resu
 fn upload_of(
     worker: &Worker,
     client: &Client,
+    asked: &Asked,
     route: &Route,
     choice: &Choice<'_>,
     request: &mut Option<Request<'_>>,
@@ -185,6 +190,9 @@ fn upload_of(
         rules: route.target().request.as_ref(),
         rewrite: route.target().rewrite.as_ref(),
     };
+    if let Some(record) = &asked.record {
+        record.note_request_id(&sent.head, &context);
+    }
     let mut head = Vec::with_capacity(sent.head.bytes_len() + ADDED_BYTES_USUAL);
     if let Some(version) = route.upstream().proxy_protocol {
         proxy_header::write(client, context.source, version, &mut head);

@@ -13,12 +13,14 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 use tokio::sync::{oneshot, watch};
 
+use crate::access_log::Writer;
 use crate::admin::{self, View};
 use crate::handover::Upgrader;
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::orders::Orders;
 use crate::reload::Reloader;
 use crate::signals::{Repeated, Signals, Stop};
+use crate::status::Collector;
 use crate::tls;
 use crate::watchdog;
 
@@ -32,6 +34,7 @@ pub(crate) struct Housekeeping {
     signals: Signals,
     hangups: Repeated,
     upgrades: Repeated,
+    reopenings: Repeated,
 }
 
 /// What the housekeeping thread looks after.
@@ -43,10 +46,13 @@ pub(crate) struct Duties {
     pub(crate) socket: Option<(UnixListener, PathBuf)>,
     pub(crate) view: Arc<View>,
     pub(crate) orders: Arc<Orders>,
+    pub(crate) collector: Collector,
     pub(crate) reloader: Reloader,
     /// Its files are looked after.
     pub(crate) tls: Arc<tls::Current>,
     pub(crate) upgrader: Upgrader,
+    /// Opens its file anew on SIGUSR1.
+    pub(crate) access_log: Option<Arc<Writer>>,
 }
 
 /// Why the process ends.
@@ -82,10 +88,11 @@ impl Housekeeping {
     /// No descriptor is left for the runtime's event queue.
     pub(crate) fn new() -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
-        let (signals, hangups, upgrades) = runtime.block_on(async {
-            Ok::<_, io::Error>((Signals::new()?, Repeated::hangups()?, Repeated::upgrades()?))
+        let (signals, hangups, upgrades, reopenings) = runtime.block_on(async {
+            let (hangups, upgrades) = (Repeated::hangups()?, Repeated::upgrades()?);
+            Ok::<_, io::Error>((Signals::new()?, hangups, upgrades, Repeated::reopenings()?))
         })?;
-        Ok(Self { runtime, signals, hangups, upgrades })
+        Ok(Self { runtime, signals, hangups, upgrades, reopenings })
     }
 
     /// Runs on the calling thread until the process is to end.
@@ -96,8 +103,8 @@ impl Housekeeping {
     ///
     /// The admin address or socket fails as a whole.
     pub(crate) fn run(self, duties: Duties, workers_ended: oneshot::Receiver<()>) -> io::Result<End> {
-        let Self { runtime, mut signals, hangups, upgrades } = self;
-        let Duties { admin, socket, view, orders, reloader, tls, upgrader } = duties;
+        let Self { runtime, mut signals, hangups, upgrades, reopenings } = self;
+        let Duties { admin, socket, view, orders, collector, reloader, tls, upgrader, access_log } = duties;
         let (handed_over, is_handed_over) = watch::channel(false);
         let path = socket.as_ref().map(|(_, path)| path.clone());
         let ended = runtime.block_on(async {
@@ -133,8 +140,10 @@ impl Housekeeping {
                 end = watch => Ok(end),
                 served = serve_address => served.and(Err(closed("address"))),
                 served = serve_socket => served.and(Err(closed("socket"))),
+                () = view.status.attend(collector) => Err(io::Error::other("nobody collects the status")),
                 () = tls.look_after() => Err(io::Error::other("nobody looks after certificates")),
                 () = reloader.attend(hangups) => Err(io::Error::other("reloads have ended")),
+                () = reopen(reopenings, access_log.as_deref()) => Err(io::Error::other("nobody reopens logs")),
                 () = watchdog::attend(&reloader) => Err(io::Error::other("the watchdog has ended")),
                 () = upgrader.attend(&reloader, upgrades, handed_over) => {
                     Err(io::Error::other("upgrades have ended"))
@@ -144,11 +153,25 @@ impl Housekeeping {
         if matches!(ended, Ok(End::Drained)) {
             upgrader.finish(&reloader);
         }
+        if let Some(log) = access_log {
+            log.finish();
+        }
         if let Some(path) = path.filter(|_| !*is_handed_over.borrow()) {
             // Gone already, if somebody tidied up.
             let _ = std::fs::remove_file(path);
         }
         ended
+    }
+}
+
+/// Opens the access log anew as often as that is asked for. Without one the signal means nothing.
+async fn reopen(mut asked: Repeated, access_log: Option<&Writer>) {
+    loop {
+        asked.next().await;
+        match access_log {
+            Some(log) => log.reopen(),
+            None => tracing::info!("SIGUSR1: there is no access log to open anew"),
+        }
     }
 }
 

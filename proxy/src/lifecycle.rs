@@ -14,6 +14,17 @@ pub(crate) enum Phase {
     Draining,
 }
 
+impl Phase {
+    /// Its name for operators.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Ready => "ready",
+            Self::Draining => "draining",
+        }
+    }
+}
+
 /// The phase, shared by all threads.
 #[derive(Debug, Default)]
 pub(crate) struct Lifecycle(AtomicU8);

@@ -90,6 +90,21 @@ pub(crate) const CONNECT_ATTEMPTS_MAX: usize = 3;
 /// begins, upgrades or loses a poll.
 pub(crate) const SOURCE_SHARDS: usize = 16;
 
+/// Between two overviews of the status page and `ringbolt top`.
+pub(crate) const STATUS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How far back the errors of the last minute go, and the causes that follow from them.
+pub(crate) const STATUS_LOOKS_BACK: Duration = Duration::from_secs(60);
+
+/// Looks kept of that time: each is all counters of the process, some KiB.
+pub(crate) const STATUS_SAMPLES: u32 = 12;
+
+/// Pages that watch at once. Each is sent an overview a second, some 10 KiB.
+pub(crate) const STATUS_WATCHERS_MAX: usize = 16;
+
+/// Causes that are told at once, the worst first: with more, whoever reads them looks at the backends.
+pub(crate) const STATUS_CAUSES_MAX: usize = 32;
+
 /// Requests a worker may have parsed and serialised at once without allocating; more allocate.
 pub(crate) const SPARE_HEADS_MAX: usize = 64;
 
@@ -146,6 +161,25 @@ pub(crate) const RELOADS_WAITING_MAX: usize = 16;
 /// Between two looks at the configuration file with `reload.watch`. A change counts when a second look finds the
 /// same, so that a file that is being written is not read.
 pub(crate) const WATCH_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Bytes of lines that a worker gives to the access log's writer at once: some hundred lines, so that waking it costs each
+/// little. A batch that is not full waits for the next sweep.
+pub(crate) const ACCESS_BATCH_BYTES: usize = 64 * 1024;
+
+/// Batches that wait for the access log's writer, of all workers together: 16 MiB, about 40,000 lines. More are dropped.
+pub(crate) const ACCESS_QUEUE_BATCHES: usize = 256;
+
+/// Bytes of one field of the access log. Longer ones are cut: nobody reads them, and hostile ones would fill the disk.
+pub(crate) const ACCESS_FIELD_BYTES_MAX: usize = 1024;
+
+/// Records of requests that a worker keeps for the next ones; more are allocated anew.
+pub(crate) const ACCESS_RECORDS_SPARE_MAX: usize = SPARE_HEADS_MAX;
+
+/// How long the end of the process waits for the access log's last lines.
+pub(crate) const ACCESS_FINISH_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long a line waits for a syslog daemon that takes none. Then it is lost.
+pub(crate) const ACCESS_SYSLOG_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long one backend may take to say whether it has a session. It looks into a table, so whoever takes longer is not
 /// well, and another one may have it.

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod accept;
+mod access_log;
 mod activation;
 mod admin;
 mod admission;
@@ -58,6 +59,7 @@ mod snapshot;
 mod sni;
 mod spare;
 mod start;
+mod status;
 mod stream;
 mod tags;
 mod tcp;
@@ -89,6 +91,7 @@ use crate::plan::{Extent, Host, Plan};
 use crate::reload::{Reloader, Source, Stamp};
 use crate::server::Inheritance;
 use crate::start::StartError;
+use crate::status::{Collector, Sources, Status};
 
 #[global_allocator]
 static ALLOCATOR: Counted<mimalloc::MiMalloc> = Counted(mimalloc::MiMalloc);
@@ -277,9 +280,19 @@ fn run(source: Source, config: &Arc<Config>) -> Result<End, StartError> {
         lifecycle: Arc::clone(&lifecycle),
         served: server.served(),
         downgrades: server.downgrades(),
+        status: Arc::new(Status::new()),
     });
+    let collector = Collector::new(Sources {
+        counters: counters.clone(),
+        served: server.served(),
+        shared: server.shared(),
+        lifecycle: Arc::clone(&lifecycle),
+        engine,
+        tls: Arc::clone(&tls),
+    });
+    let access_log = server.access_log();
     let reloader = Reloader::new(source, server, lifecycle, housekeeping_counters, notify);
     let orders = Arc::new(reloader.orders(counters));
-    let duties = Duties { admin, socket, view, orders, reloader, tls, upgrader };
+    let duties = Duties { admin, socket, view, orders, collector, reloader, tls, upgrader, access_log };
     housekeeping.run(duties, workers_ended).map_err(failed)
 }

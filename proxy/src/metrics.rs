@@ -4,6 +4,7 @@
 //! thread. No worker ever waits for a scrape or writes memory that another one writes.
 
 pub(crate) mod cell;
+mod classify;
 pub(crate) mod label;
 pub(crate) mod names;
 mod page;
@@ -13,8 +14,8 @@ use std::sync::Arc;
 
 use self::cell::{Cell, Counter, Gauge, PerLabel, See};
 use self::label::{
-    AnswerStatus, Check, Connect, Detected, Direction, Downgraded, DrainedBy, EngineInUse, EngineIo,
-    Evidence, Handover, Limit, Lookup, Method, Question, Queued, RefusedConnection, Reload, SidTag,
+    AccessLine, AnswerStatus, Check, Connect, Detected, Direction, Downgraded, DrainedBy, EngineInUse,
+    EngineIo, Evidence, Handover, Limit, Lookup, Method, Question, Queued, RefusedConnection, Reload, SidTag,
     StatusClass, TlsFailure, TlsRecords, TlsVersion, TunnelEnd, TunnelKind, Upgrade,
 };
 
@@ -124,6 +125,8 @@ counters! {
     upstream_reuses: Counter => UPSTREAM_REUSES,
     /// Bytes this worker holds, as of its last look; negative where it frees what others allocate.
     memory: Gauge => MEMORY,
+    /// Lines of the access log, by whether its writer got them.
+    access_lines: PerLabel<AccessLine> => ACCESS_LINES,
     /// 1 for the engine this worker runs on; added once, at its start.
     engine_info: PerLabel<EngineInUse> => ENGINE_INFO,
     /// 1 if this worker wanted a ring and got epoll; added once, at its start.
@@ -140,6 +143,8 @@ counters! {
     config_current: Gauge => CONFIG_CURRENT,
     /// When the configuration that is served was read.
     config_loaded_seconds: Gauge => CONFIG_LOADED,
+    /// 1 while the process drains.
+    draining: Gauge => DRAINING,
     /// Upgrades of the binary, by what became of them.
     handovers: PerLabel<Handover> => HANDOVERS,
     /// Tunnels taken over.
@@ -151,11 +156,23 @@ counters! {
     }
 }
 
-/// The counters of all workers and of the housekeeping thread.
+counters! {
+    /// What the access log's writer has counted, which alone writes it.
+    WriterCounters {
+    /// Lines that it got and could not write.
+    access_lines_lost: Counter => ACCESS_LINES_LOST,
+    }
+}
+
+/// Metrics with the value of their label, if they have one, and the number.
+pub(crate) type Totals = Vec<(&'static names::Metric, Option<&'static str>, u64)>;
+
+/// The counters of all threads.
 #[derive(Clone, Debug)]
 pub(crate) struct Counters {
     workers: Arc<[WorkerCounters]>,
     housekeeping: Arc<HousekeepingCounters>,
+    writer: Arc<WriterCounters>,
 }
 
 impl Counters {
@@ -164,6 +181,7 @@ impl Counters {
         Self {
             workers: (0..workers).map(|_| WorkerCounters::default()).collect(),
             housekeeping: Arc::default(),
+            writer: Arc::default(),
         }
     }
 
@@ -191,9 +209,23 @@ impl Counters {
         self.workers.iter().fold(0, |sum: u64, worker| sum.wrapping_add(gauge(worker).get()))
     }
 
+    /// Every number, added up over workers.
+    pub(crate) fn totals(&self) -> Totals {
+        let mut totals = page::sums(&self.workers);
+        let mut push = |metric, label, value| totals.push((metric, label, value));
+        self.housekeeping.show(&mut push);
+        self.writer.show(&mut push);
+        totals
+    }
+
     /// The counters of the housekeeping thread.
     pub(crate) fn housekeeping(&self) -> &Arc<HousekeepingCounters> {
         &self.housekeeping
+    }
+
+    /// The counters of the access log's writer.
+    pub(crate) fn writer(&self) -> &Arc<WriterCounters> {
+        &self.writer
     }
 }
 

@@ -54,7 +54,7 @@ impl IntoResponse for NotDone {
 struct Status {
     version: &'static str,
     pid: u32,
-    phase: String,
+    phase: &'static str,
     engine: String,
     workers: usize,
     uptime_seconds: u64,
@@ -133,7 +133,7 @@ async fn status(State(orders): State<Arc<Orders>>) -> impl IntoResponse {
     Json(Status {
         version: env!("CARGO_PKG_VERSION"),
         pid: std::process::id(),
-        phase: format!("{:?}", orders.lifecycle.phase()).to_lowercase(),
+        phase: orders.lifecycle.phase().name(),
         engine: orders.engine.to_string(),
         workers: counters.workers(),
         uptime_seconds: uptime_ms(Instant::now()) / 1000,

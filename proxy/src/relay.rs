@@ -115,6 +115,11 @@ impl Relay {
         self.reader.is_done()
     }
 
+    /// Payload so far, of a relay with this bound.
+    pub(crate) fn payload_bytes(&self, payload_bytes_max: Option<u64>) -> u64 {
+        payload_bytes_max.unwrap_or(u64::MAX) - self.payload_bytes_left
+    }
+
     /// The whole payload if it is at most a few bytes long.
     pub(crate) fn short_payload(&self) -> Option<&[u8]> {
         let length = usize::from(self.whole.length);

@@ -141,6 +141,7 @@ impl Reloader {
         if stop != Stop::HandedOver {
             self.notify.stopping();
         }
+        self.counters.draining.set(1);
         self.server.borrow_mut().drain(deadline);
     }
 
@@ -258,6 +259,7 @@ fn keep_fixed(served: &Config, config: &mut Config) -> Vec<&'static str> {
     keep("limits.clients", &served.limits.clients, &mut config.limits.clients, changed);
     keep("log.format", &served.log.format, &mut config.log.format, changed);
     keep("log.level", &served.log.level, &mut config.log.level, changed);
+    keep("access_log", &served.access_log, &mut config.access_log, changed);
     differing
 }
 

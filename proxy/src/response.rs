@@ -8,7 +8,9 @@ use ringbolt_core::http::{
     self, Answer, ReplyContext, ResponseHead, ResponseKind, Version, write_longer_response, write_response,
 };
 use ringbolt_core::limits::HANDSHAKE_BODY_BYTES_MAX;
+use tokio::sync::oneshot;
 
+use crate::access_log::Record;
 use crate::downgrades;
 use crate::error::Error;
 use crate::forward::Exchange;
@@ -46,6 +48,20 @@ struct Final<'a> {
     client_keep_alive: bool,
 }
 
+/// An answer whose length is noted however it ends, also by a client that goes away meanwhile.
+struct Noted<'a> {
+    last: Box<Final<'a>>,
+    record: Option<&'a Record>,
+}
+
+impl Drop for Noted<'_> {
+    fn drop(&mut self) {
+        if let Some(record) = self.record {
+            record.note_response_body(self.last.relay.payload_bytes(None));
+        }
+    }
+}
+
 /// Why no head could be read.
 enum HeadError {
     /// The connection failed before the head was complete.
@@ -72,24 +88,29 @@ pub(crate) async fn receive(
     client: Transport<'_>,
     exchange: &Exchange<'_>,
 ) -> Result<Received, Error> {
-    let mut last = loop {
+    let last = loop {
         match read_head(upstream, client, exchange).await? {
             Head::Informational(head) => pass_on(&head, client, exchange).await?,
             Head::Switching(head) => {
                 exchange.worker.counters().upgrades.of(label::Upgrade::Accepted).add(1);
                 exchange.choice.upgraded();
+                if let Some(record) = &exchange.asked.record {
+                    record.note_answer(exchange.worker.reactor.now(), 101);
+                }
                 pass_on(&head, client, exchange).await?;
                 return Ok(Received::Switching);
             }
             Head::Final(last) => break last,
         }
     };
+    let mut last = Noted { last, record: exchange.asked.record.as_deref() };
+    let last = &mut last.last;
     if last.holds {
-        learn(upstream, client, &mut last, exchange).await?;
+        learn(upstream, client, last, exchange).await?;
     }
     last.relay.run(exchange.worker, upstream, client).await.map_err(|error| body_error(&error))?;
     exchange.choice.see_payload(last.relay.short_payload());
-    let Final { upstream_keep_alive, client_keep_alive, .. } = *last;
+    let Final { upstream_keep_alive, client_keep_alive, .. } = **last;
     Ok(Received::Final { upstream_keep_alive, client_keep_alive })
 }
 
@@ -165,6 +186,9 @@ async fn pass_on(head: &ResponseHead, client: Transport<'_>, exchange: &Exchange
 fn begin<'a>(head: &ResponseHead, exchange: &Exchange<'a>) -> Final<'a> {
     let counters = exchange.worker.counters();
     counters.responses.of(label::StatusClass::of(head.status())).add(1);
+    if let Some(record) = &exchange.asked.record {
+        record.note_answer(exchange.worker.reactor.now(), head.status());
+    }
     if exchange.asked.websocket_key.is_some() {
         counters.upgrades.of(label::Upgrade::Declined).add(1);
         // Of an unknown session the answer was to be expected.
@@ -215,6 +239,35 @@ fn write_final(
 /// What forwarding usually adds to a head; more costs one reallocation.
 const ADDED_BYTES_USUAL: usize = 64;
 
+/// What the payload that is kept back shows.
+enum Learned {
+    /// A session, which is stored here; to be waited for until it is elsewhere.
+    Session(Option<oneshot::Receiver<()>>),
+    Nothing,
+    /// More has to be read.
+    TooLittle,
+}
+
+/// Looks for a session in the payload that is kept back, stores it, and tags its sid where that is configured.
+fn look(last: &mut Final<'_>, exchange: &Exchange<'_>) -> Result<Learned, Error> {
+    let Final { relay, head, client_keep_alive, .. } = last;
+    let handshake = match read_handshake(relay.held(), exchange.choice.protocol()) {
+        HandshakeReading::Found(handshake) => handshake,
+        HandshakeReading::Incomplete if !relay.is_done() && relay.held().len() < HANDSHAKE_BODY_BYTES_MAX => {
+            return Ok(Learned::TooLittle);
+        }
+        HandshakeReading::Incomplete | HandshakeReading::NotAHandshake => return Ok(Learned::Nothing),
+    };
+    let tagged = head.take().zip(exchange.choice.tag(&handshake));
+    let sid = tagged.as_ref().map_or(&handshake.sid, |(_, (_, sid))| sid);
+    let is_known = exchange.choice.bind(&handshake, sid)?;
+    if let Some((head, (tag, _))) = &tagged {
+        let (bytes, _) = write_final(head, exchange, *client_keep_alive, tag.len());
+        relay.insert(handshake.sid_range.end, tag, bytes);
+    }
+    Ok(Learned::Session(is_known))
+}
+
 /// Holds the answer to an Engine.IO handshake back until its sid is stored: the client's next request
 /// follows its first byte at once, on any connection, so at any worker.
 ///
@@ -226,33 +279,21 @@ async fn learn(
     last: &mut Final<'_>,
     exchange: &Exchange<'_>,
 ) -> Result<(), Error> {
-    let Final { relay, head, client_keep_alive, .. } = last;
     let worker = exchange.worker;
     let deadline = worker.reactor.now() + exchange.timeouts().response;
     loop {
-        match read_handshake(relay.held(), exchange.choice.protocol()) {
-            HandshakeReading::Found(handshake) => {
-                let tagged = head.take().zip(exchange.choice.tag(&handshake));
-                let sid = tagged.as_ref().map_or(&handshake.sid, |(_, (_, sid))| sid);
-                let is_known = exchange.choice.bind(&handshake, sid)?;
-                if let Some((head, (tag, _))) = &tagged {
-                    let (bytes, _) = write_final(head, exchange, *client_keep_alive, tag.len());
-                    relay.insert(handshake.sid_range.end, tag, bytes);
-                }
+        match look(last, exchange)? {
+            Learned::Session(is_known) => {
                 if let Some(is_known) = is_known {
                     // By the process that takes over, which may get the session's next request.
                     let _ = worker.reactor.timeout_at(Some(deadline), is_known).await;
                 }
                 break;
             }
-            HandshakeReading::NotAHandshake => break,
-            HandshakeReading::Incomplete
-                if relay.is_done() || relay.held().len() >= HANDSHAKE_BODY_BYTES_MAX =>
-            {
-                break;
-            }
-            HandshakeReading::Incomplete => {}
+            Learned::Nothing => break,
+            Learned::TooLittle => {}
         }
+        let relay = &mut last.relay;
         let reading = upstream.read(&worker.hot, |input| -> Result<_, RelayError> {
             Ok(Consumed::Done(relay.hold(input)?, ()))
         });
@@ -264,7 +305,7 @@ async fn learn(
         }
     }
     exchange.answered.set(true);
-    relay.release(client).map_err(|error| body_error(&error))
+    last.relay.release(client).map_err(|error| body_error(&error))
 }
 
 /// What a body that could not be relayed means for a client that has nothing of the answer yet.

@@ -5,7 +5,9 @@ use std::rc::Rc;
 use ringbolt_core::affinity::Affinity;
 use ringbolt_core::http::{Answer, Source};
 
+use crate::access_log::Asking;
 use crate::admission;
+use crate::affinity::Choice;
 use crate::client::Client;
 use crate::error::Error;
 use crate::request::Request;
@@ -54,6 +56,13 @@ impl Route {
 
     pub(crate) fn upstream(&self) -> &Upstream {
         &self.snapshot.upstreams[self.upstream]
+    }
+
+    /// Where a request goes, for logs.
+    pub(crate) fn asking<'a>(&'a self, choice: &Choice<'_>, reused: Option<bool>) -> Asking<'a> {
+        let upstream = self.upstream();
+        let name = &upstream.backends[choice.index()].name;
+        Asking { upstream: &upstream.name, name, evidence: choice.evidence(), reused }
     }
 
     /// What binds the route's requests to a backend.

@@ -15,6 +15,7 @@ use ringbolt_reactor::{
 use tokio::sync::oneshot;
 
 use crate::accept;
+use crate::access_log::Writer;
 use crate::admission::Admission;
 use crate::ask::Lookups;
 use crate::config::{self, BackendState, Config};
@@ -52,6 +53,7 @@ pub(crate) struct Server {
     waiting: Vec<Vec<(ListenerId, BoundListener)>>,
     served: Arc<Served>,
     tls: Arc<tls::Current>,
+    access_log: Option<Arc<Writer>>,
 }
 
 /// What a worker thread reports once it serves.
@@ -100,6 +102,11 @@ pub(crate) fn start(
         tls: tls.get(),
         listeners: listeners.ids(),
     });
+    privileges::drop_all(config)?;
+    // With the rights that it has when the file is to be opened anew.
+    let access_log = config.access_log.as_ref();
+    let access_log =
+        access_log.map(|settings| Writer::start(settings, Arc::clone(counters.writer()))).transpose()?;
     let shared = Arc::new(Shared {
         sids: SidTable::new(
             count,
@@ -112,8 +119,8 @@ pub(crate) fn start(
         downgrades: Arc::new(Downgrades::new()),
         connections: AtomicUsize::new(0),
         connections_max: AtomicUsize::new(connections_max as usize),
+        access_queue: access_log.as_ref().map(|writer| writer.queue().clone()),
     });
-    privileges::drop_all(config)?;
     let cores = available_cores().map_err(|error| no_worker(&error))?;
     let (report, reports) = mpsc::channel();
     let ended = Arc::new(ended);
@@ -145,7 +152,8 @@ pub(crate) fn start(
     }
     let served = Arc::new(Served::new(revision, Arc::clone(&shared.loads)));
     let tls = Arc::clone(tls);
-    Ok(Server { engine, refusal, commands, shared, backends, listeners, waiting, served, tls })
+    let access_log = access_log.map(Arc::new);
+    Ok(Server { engine, refusal, commands, shared, backends, listeners, waiting, served, tls, access_log })
 }
 
 /// What a process begins with that others have left to it.
@@ -173,9 +181,19 @@ impl Server {
         Arc::clone(&self.served)
     }
 
+    /// The access log's writer, where there is one.
+    pub(crate) fn access_log(&self) -> Option<Arc<Writer>> {
+        self.access_log.clone()
+    }
+
     /// What hops around the proxy break.
     pub(crate) fn downgrades(&self) -> Arc<Downgrades> {
         Arc::clone(&self.shared.downgrades)
+    }
+
+    /// What the workers share.
+    pub(crate) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
     }
 
     /// What orders need.
@@ -346,6 +364,7 @@ fn run(setup: Setup, report: &mpsc::Sender<Started>) {
     if let Err(error) = reactor.drop_tasks() {
         tracing::error!(worker = id, %error, "the event loop failed while closing");
     }
+    worker.flush_access_log();
     drop(ended);
 }
 

@@ -58,6 +58,15 @@ impl Repeated {
         signal(SignalKind::user_defined2()).map(Self)
     }
 
+    /// Takes SIGUSR1 over. Needs a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// As [`Signals::new`].
+    pub(crate) fn reopenings() -> io::Result<Self> {
+        signal(SignalKind::user_defined1()).map(Self)
+    }
+
     /// The next one; several that came together are one. Dropping the future loses none.
     pub(crate) async fn next(&mut self) {
         self.0.recv().await;

@@ -93,6 +93,7 @@ pub(crate) struct Backend {
 /// A named group of backends.
 #[derive(Debug)]
 pub(crate) struct Upstream {
+    pub(crate) name: Box<str>,
     /// From its name: what keeps its sids apart from those of other upstreams.
     pub(crate) seed: u64,
     /// Of the PROXY header that connections begin with.
@@ -347,6 +348,7 @@ fn upstreams(revision: &Revision) -> Vec<Upstream> {
     let upstreams = revision.config.upstreams.iter().enumerate();
     upstreams
         .map(|(number, (name, upstream))| Upstream {
+            name: name.as_str().into(),
             seed: seed_of_name(name),
             proxy_protocol: upstream.proxy_protocol,
             verify_accept: upstream.verify_accept,

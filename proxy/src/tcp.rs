@@ -3,6 +3,7 @@
 //! The client's address is all there is to choose by: with every affinity but `none` it decides, with a bound
 //! on load unless it is `client-ip`. A tunnel counts as a session does, so it is placed as one.
 
+use crate::access_log::TunnelRecord;
 use crate::affinity;
 use crate::client::Client;
 use crate::connect;
@@ -14,8 +15,11 @@ use crate::route::Route;
 use crate::stream::Stream;
 use crate::worker::Worker;
 
+/// The connection to a backend, and what is to be logged of the tunnel.
+type Opened = (Stream, Counted, Option<Box<TunnelRecord>>);
+
 /// Connects to a backend of the route's upstream. `None`: there is none, and the client is reset.
-pub(crate) async fn connect(worker: &Worker, client: &Client, route: &Route) -> Option<(Stream, Counted)> {
+pub(crate) async fn connect(worker: &Worker, client: &Client, route: &Route) -> Option<Opened> {
     if worker.tunnels.is_full() {
         worker.counters().connections_refused.of(RefusedConnection::Limit).add(1);
         return None;
@@ -33,7 +37,7 @@ pub(crate) async fn connect(worker: &Worker, client: &Client, route: &Route) -> 
     }
 }
 
-async fn open(worker: &Worker, client: &Client, route: &Route) -> Result<(Stream, Counted), Error> {
+async fn open(worker: &Worker, client: &Client, route: &Route) -> Result<Opened, Error> {
     let mut choice = affinity::choose_for_connection(worker, route)?;
     let connection = connect::open(worker, None, route, &mut choice).await?;
     if let Some(version) = route.upstream().proxy_protocol {
@@ -43,5 +47,9 @@ async fn open(worker: &Worker, client: &Client, route: &Route) -> Result<(Stream
         connection.stream.socket.send_all(&header).await?;
     }
     connection.backend.identity.succeeded();
-    Ok((connection.stream, worker.shared.loads.count(connection.backend.id, connection.pass)))
+    let record = worker.access_log.as_ref().and_then(|log| {
+        let backend = (&*route.upstream().name, &*connection.backend.name);
+        log.begin_connection(worker, route.source().client, Some(backend))
+    });
+    Ok((connection.stream, worker.shared.loads.count(connection.backend.id, connection.pass), record))
 }

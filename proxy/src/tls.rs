@@ -16,6 +16,7 @@ mod setup;
 mod tickets;
 mod upstream;
 
+pub(crate) use self::certificate::EXPIRY_WARNING;
 pub(crate) use self::handshake::{accept, connect};
 pub(crate) use self::listener::Terminator;
 pub(crate) use self::presented::{Wrong, begin, http_client, judge, no_session};

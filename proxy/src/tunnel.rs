@@ -17,6 +17,7 @@ use std::time::Duration;
 use ringbolt_core::frames::Frames;
 use ringbolt_reactor::{Ready, SinkToken, Slab, TimerId, shutdown_write};
 
+use crate::access_log::TunnelRecord;
 use crate::admission::Entered;
 use crate::config::Timeouts;
 use crate::limits::{KTLS_KEY_LOOK_SECONDS, TUNNELS_PER_WORKER_MAX};
@@ -86,13 +87,15 @@ struct Tunnel {
     moving: bool,
 }
 
-/// What a tunnel has with a bounded listener, or with TLS at one of its ends.
+/// What a tunnel has with a bounded listener, with TLS at one of its ends, or with an access log.
 #[derive(Debug)]
 struct Beside {
     /// What the client's connection counts towards until the end.
     entered: Option<Box<Entered>>,
     client: Option<Tls>,
     upstream: Option<Tls>,
+    /// What is to be logged at the end.
+    record: Option<Box<TunnelRecord>>,
 }
 
 /// What a million idle tunnels cost is this, a slot's bookkeeping, and two sources of the reactor.
@@ -173,9 +176,10 @@ impl Tunnel {
 
     /// Moves bytes that `from` has sent to the other end, as many as both allow.
     fn pump(&mut self, worker: &Worker, from: Side) -> Result<Flow, TunnelEnd> {
-        let (client, upstream) = match self.beside.as_deref_mut() {
-            None => (None, None),
-            Some(beside) => (beside.client.as_mut(), beside.upstream.as_mut()),
+        let sent = worker.counters().tunnel_bytes.of(from.direction()).get();
+        let (client, upstream, record) = match self.beside.as_deref_mut() {
+            None => (None, None, None),
+            Some(beside) => (beside.client.as_mut(), beside.upstream.as_mut(), beside.record.as_mut()),
         };
         let (source, target, tls) = match from {
             Side::Client => (&mut self.client, &self.upstream, Sessions { source: client, target: upstream }),
@@ -185,11 +189,22 @@ impl Tunnel {
         };
         let to_client = ToClient { frames: &mut self.frames, farewell: &mut self.farewell };
         let to_client = (from == Side::Upstream).then_some(to_client);
-        let flow = source.pump(target, tls, to_client, from, worker)?;
+        let flow = source.pump(target, tls, to_client, from, worker);
+        if let Some(record) = record {
+            // Nobody else has counted meanwhile, so the difference is this tunnel's.
+            let counter = worker.counters().tunnel_bytes.of(from.direction());
+            record.add(from.direction(), counter.get().wrapping_sub(sent));
+        }
+        let flow = flow?;
         if flow == Flow::Finished {
             self.finish(from)?;
         }
         Ok(flow)
+    }
+
+    /// What is to be logged of it.
+    fn record(&mut self) -> Option<&mut TunnelRecord> {
+        self.beside.as_deref_mut()?.record.as_deref_mut()
     }
 
     /// Tells TLS ends that this is the end, as far as their sockets take it at once.
@@ -247,7 +262,7 @@ impl Tunnel {
 pub(crate) fn open(
     worker: &Worker,
     client: Stream,
-    entered: Option<Box<Entered>>,
+    (entered, record): (Option<Box<Entered>>, Option<Box<TunnelRecord>>),
     upstream: Stream,
     mut frames: Frames,
     counted: Counted,
@@ -264,8 +279,9 @@ pub(crate) fn open(
         }
     };
     let upstream_tls = upstream_session.map(Tls::UserSpace);
-    let beside = (entered.is_some() || client_tls.is_some() || upstream_tls.is_some())
-        .then(|| Box::new(Beside { entered, client: client_tls, upstream: upstream_tls }));
+    let is_needed = entered.is_some() || record.is_some() || client_tls.is_some() || upstream_tls.is_some();
+    let beside =
+        is_needed.then(|| Box::new(Beside { entered, client: client_tls, upstream: upstream_tls, record }));
     let tunnel = Tunnel {
         client,
         upstream,
@@ -412,7 +428,7 @@ fn close(worker: &Worker, index: u32, reason: TunnelEnd) {
     if reason.is_orderly() {
         tunnel.say_goodbye();
     }
-    let Tunnel { client, upstream, counted, timer, .. } = tunnel;
+    let Tunnel { client, upstream, counted, timer, beside, .. } = tunnel;
     if let Some(timer) = timer {
         worker.reactor.cancel_timer(timer);
     }
@@ -420,6 +436,10 @@ fn close(worker: &Worker, index: u32, reason: TunnelEnd) {
     worker.shared.loads.release(counted);
     worker.counters().tunnels_active.sub(1);
     worker.counters().tunnels_closed.of(reason).add(1);
+    let record = beside.as_deref().and_then(|beside| beside.record.as_deref());
+    if let Some((log, record)) = worker.access_log.as_ref().zip(record) {
+        log.tunnel(worker, record, reason);
+    }
     client.close(worker);
     upstream.close(worker);
     worker.connection_ended();

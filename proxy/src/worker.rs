@@ -24,6 +24,7 @@ use ringbolt_reactor::{
 use tokio::sync::oneshot;
 
 use crate::accept;
+use crate::access_log::{AccessLog, Queue};
 use crate::ask::Lookups;
 use crate::client::Client;
 use crate::date::{DATE_BYTES, DateCache};
@@ -118,6 +119,8 @@ pub(crate) struct Shared {
     /// Client connections of the process, tunnels included.
     pub(crate) connections: AtomicUsize,
     pub(crate) connections_max: AtomicUsize,
+    /// The way to the access log's writer; `None`: there is none.
+    pub(crate) access_queue: Option<Queue>,
 }
 
 /// The state of one worker thread.
@@ -141,6 +144,8 @@ pub(crate) struct Worker {
     /// Memory for placing one request; empty between two.
     pub(crate) placement: RefCell<(Vec<Member>, Vec<Candidate>)>,
     pub(crate) request_ids: RequestIds,
+    /// `None`: nothing is written.
+    pub(crate) access_log: Option<AccessLog>,
     date: DateCache,
     rotation: Cell<usize>,
     random: Cell<u64>,
@@ -168,7 +173,6 @@ impl Worker {
             id,
             started: reactor.now(),
             reactor,
-            shared,
             memory: Memory::new(snapshot.memory_bytes_max, all_counters.workers()),
             all_counters,
             hot: HotBuffer::new(),
@@ -181,6 +185,7 @@ impl Worker {
             in_flight: InFlight::default(),
             placement: RefCell::default(),
             request_ids: RequestIds::new(),
+            access_log: shared.access_queue.as_ref().map(AccessLog::new),
             date: DateCache::new(),
             rotation: Cell::new(id),
             random: Cell::new(key_of_bytes(&id.to_le_bytes())),
@@ -190,6 +195,7 @@ impl Worker {
             leaving: Cell::new(false),
             idle: RefCell::default(),
             emptied: RefCell::new(None),
+            shared,
         }
     }
 
@@ -446,6 +452,13 @@ impl Worker {
         drop(done);
     }
 
+    /// Gives what there is of the access log to its writer.
+    pub(crate) fn flush_access_log(&self) {
+        if let Some(log) = &self.access_log {
+            log.flush(self.counters());
+        }
+    }
+
     /// Keeps the worker's shard and pool free of what has expired. Never ends.
     pub(crate) async fn sweep(&self) {
         loop {
@@ -455,6 +468,7 @@ impl Worker {
             tunnel::quieten(self);
             self.shared.sids.sweep(self);
             memory::look(self);
+            self.flush_access_log();
         }
     }
 }

@@ -7,9 +7,10 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
+use ringbolt_harness::browser_folder;
 use rustix::process::{Pid, Signal, kill_process};
 
 const DEMO: &str = env!("CARGO_BIN_EXE_ringbolt-demo");
@@ -61,19 +62,6 @@ impl Drop for Demo {
             let _ended = self.child.wait();
         }
     }
-}
-
-/// This folder, with the browser driver installed as the lock file says.
-fn browser_folder() -> PathBuf {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/browser");
-    let modified = |file: &str| folder.join(file).metadata().and_then(|found| found.modified()).ok();
-    // npm writes this file last. Older than the lock, or absent, means not installed.
-    let installed = modified("node_modules/.package-lock.json");
-    if installed.is_none() || installed < modified("package-lock.json") {
-        let status = Command::new("npm").arg("ci").current_dir(&folder).status().expect("npm is installed");
-        assert!(status.success(), "npm ci failed in tests/browser");
-    }
-    folder
 }
 
 #[test]

@@ -21,7 +21,7 @@ pub(crate) struct Tool {
 }
 
 /// What `cargo xtask check` needs.
-pub(crate) const TOOLS: [Tool; 6] = [
+pub(crate) const TOOLS: [Tool; 8] = [
     Tool { probe: "command -v node", package: "nodejs", reason: "Socket.IO servers and clients" },
     Tool { probe: "command -v npm", package: "npm", reason: "installs the Node packages of the tests" },
     Tool { probe: "command -v python3", package: "python3", reason: "python-socketio" },
@@ -30,6 +30,8 @@ pub(crate) const TOOLS: [Tool; 6] = [
         package: "python3-venv",
         reason: "installs the Python packages of the tests",
     },
+    Tool { probe: "command -v nginx", package: "nginx-light", reason: "tests of the doctor" },
+    Tool { probe: "command -v haproxy", package: "haproxy", reason: "tests of the doctor" },
     Tool { probe: "command -v chromium", package: "chromium", reason: "browser test of the demo" },
     Tool {
         probe: "command -v valgrind",

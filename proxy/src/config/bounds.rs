@@ -77,3 +77,9 @@ pub(crate) const MEMORY_BYTES_MIN: u64 = 64 * 1024 * 1024;
 
 /// Keys of sid tags: the one in use, those before it and the next.
 pub(crate) const SID_TAG_KEYS_MAX: usize = 16;
+
+/// Path prefixes of the access log: each request's path is compared with all of them.
+pub(crate) const ACCESS_LOG_PATHS_MAX: usize = 64;
+
+/// One request in so many. Beyond a million nothing would be written on most machines.
+pub(crate) const ACCESS_LOG_SAMPLE: RangeInclusive<u32> = 1..=1_000_000;

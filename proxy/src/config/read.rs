@@ -63,6 +63,7 @@ pub(super) fn document(file: &str, source: &str) -> Result<Config, Refused> {
         timeouts: super::timeouts::timeouts(document.section("timeouts")),
         limits: limits(document.section("limits")),
         log: log(document.section("log")),
+        access_log: super::access_log::access_log(document.section("access_log")),
         ..traffic
     };
     document.finish();
@@ -119,6 +120,7 @@ impl Config {
             timeouts: Timeouts::default(),
             limits: Limits::default(),
             log: Log::default(),
+            access_log: None,
         }
     }
 }

@@ -188,6 +188,18 @@ fn every_documented_timeout_and_limit_is_read() {
 }
 
 #[test]
+fn every_key_of_the_access_log_is_read() {
+    let log = parsed(include_str!("complete.toml")).access_log.unwrap();
+    assert_eq!(log.output, AccessOutput::Syslog("/run/other.sock".into()));
+    assert_eq!((log.format, log.query, log.sample), (AccessFormat::Json, false, 10));
+    assert_eq!(log.min_duration, Some(Duration::from_secs(1)));
+    let wanted = [404, 502, 0].map(|status| log.statuses.has(status));
+    assert_eq!((wanted, log.statuses.has(200)), ([true; 3], false));
+    assert_eq!(log.paths, ["/socket.io/", "/api"]);
+    assert!(log.events.requests && !log.events.tunnels);
+}
+
+#[test]
 fn every_key_of_tls_is_read() {
     let complete = include_str!("complete.toml");
     let config = Config::parse("/etc/ringbolt/ringbolt.toml", complete).unwrap();

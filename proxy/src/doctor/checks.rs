@@ -12,6 +12,9 @@ use super::session::{Knows, Session, Trouble, Tunnel, is_unknown_sid, open};
 use super::target::Target;
 use crate::limits::{DOCTOR_HELD_MARGIN, DOCTOR_SESSIONS_AT_ONCE};
 
+/// A backend that does not know a session says so sooner.
+const HELD_MIN: Duration = Duration::from_secs(1);
+
 /// Requests of one session that are sent on connections of their own.
 const QUESTIONS: usize = 4;
 
@@ -29,6 +32,9 @@ const HANG_CURE: &str = "A hop waits for a body that never comes, which is what 
 const TIMEOUT_CURE: &str = "A hop's idle timeout is shorter than the server's ping interval (proxy_read_timeout in nginx, \
     timeout server\nand timeout tunnel in HAProxy, 60 s by default in many load balancers). Raise it above the ping \
     interval.";
+const REPEAT_CURE: &str = "A hop's timeout is shorter than the server's ping interval, and the hop then repeats the \
+    poll at another\nbackend, which ends the session. Raise the timeout above the ping interval (proxy_read_timeout in \
+    nginx), and\nlet nothing be repeated that a backend may have got (proxy_next_upstream off).";
 const HTTP10_CURE: &str =
     "A hop answers in HTTP/1.0: connections are not kept, and upgrades through it cannot succeed.";
 
@@ -258,7 +264,10 @@ pub(super) async fn held_poll(to: &Target) -> Finding {
             Finding::ok(CHECK, format!("held for {:.1} s", held.as_secs_f64()))
         }
         Ok(answer) if is_unknown_sid(&answer) => {
-            Finding::fault(CHECK, format!("{} {}", answer.status, answer.text()), AFFINITY_CURE)
+            let seen = format!("{} after {:.1} s: {}", answer.status, held.as_secs_f64(), answer.text());
+            // Another backend would have said so at once.
+            let cure = if held < HELD_MIN { AFFINITY_CURE } else { REPEAT_CURE };
+            Finding::fault(CHECK, seen, cure)
         }
         Ok(answer) => Finding::fault(
             CHECK,

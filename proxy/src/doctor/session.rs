@@ -69,12 +69,10 @@ pub(super) async fn open(to: &Target) -> Result<(Session, Answer), Trouble> {
 fn session_in(packet: &[u8], protocol: u8) -> Option<Session> {
     let protocol = if protocol == 3 { Protocol::V3 } else { Protocol::V4 };
     let HandshakeReading::Found(handshake) = read_handshake(packet, protocol) else { return None };
-    let text = String::from_utf8_lossy(packet);
-    let offered = text.split_once("\"upgrades\":[").and_then(|(_, rest)| rest.split_once(']'));
     Some(Session {
         sid: String::from_utf8_lossy(handshake.sid.as_bytes()).into_owned(),
         ping_interval: Duration::from_millis(handshake.ping_interval_ms.into()),
-        offers_websocket: offered.is_some_and(|(offered, _)| offered.contains("\"websocket\"")),
+        offers_websocket: handshake.offers_websocket,
     })
 }
 

@@ -20,6 +20,11 @@ impl Counter {
     pub(crate) fn add(&self, amount: u64) {
         self.0.store(self.0.load(Relaxed).wrapping_add(amount), Relaxed);
     }
+
+    /// What has been counted.
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
 }
 
 /// A worker's share of a number that goes up and down.
@@ -76,6 +81,11 @@ impl<L: Label> PerLabel<L> {
     /// The counter of one value.
     pub(crate) fn of(&self, value: L) -> &Counter {
         &self.0.as_ref()[value.index()]
+    }
+
+    /// Over all values.
+    pub(crate) fn total(&self) -> u64 {
+        self.0.as_ref().iter().map(Counter::get).fold(0, u64::wrapping_add)
     }
 }
 

@@ -164,6 +164,8 @@ metrics! {
     CONFIG_LOADED = Gauge Seconds "ringbolt_config_loaded_timestamp_seconds" []
         "When the configuration that is served was read, in seconds since 1970-01-01 UTC.";
 
+    DRAINING = Gauge Count "ringbolt_draining" []
+        "1 while the process drains: it accepts no more connections.";
     HANDOVERS = Counter Count "ringbolt_handovers_total" [LabelKey::of::<label::Handover>()]
         "Upgrades of the binary, by what became of them; a process that was upgraded is not asked any more.";
     HANDOVER_TUNNELS = Counter Count "ringbolt_handover_tunnels_total" []
@@ -171,6 +173,10 @@ metrics! {
     HANDOVER_TIME = Gauge Milliseconds "ringbolt_handover_milliseconds" []
         "From the first of these tunnels to the last; none was halted longer.";
 
+    ACCESS_LINES = Counter Count "ringbolt_access_log_lines_total" [LabelKey::of::<label::AccessLine>()]
+        "Lines of the access log; dropped: their writer was too far behind.";
+    ACCESS_LINES_LOST = Counter Count "ringbolt_access_log_lost_total" []
+        "Lines of the access log that could not be written to their output.";
     ENGINE_INFO = Gauge Count "ringbolt_engine_info" [LabelKey::of::<label::EngineInUse>()]
         "Workers that run on this engine.";
     RING_FALLBACKS = Counter Count "ringbolt_ring_fallbacks_total" []

@@ -14,7 +14,7 @@ use super::cell::Label as _;
 use super::label::TlsReload;
 use super::names::{self, Kind, Metric};
 use super::process::Process;
-use super::{Counters, WorkerCounters};
+use super::{Counters, Totals, WorkerCounters};
 use crate::limits::TLS_CERTIFICATES_SHOWN_MAX;
 use crate::served::{STATES, Standing};
 use crate::tls;
@@ -62,9 +62,7 @@ impl Page {
 
     /// The page as of now, with how the backends stand.
     pub(crate) fn render(&self, backends: &[Standing]) -> String {
-        let mut sums = sums(&self.counters.workers);
-        self.counters.housekeeping.show(&mut |metric, label, value| sums.push((metric, label, value)));
-        for (metric, label, value) in sums {
+        for (metric, label, value) in self.counters.totals() {
             let labels = label.as_slice();
             match metric.kind {
                 Kind::Counter => {
@@ -114,8 +112,8 @@ fn key(metric: &'static Metric, values: &[&'static str]) -> Key {
 }
 
 /// Every number of the workers, added up. All workers show the same metrics in the same order.
-fn sums(workers: &[WorkerCounters]) -> Vec<(&'static Metric, Option<&'static str>, u64)> {
-    let mut sums: Vec<(&'static Metric, Option<&'static str>, u64)> = Vec::new();
+pub(super) fn sums(workers: &[WorkerCounters]) -> Totals {
+    let mut sums = Totals::new();
     for worker in workers {
         let mut position = 0;
         worker.show(&mut |metric, label, value| {

@@ -9,7 +9,7 @@ use ringbolt_core::downgrade::Downgrade;
 use super::cell::Label as _;
 use super::label::{AnswerStatus, Direction, Downgraded, EngineInUse, Evidence, Method, StatusClass};
 use super::names::{ALL, Kind, Metric};
-use super::{Counters, HousekeepingCounters, Page, WorkerCounters};
+use super::{Counters, HousekeepingCounters, Page, WorkerCounters, WriterCounters};
 use crate::golden;
 
 /// The table of `docs/metrics.md`.
@@ -45,9 +45,10 @@ fn the_document_lists_every_metric() {
 
 /// The text of every file of the data path, which are those outside the metrics' own folder.
 fn data_path() -> String {
-    let files = ["src", "src/handover", "src/tls", "src/tunnel"].into_iter().flat_map(|folder| {
-        std::fs::read_dir(golden::path(folder)).unwrap().map(|entry| entry.unwrap().path())
-    });
+    let files =
+        ["src", "src/access_log", "src/handover", "src/tls", "src/tunnel"].into_iter().flat_map(|folder| {
+            std::fs::read_dir(golden::path(folder)).unwrap().map(|entry| entry.unwrap().path())
+        });
     files
         .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
         .map(|path| std::fs::read_to_string(path).unwrap())
@@ -57,7 +58,8 @@ fn data_path() -> String {
 #[test]
 fn every_counter_is_counted_somewhere() {
     let data_path: String = data_path().split_ascii_whitespace().collect();
-    for field in WorkerCounters::FIELDS.iter().chain(HousekeepingCounters::FIELDS) {
+    let fields = [WorkerCounters::FIELDS, HousekeepingCounters::FIELDS, WriterCounters::FIELDS];
+    for field in fields.into_iter().flatten() {
         let counted = ["add(", "sub(", "set(", "of("]
             .iter()
             .any(|verb| data_path.contains(&format!(".{field}.{verb}")));

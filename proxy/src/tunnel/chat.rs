@@ -76,6 +76,9 @@ pub(crate) fn sent(worker: &Worker, token: SinkToken, chunk: &Chunk, result: io:
     let verdict = {
         let mut slots = worker.tunnels.slots.borrow_mut();
         let Some(tunnel) = slots.at(index) else { return };
+        if let Some(record) = tunnel.record() {
+            record.add(side.direction(), result.as_ref().map_or(0, |sent| *sent as u64));
+        }
         let (source, target) = tunnel.ends(side);
         source.settle_sent(chunk, result, target, side, worker)
     };

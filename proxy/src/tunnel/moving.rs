@@ -5,6 +5,7 @@
 //! side that takes it is parked, watched and untouched, until that has been said.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::time::Duration;
 
@@ -198,14 +199,19 @@ pub(crate) fn park(worker: &Worker, arriving: Vec<Arriving>) -> io::Result<()> {
             ..End::new(Stream { unread, ..Stream::new(socket) }).0
         };
         let (client_finished, upstream_finished) = (state.of_client.finished, state.of_upstream.finished);
+        let record = worker.access_log.as_ref().and_then(|log| {
+            let address = rustix::net::getpeername(client.fd()).ok()??;
+            let address = SocketAddr::try_from(address).ok()?.ip().to_canonical();
+            log.begin_connection(worker, address, None)
+        });
         let entered = admission::enter_again(worker, listener, state.client);
         let first = if state.client_first { Side::Client } else { Side::Upstream };
         let tunnel = Tunnel {
             client: end(client, of_client, client_finished),
             upstream: end(upstream, of_upstream, upstream_finished),
             counted,
-            beside: entered
-                .map(|entered| Box::new(Beside { entered: Some(entered), client: None, upstream: None })),
+            beside: (entered.is_some() || record.is_some())
+                .then(|| Box::new(Beside { entered, client: None, upstream: None, record })),
             first_closed: (client_finished || upstream_finished).then_some(first),
             timer: None,
             active_at: worker.uptime_seconds().wrapping_sub(state.silent_seconds),

@@ -146,7 +146,7 @@ fn open(worker: &Worker) -> [Far; 2] {
     });
     let counted = worker.shared.loads.count(BackendId(0), None);
     worker.connection_began();
-    tunnel::open(worker, near_client, None, near_upstream, Frames::BEGINNING, counted);
+    tunnel::open(worker, near_client, (None, None), near_upstream, Frames::BEGINNING, counted);
     // That of the request, which becomes the tunnel's.
     worker.connection_ended();
     [client, upstream].map(Far::new)

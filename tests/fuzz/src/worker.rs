@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use ringbolt_reactor::{Chunk, EngineChoice, Reactor, Ready, Received, Sink, SinkToken};
 
+use crate::access_log::AccessLog;
 use crate::config::Timeouts;
 use crate::hot_buffer::HotBuffer;
 use crate::load::Loads;
@@ -28,6 +29,7 @@ pub(crate) struct Worker {
     pub(crate) hot: HotBuffer,
     pub(crate) tunnels: TunnelTable,
     pub(crate) pipes: Pipes,
+    pub(crate) access_log: Option<AccessLog>,
     counters: TunnelCounters,
     connections: Cell<usize>,
     started: Instant,
@@ -43,6 +45,7 @@ impl Worker {
             hot: HotBuffer::new(),
             tunnels: TunnelTable::new(&Timeouts::default()),
             pipes: Pipes::default(),
+            access_log: None,
             counters: TunnelCounters::default(),
             connections: Cell::new(0),
         }

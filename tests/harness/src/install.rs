@@ -36,6 +36,25 @@ pub fn install() {
     });
 }
 
+/// The folder of the browser tests, with the browser's driver installed.
+///
+/// # Panics
+/// If npm or the package is missing; the message holds npm's own words.
+#[must_use]
+pub fn browser_folder() -> PathBuf {
+    static DONE: Once = Once::new();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../browser");
+    DONE.call_once(|| {
+        let lock_file = folder.join("package-lock.json");
+        let lock = File::open(&lock_file).expect("package-lock.json");
+        lock.lock().expect("lock package-lock.json against other test processes");
+        let mut npm = Command::new("npm");
+        npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(&folder);
+        unless_stamped(&lock_file, &folder.join("node_modules"), || run(&mut npm));
+    });
+    folder
+}
+
 /// The Python of the installed packages, in the folder of the programs that use them.
 ///
 /// # Panics

@@ -16,7 +16,7 @@ mod scenario;
 pub mod tls;
 
 pub use backends::{Backends, Kind};
-pub use install::{install, python};
+pub use install::{browser_folder, install, python};
 pub use lanes::run_everywhere;
 pub use process::{Grandchild, Process};
 pub use ringbolt::{Engine, Metrics, Options, Ringbolt, Upgraded};

@@ -139,11 +139,16 @@ fn write_client(head: &RequestHead, context: &ForwardContext<'_>, out: &mut Vec<
 /// Writes the id a trusted proxy gave the request, or `fresh`.
 fn write_request_id(head: &RequestHead, trusted: bool, fresh: RequestId, out: &mut Vec<u8>) {
     out.extend_from_slice(b"X-Request-ID: ");
-    match head.fields.only(Name::RequestId) {
-        Some(given) if trusted && request_id::is_well_formed(given) => out.extend_from_slice(given),
-        _ => fresh.write(out),
+    match believed_request_id(head, trusted) {
+        Some(given) => out.extend_from_slice(given),
+        None => fresh.write(out),
     }
     out.extend_from_slice(b"\r\n");
+}
+
+/// The id that a trusted proxy gave the request, if it can be put into logs as it is.
+pub fn believed_request_id(head: &RequestHead, trusted: bool) -> Option<&[u8]> {
+    head.fields.only(Name::RequestId).filter(|given| trusted && request_id::is_well_formed(given))
 }
 
 /// Begins one line with the values of all fields called `name`; a last value and the line's end are to follow.

@@ -39,7 +39,7 @@ mod tests;
 
 pub use answers::{Answer, AnswerContext, TlsAlert, write_answer, write_engine_io_answer};
 pub use body::{BodyReader, BodyWriter, ChunkPrefix, Decoded};
-pub use forward::{ForwardContext, write_request};
+pub use forward::{ForwardContext, believed_request_id, write_request};
 pub use framing::Framing;
 pub use lines::HeadLimits;
 pub use own_reply::{Location, LocationError, OwnReply, RouteReply};

@@ -9,8 +9,8 @@ use super::fields::write_text;
 pub struct RequestId(pub u128);
 
 impl RequestId {
-    /// Writes it as 32 hexadecimal digits.
-    pub(super) fn write(self, out: &mut Vec<u8>) {
+    /// Appends it as 32 hexadecimal digits.
+    pub fn write(self, out: &mut Vec<u8>) {
         write_text(format_args!("{:032x}", self.0), out);
     }
 }

@@ -1,0 +1,175 @@
+//! One line of JSON, field by field.
+//!
+//! Written by hand because a request's fields come at different times, as bytes that need not be UTF-8, and each line
+//! must not cost more than its bytes do.
+
+use std::io::Write as _;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use ringbolt_core::http::RequestId;
+
+use super::fields::{self, Field};
+use super::record::write_query;
+use super::termination::{Cause, Phase};
+use crate::limits::ACCESS_FIELD_BYTES_MAX;
+
+/// Fields to be written one after the other, each with a comma before it.
+pub(super) struct Json<'a>(pub(super) &'a mut Vec<u8>);
+
+impl Json<'_> {
+    fn key(&mut self, field: &Field) {
+        self.0.extend_from_slice(b",\"");
+        self.0.extend_from_slice(field.name.as_bytes());
+        self.0.extend_from_slice(b"\":");
+    }
+
+    /// A text that needs no escapes: one of ours.
+    pub(super) fn word(&mut self, field: &Field, word: &str) {
+        self.key(field);
+        self.0.push(b'"');
+        self.0.extend_from_slice(word.as_bytes());
+        self.0.push(b'"');
+    }
+
+    /// A text of somebody else, cut where it is too long.
+    pub(super) fn text(&mut self, field: &Field, text: &[u8]) {
+        self.key(field);
+        self.0.push(b'"');
+        write_escaped(text, self.0);
+        self.0.push(b'"');
+    }
+
+    pub(super) fn number(&mut self, field: &Field, number: u64) {
+        self.key(field);
+        write_number(number, self.0);
+    }
+
+    /// As seconds with six digits behind the point.
+    pub(super) fn seconds(&mut self, field: &Field, duration: Duration) {
+        self.key(field);
+        write_number(duration.as_secs(), self.0);
+        let micros = duration.subsec_micros();
+        self.0.push(b'.');
+        for unit in [100_000, 10_000, 1000, 100, 10, 1] {
+            self.0.push(digit(u64::from(micros / unit)));
+        }
+    }
+
+    pub(super) fn request_id(&mut self, field: &Field, id: RequestId) {
+        self.key(field);
+        self.0.push(b'"');
+        id.write(self.0);
+        self.0.push(b'"');
+    }
+
+    /// Why something ended.
+    pub(super) fn code(&mut self, cause: Cause, phase: Phase) {
+        self.key(&fields::TERMINATION);
+        self.0.extend_from_slice(&[b'"', cause.letter(), phase.letter(), b'"']);
+    }
+
+    pub(super) fn masked_query(&mut self, field: &Field, query: &[u8]) {
+        self.key(field);
+        self.0.push(b'"');
+        write_query(query, self.0);
+        self.0.push(b'"');
+    }
+
+    pub(super) fn address(&mut self, field: &Field, address: IpAddr) {
+        self.key(field);
+        // Writing to memory does not fail.
+        let _ = write!(self.0, "\"{address}\"");
+    }
+}
+
+/// The last decimal digit of a number.
+fn digit(number: u64) -> u8 {
+    b'0' + u8::try_from(number % 10).unwrap_or(0)
+}
+
+pub(super) fn write_number(number: u64, line: &mut Vec<u8>) {
+    let mut digits = [0; 20];
+    let mut first = digits.len();
+    let mut rest = number;
+    loop {
+        first -= 1;
+        digits[first] = digit(rest);
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    line.extend_from_slice(&digits[first..]);
+}
+
+/// Writes at most [`ACCESS_FIELD_BYTES_MAX`] bytes of `text`, so that they are a part of a JSON string: what is not printable
+/// ASCII is taken for ISO 8859-1 and escaped.
+pub(super) fn write_escaped(text: &[u8], line: &mut Vec<u8>) {
+    let cut = text.get(..ACCESS_FIELD_BYTES_MAX);
+    let mut rest = cut.unwrap_or(text);
+    while let Some(special) = rest.iter().position(|byte| IS_SPECIAL[usize::from(*byte)]) {
+        line.extend_from_slice(&rest[..special]);
+        // Writing to memory does not fail.
+        let _ = write!(line, "\\u{:04x}", rest[special]);
+        rest = &rest[special + 1..];
+    }
+    line.extend_from_slice(rest);
+    if cut.is_some() {
+        line.extend_from_slice(b"...");
+    }
+}
+
+/// Bytes that stand in no JSON string, or in none that is read as anything but UTF-8.
+const IS_SPECIAL: [bool; 256] = {
+    let mut is_special = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        is_special[byte] = byte < 0x20 || byte >= 0x7f || byte == b'"' as usize || byte == b'\\' as usize;
+        byte += 1;
+    }
+    is_special
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_anybody_sends_stays_within_its_string() {
+        let mut line = b"{\"a\":1".to_vec();
+        let hostile = b"a\"b\\c\nd\x00\x7f\xe9\",\"status\":500,\"x\":\"";
+        Json(&mut line).text(&fields::PATH, hostile);
+        line.push(b'}');
+        let parsed: serde_json::Value = serde_json::from_slice(&line).unwrap();
+        let text: String = hostile.iter().map(|byte| char::from(*byte)).collect();
+        assert_eq!(parsed["path"], text);
+        assert_eq!(parsed.as_object().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn numbers_and_seconds_are_numbers() {
+        for (number, seconds, expected) in [
+            (0, Duration::ZERO, r#","status":0,"duration_seconds":0.000000"#),
+            (
+                u64::MAX,
+                Duration::from_micros(61_000_203),
+                r#","status":18446744073709551615,"duration_seconds":61.000203"#,
+            ),
+        ] {
+            let mut line = Vec::new();
+            let mut json = Json(&mut line);
+            json.number(&fields::STATUS, number);
+            json.seconds(&fields::DURATION, seconds);
+            assert_eq!(line, expected.as_bytes());
+        }
+    }
+
+    #[test]
+    fn long_texts_are_cut() {
+        let mut line = Vec::new();
+        write_escaped(&[b'a'; ACCESS_FIELD_BYTES_MAX + 1], &mut line);
+        assert_eq!(line.len(), ACCESS_FIELD_BYTES_MAX + 3);
+        assert!(line.ends_with(b"a..."));
+    }
+}
