@@ -47,6 +47,22 @@ fn auto_falls_back_to_epoll_with_one_line_and_a_metric() {
     assert!(line.contains("seccomp"), "cause and cure: {line}");
 }
 
+/// As above, where it is the kernel's setting and no filter that forbids.
+#[test]
+#[ignore = "needs kernel.io_uring_disabled=2 (Linux 6.6): cargo xtask kernels"]
+fn auto_falls_back_where_a_setting_forbids_io_uring() {
+    let disabled = std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled").expect("a kernel with it");
+    assert_eq!(disabled.trim(), "2");
+    let backend = Backend::named("a");
+    let ringbolt = Ringbolt::start(&options(&backend, Engine::Auto, false));
+    assert_eq!(ringbolt.engine(), "epoll");
+    assert_serves(&ringbolt);
+    assert_eq!(ringbolt.metrics()["ringbolt_ring_fallbacks_total"], 2.0);
+    let output = ringbolt.process().output();
+    assert!(output.contains("kernel.io_uring_disabled=2"), "cause: {output}");
+    assert!(output.contains("sysctl kernel.io_uring_disabled=0"), "cure: {output}");
+}
+
 #[test]
 fn epoll_is_used_where_it_is_asked_for_without_a_word() {
     let backend = Backend::named("a");

@@ -64,6 +64,16 @@ Examples:
   ringbolt plan --tunnels 1000000
   ringbolt plan --tunnels 200000 -c /etc/ringbolt.toml --json";
 
+const TUNE_NOTES: &str = "\
+Changes nothing without --apply, and nothing for longer than until the next boot.
+
+Exit codes: 0 every setting suffices, or was changed; 3 one is below; 1 one could not be changed.
+
+Examples:
+  ringbolt tune --tunnels 1000000
+  ringbolt tune -c /etc/ringbolt.toml --apply
+  ringbolt tune --revert";
+
 const DOCTOR_NOTES: &str = "\
 Sends no message of the application and closes the sessions it opens. Works against any proxy.
 
@@ -71,7 +81,8 @@ Exit codes: 0 nothing is wrong, 3 a warning, 4 a fault; 1 it could not look.
 
 Examples:
   ringbolt doctor http://chat.example.com
-  ringbolt doctor --quick --json http://10.0.0.1:8080/app/chat.io/";
+  ringbolt doctor --quick --json http://10.0.0.1:8080/app/chat.io/
+  ringbolt doctor --host -c /etc/ringbolt.toml";
 
 const IMPORT_NOTES: &str = "\
 Prints the new configuration, and on standard error every directive that is not in it, with its line and why.
@@ -129,6 +140,9 @@ pub(crate) enum Command {
     /// Print what a number of tunnels takes, and whether this machine gives it
     #[command(after_help = PLAN_NOTES)]
     Plan(Plan),
+    /// Print the kernel's settings beside what a number of tunnels takes, set them, or take that back
+    #[command(after_help = TUNE_NOTES)]
+    Tune(Tune),
     /// Translate the configuration of nginx, HAProxy or stunnel, and say what is missing
     #[command(after_help = IMPORT_NOTES)]
     Import(Import),
@@ -155,6 +169,34 @@ pub(crate) struct Plan {
     pub(crate) json: bool,
 }
 
+/// Flags of `ringbolt tune`.
+#[derive(Args, Debug)]
+pub(crate) struct Tune {
+    /// Tunnels open at the same time; by default limits.connections
+    #[arg(long, value_name = "COUNT", value_parser = tunnel_count)]
+    pub(crate) tunnels: Option<u32>,
+
+    /// Take workers, engine, limits and listeners from this configuration file
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Set what is below; the values before are kept in the record
+    #[arg(long)]
+    pub(crate) apply: bool,
+
+    /// Bring the values of the record back
+    #[arg(long, conflicts_with_all = ["apply", "json", "tunnels", "config"])]
+    pub(crate) revert: bool,
+
+    /// Where the values before are kept
+    #[arg(long, value_name = "FILE", default_value = "/var/lib/ringbolt/tune.json")]
+    pub(crate) record: PathBuf,
+
+    /// Print JSON for programs
+    #[arg(long, conflicts_with = "apply")]
+    pub(crate) json: bool,
+}
+
 /// Flags of `ringbolt import`.
 #[derive(Args, Debug)]
 pub(crate) struct Import {
@@ -178,7 +220,16 @@ pub(crate) struct Import {
 #[derive(Args, Debug)]
 pub(crate) struct Doctor {
     /// Of the service, as its clients reach it: http[s]://HOST[:PORT][/PATH/]; the path is /socket.io/ by default
-    pub(crate) url: String,
+    #[arg(required_unless_present = "host", conflicts_with = "host")]
+    pub(crate) url: Option<String>,
+
+    /// Look at this machine instead: what its kernel offers, limits, clock, settings
+    #[arg(long)]
+    pub(crate) host: bool,
+
+    /// With --host: take limits and listeners from this configuration file
+    #[arg(short, long, value_name = "FILE", requires = "host")]
+    pub(crate) config: Option<PathBuf>,
 
     /// Generation of Engine.IO: 4 for Socket.IO 3 and 4, 3 for Socket.IO 1 and 2
     #[arg(long, value_name = "NUMBER", default_value_t = 4, value_parser = clap::value_parser!(u8).range(3..=4))]

@@ -1,4 +1,4 @@
-//! `ringbolt doctor URL`: plays a client of an Engine.IO service through whatever stands in front of it, and says in
+//! `ringbolt doctor`: with a URL, plays a client of an Engine.IO service through whatever stands in front of it, and says in
 //! words what is wrong.
 //!
 //! Useful against any proxy. It leaves the service as it was: it sends no message of an application, and closes the
@@ -8,6 +8,7 @@ mod certificate;
 mod checks;
 mod exchange;
 mod finding;
+mod host;
 mod session;
 mod target;
 
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 use self::finding::{Report, Severity};
 use self::target::Target;
+use crate::config::Config;
 use crate::{cli, tls};
 
 /// Exit codes, beside 0.
@@ -27,14 +29,29 @@ const EXIT_FAULT: u8 = 4;
 ///
 /// # Errors
 /// What is wrong with the command line, or what this machine lacks.
-pub(crate) fn run(asked: &cli::Doctor, mut out: impl io::Write) -> Result<ExitCode, String> {
+pub(crate) fn run(asked: &cli::Doctor, out: impl io::Write) -> Result<ExitCode, String> {
     let client = || tls::http_client(asked.ca.as_deref(), !asked.insecure);
-    let target = Target::parse(&asked.url, asked.eio, client)?;
+    let target = Target::parse(asked.url.as_deref().unwrap_or_default(), asked.eio, client)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("the runtime cannot start: {error}"))?;
-    let report = runtime.block_on(look(&target, asked));
-    let text = if asked.json {
-        serde_json::to_string_pretty(&report).map_err(|error| error.to_string())?
+    tell(&runtime.block_on(look(&target, asked)), asked.json, out)
+}
+
+/// Looks at this machine and prints what it found. The exit code is that of the worst finding.
+///
+/// # Errors
+/// The report cannot be written as JSON.
+pub(crate) fn run_on_host(
+    config: Option<&Config>,
+    json: bool,
+    out: impl io::Write,
+) -> Result<ExitCode, String> {
+    tell(&host::look(config), json, out)
+}
+
+fn tell(report: &Report, json: bool, mut out: impl io::Write) -> Result<ExitCode, String> {
+    let text = if json {
+        serde_json::to_string_pretty(report).map_err(|error| error.to_string())?
     } else {
         report.to_string()
     };

@@ -65,6 +65,7 @@ mod tags;
 mod tcp;
 mod tls;
 mod transport;
+mod tune;
 mod tunnel;
 mod watchdog;
 mod worker;
@@ -91,7 +92,7 @@ use crate::plan::{Extent, Host, Plan};
 use crate::reload::{Reloader, Source, Stamp};
 use crate::server::Inheritance;
 use crate::start::StartError;
-use crate::status::{Collector, Sources, Status};
+use crate::status::Status;
 
 #[global_allocator]
 static ALLOCATOR: Counted<mimalloc::MiMalloc> = Counted(mimalloc::MiMalloc);
@@ -104,14 +105,19 @@ fn main() -> ExitCode {
         }
         Command::Check { config } => check(&config),
         Command::Plan(asked) => plan(&asked),
+        Command::Tune(asked) => {
+            with_config(asked.config.as_deref(), |config| tune::run(&asked, config, io::stdout()))
+        }
         Command::Order(order) => give(&order),
         Command::Import(asked) => import::run(&asked, io::stdout(), io::stderr()).unwrap_or_else(|error| {
             tell(io::stderr(), &error);
             ExitCode::FAILURE
         }),
-        Command::Doctor(asked) => doctor::run(&asked, io::stdout()).unwrap_or_else(|error| {
-            tell(io::stderr(), &error);
-            ExitCode::FAILURE
+        Command::Doctor(asked) => with_config(asked.config.as_deref(), |config| {
+            if asked.host {
+                return doctor::run_on_host(config, asked.json, io::stdout());
+            }
+            doctor::run(&asked, io::stdout())
         }),
         Command::Run(run) => {
             // First, so that no change of the file goes unnoticed.
@@ -164,15 +170,28 @@ fn check_tls(file: &Path, config: &Config) -> Option<ExitCode> {
 }
 
 fn plan(asked: &cli::Plan) -> ExitCode {
-    let config = match asked.config.as_deref().map(Config::load).transpose() {
+    with_config(asked.config.as_deref(), |config| {
+        let extent = Extent::new(asked.tunnels, config, cores());
+        let plan = Plan::new(&extent, &Host::read());
+        let text = if asked.json { plan.json() } else { plan.to_string() };
+        tell(io::stdout(), &text);
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+/// Does something that a configuration file may add to.
+fn with_config(
+    file: Option<&Path>,
+    work: impl FnOnce(Option<&Config>) -> Result<ExitCode, String>,
+) -> ExitCode {
+    let config = match file.map(Config::load).transpose() {
         Ok(config) => config,
         Err(refused) => return refuse(&refused),
     };
-    let extent = Extent::new(asked.tunnels, config.as_ref(), cores());
-    let plan = Plan::new(&extent, &Host::read());
-    let text = if asked.json { plan.json() } else { plan.to_string() };
-    tell(io::stdout(), &text);
-    ExitCode::SUCCESS
+    work(config.as_ref()).unwrap_or_else(|error| {
+        tell(io::stderr(), &error);
+        ExitCode::FAILURE
+    })
 }
 
 fn give(order: &cli::Order) -> ExitCode {
@@ -282,14 +301,7 @@ fn run(source: Source, config: &Arc<Config>) -> Result<End, StartError> {
         downgrades: server.downgrades(),
         status: Arc::new(Status::new()),
     });
-    let collector = Collector::new(Sources {
-        counters: counters.clone(),
-        served: server.served(),
-        shared: server.shared(),
-        lifecycle: Arc::clone(&lifecycle),
-        engine,
-        tls: Arc::clone(&tls),
-    });
+    let collector = server.collector(counters.clone(), Arc::clone(&lifecycle));
     let access_log = server.access_log();
     let reloader = Reloader::new(source, server, lifecycle, housekeeping_counters, notify);
     let orders = Arc::new(reloader.orders(counters));

@@ -6,7 +6,7 @@
 
 mod costs;
 mod host;
-mod recommended;
+pub(crate) mod recommended;
 mod settings;
 mod table;
 
@@ -127,6 +127,11 @@ impl Plan {
         let suffices = settings.iter().all(|setting| setting.suffices == Some(true));
         let (tunnels, workers) = (extent.tunnels, extent.workers);
         Self { tunnels, workers, memory, memory_under_load, memory_bytes, settings, suffices }
+    }
+
+    /// What is needed of a limit, by its name in [`Self::settings`].
+    pub(crate) fn needed(&self, name: &str) -> Option<u64> {
+        self.settings.iter().find(|setting| setting.name == name).map(|setting| setting.needed)
     }
 
     pub(crate) fn json(&self) -> String {

@@ -36,6 +36,7 @@ use crate::served::Served;
 use crate::sids::SidTable;
 use crate::snapshot::{ListenerId, Revision, Snapshot};
 use crate::start::StartError;
+use crate::status::{Collector, Sources};
 use crate::tls;
 use crate::worker::{Adoption, Command, Move, Shared, Worker};
 
@@ -191,9 +192,11 @@ impl Server {
         Arc::clone(&self.shared.downgrades)
     }
 
-    /// What the workers share.
-    pub(crate) fn shared(&self) -> Arc<Shared> {
-        Arc::clone(&self.shared)
+    /// What the status page shows.
+    pub(crate) fn collector(&self, counters: Counters, lifecycle: Arc<Lifecycle>) -> Collector {
+        let (served, shared) = (self.served(), Arc::clone(&self.shared));
+        let (engine, tls) = (self.engine, Arc::clone(&self.tls));
+        Collector::new(Sources { counters, served, shared, lifecycle, engine, tls })
     }
 
     /// What orders need.

@@ -21,6 +21,10 @@ Commands:
   ktls    what the proxy relies on of kTLS, checked under qemu on Linux 6.1 and 6.12;
           `ktls proxy` checks tunnels through the proxy; `ktls compare` counts instructions of TLS records in
           user space and in the kernel
+  arm64   build for arm64 and run core and black-box tests on an arm64 kernel under qemu;
+          `arm64 build [--profile NAME]` builds the static daemon (for release) and prints its path
+  kernels run core, black-box and kTLS tests on Linux 6.1 and 6.12 under qemu, on both engines, and write
+          kernel-tuning/kernels.md; `kernels table` only writes it
   check   all that CI runs: fmt, tidy, clippy, tools, build, budgets, test
   test    the part of it that runs tests: tools, build, test
   tidy    rules of the source tree that no compiler checks
@@ -35,8 +39,20 @@ Options:
 ";
 
 /// Every command by its word, in the order of the help text.
-const WORDS: [&str; 10] =
-    ["demo", "bench", "vm", "ktls", "check", "test", "tidy", "tools", "fuzz-smoke", "soak"];
+const WORDS: [&str; 12] = [
+    "demo",
+    "bench",
+    "vm",
+    "ktls",
+    "arm64",
+    "kernels",
+    "check",
+    "test",
+    "tidy",
+    "tools",
+    "fuzz-smoke",
+    "soak",
+];
 
 /// How long a soak takes on each engine, settling aside.
 const SOAK_MINUTES: u32 = 15;
@@ -57,6 +73,10 @@ pub(crate) enum Command {
     Vm(Vec<String>),
     /// With nothing, `proxy` or `compare`.
     Ktls(Vec<String>),
+    /// With nothing, or `build` and its options.
+    Arm64(Vec<String>),
+    /// With nothing, or `table`.
+    Kernels(Vec<String>),
     /// With its options and targets.
     FuzzSmoke(Vec<String>),
     /// For this many minutes.
@@ -74,6 +94,8 @@ pub(crate) fn parse(words: &[String]) -> Result<Command, String> {
         "bench" => return Ok(Command::Bench(rest.to_vec())),
         "vm" => return Ok(Command::Vm(rest.to_vec())),
         "ktls" => return Ok(Command::Ktls(rest.to_vec())),
+        "kernels" => return Ok(Command::Kernels(rest.to_vec())),
+        "arm64" => return Ok(Command::Arm64(rest.to_vec())),
         "fuzz-smoke" => return Ok(Command::FuzzSmoke(rest.to_vec())),
         "soak" => return soak(rest),
         "check" => Command::Check,

@@ -6,21 +6,25 @@ use std::time::Duration;
 
 use ringbolt_vm::{Arch, Machine, Program};
 
+use crate::kernels::KERNELS;
 use crate::{packages, release, steps};
 
 /// Package and program of the checks.
-const PROGRAM: &str = "ringbolt-ktls";
+pub(crate) const PROGRAM: &str = "ringbolt-ktls";
 /// Package and program of the proxy, and where it is in the guest.
 const PROXY: &str = "ringbolt";
 const PROXY_THERE: &str = "/proxy/ringbolt";
-/// Debian 12's and 13's.
-const KERNELS: [&str; 2] = ["6.1", "6.12"];
 /// A guest loads none by itself. amd64's: they are named for the processor's instructions.
 const MODULES: [&str; 7] =
     ["tls", "gcm", "ghash_generic", "aesni_intel", "chacha20poly1305", "chacha_x86_64", "poly1305_x86_64"];
 
 /// How long a guest may take whose clock counts instructions.
 const SLOW_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// What a guest loads first.
+pub(crate) fn modules() -> Vec<String> {
+    MODULES.map(str::to_owned).into()
+}
 
 /// Builds the program and runs it in a guest of each kernel.
 pub(crate) fn run(root: &Path, words: &[String]) -> Result<(), String> {
@@ -41,8 +45,7 @@ pub(crate) fn run(root: &Path, words: &[String]) -> Result<(), String> {
     }
     for kernel in KERNELS {
         eprintln!("== Linux {kernel}");
-        let modules = MODULES.map(str::to_owned).into();
-        let mut machine = Machine { modules, ..Machine::new(arch, kernel) };
+        let mut machine = Machine { modules: modules(), ..Machine::new(arch, kernel) };
         if !word.is_empty() {
             // An emulated processor's seconds say nothing; instructions say what they say on any.
             machine = Machine { clock_counts_instructions: true, cpus: 1, timeout: SLOW_TIMEOUT, ..machine };

@@ -5,12 +5,16 @@
 //! workspace's layout and tools; nothing else in the workspace knows them.
 #![forbid(unsafe_code)]
 
+mod arm64;
 mod command;
 mod fuzz;
+mod kernels;
 mod ktls;
 mod packages;
 mod release;
 mod steps;
+mod suite;
+mod table;
 mod tidy;
 mod vm;
 
@@ -47,6 +51,8 @@ fn run(command: Command) -> Result<ExitCode, String> {
         Command::Demo(options) => release::demo(&root, &options)?,
         Command::Bench(options) => release::bench(&root, &options)?,
         Command::Ktls(words) => ktls::run(&root, &words)?,
+        Command::Arm64(words) => arm64::run(&root, &words)?,
+        Command::Kernels(words) => kernels::run(&root, &words)?,
         Command::FuzzSmoke(options) => fuzz::run(&root, &options)?,
         Command::Soak(minutes) => steps::soak(&root, minutes)?,
     }

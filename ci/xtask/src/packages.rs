@@ -40,6 +40,27 @@ pub(crate) const TOOLS: [Tool; 8] = [
     },
 ];
 
+/// What C code of dependencies needs to be built for arm64. Apart from [`TOOLS`]: no test here needs it.
+pub(crate) const CROSS_C: [Tool; 2] = [
+    Tool {
+        probe: "command -v aarch64-linux-gnu-gcc",
+        package: "gcc-aarch64-linux-gnu",
+        reason: "compiles and links for arm64",
+    },
+    Tool {
+        probe: "test -e /usr/aarch64-linux-gnu/lib/libc.a",
+        package: "libc6-dev-arm64-cross",
+        reason: "the C library of arm64",
+    },
+];
+
+/// A compiler with a standard library for arm64, where the toolchain in use has none.
+pub(crate) const CROSS_RUST: [Tool; 1] = [Tool {
+    probe: "test \"$(dpkg-query -W -f '${db:Status-Abbrev}' rustc-web)\" = 'ii '",
+    package: "rustc-web",
+    reason: "compiles Rust for arm64",
+}];
+
 /// What a guest of this architecture needs. Apart from [`TOOLS`], because it is large.
 pub(crate) fn vm_tools(arch: Arch) -> [Tool; 1] {
     let (_, package) = arch.emulator();

@@ -9,6 +9,7 @@
 //! it what tasks use ([`Socket`], [`Listener`], [`connect`], [`Sleep`], [`select`]).
 
 mod buffer_ring;
+mod clock;
 mod connect;
 mod epoll;
 mod executor;
@@ -33,6 +34,7 @@ mod waker;
 mod wheel;
 
 pub use buffer_ring::Chunk;
+pub use clock::clock_is_synchronised;
 pub use connect::connect;
 pub use ktls::{
     ContentType, KtlsSupport, TlsCipher, TlsDirection, TlsVersion, TrafficKeys, bytes_acknowledged,
@@ -45,6 +47,7 @@ pub use pipe::{Pipe, splice};
 pub use reactor::{NoSink, Reactor, Sink, Stats};
 pub use readiness::{Engine, EngineChoice, Ready, Received, UnknownEngine};
 pub use refusal::RingRefusal;
+pub use ring::{RingSupport, probe_ring};
 pub use select::{Either, Join, Select, join, select, yield_now};
 pub use slab::{Key, Slab};
 pub use socket::{

@@ -3,6 +3,7 @@
 //! sockets.
 
 mod enter;
+mod probe;
 mod restrict;
 mod transfer;
 
@@ -20,6 +21,8 @@ use crate::limits::{COMPLETION_ENTRIES, SUBMISSION_ENTRIES};
 use crate::readiness::{Engine, EngineStats, Event, Readiness, Ready, Wait};
 use crate::refusal::Refused;
 
+pub use self::probe::{RingSupport, probe_ring};
+
 use self::enter::Entrance;
 use self::transfer::{Kind, Transfers};
 
@@ -34,6 +37,8 @@ pub(crate) struct Ring {
     /// Before the ring, and so dropped before it.
     entrance: Entrance,
     ring: IoUring,
+    /// Of `FLAG_GROUPS`.
+    flags: &'static str,
     /// The kernel says by a flag when completions wait to be fetched, so a needless fetch can be left out.
     tells_pending: bool,
     skip_success: bool,
@@ -67,11 +72,11 @@ impl Ring {
 
     pub(crate) fn with_entries(submission: u32, completion: u32) -> Result<Self, Refused> {
         let mut refused = io::Error::from_raw_os_error(libc::EINVAL);
-        for (position, (_, add_flags)) in FLAG_GROUPS.iter().enumerate() {
+        for (position, (flags, add_flags)) in FLAG_GROUPS.iter().enumerate() {
             let mut builder = IoUring::builder();
             builder.dontfork().setup_clamp().setup_cqsize(completion).setup_r_disabled();
             match add_flags(&mut builder).build(submission) {
-                Ok(ring) => return Self::check(ring, position < FLAG_GROUPS.len() - 1),
+                Ok(ring) => return Self::check(ring, flags, position < FLAG_GROUPS.len() - 1),
                 Err(error) if error.raw_os_error() == Some(libc::EINVAL) => refused = error,
                 Err(error) => return Err(Refused::Setup(error)),
             }
@@ -80,7 +85,7 @@ impl Ring {
     }
 
     /// Enables a ring, or refuses one that lacks what the reactor relies on.
-    fn check(ring: IoUring, tells_pending: bool) -> Result<Self, Refused> {
+    fn check(ring: IoUring, flags: &'static str, tells_pending: bool) -> Result<Self, Refused> {
         restrict::enable(&ring).map_err(Refused::Setup)?;
         if !ring.params().is_feature_nodrop() {
             return Err(Refused::Feature("IORING_FEAT_NODROP", "5.5"));
@@ -92,6 +97,7 @@ impl Ring {
         let mut ring = Self {
             entrance: Entrance::of(&ring),
             ring,
+            flags,
             tells_pending,
             skip_success,
             early: Vec::new(),

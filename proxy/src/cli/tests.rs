@@ -28,6 +28,7 @@ fn the_help_reads_as_agreed() {
         ("run", "ringbolt run --help"),
         ("check", "ringbolt check --help"),
         ("plan", "ringbolt plan --help"),
+        ("tune", "ringbolt tune --help"),
         ("import", "ringbolt import --help"),
     ] {
         let help = command(line).expect_err("help ends the program").to_string();

@@ -54,6 +54,18 @@ impl Host {
     }
 }
 
+impl Host {
+    /// Descriptors that this process, and what is started like it, may open.
+    pub(crate) fn descriptors(&self) -> u64 {
+        self.descriptors
+    }
+
+    /// Connections that connection tracking has room for; `None` where it is not loaded.
+    pub(crate) fn tracked_max(&self) -> Option<u64> {
+        self.conntrack_max
+    }
+}
+
 fn first_number(text: &str) -> Option<u64> {
     nth_number(text, 0)
 }

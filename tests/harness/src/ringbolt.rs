@@ -23,10 +23,13 @@ const STOP_LIMIT: Duration = Duration::from_secs(40);
 /// How long the admin address may take to answer.
 const ADMIN_LIMIT: Duration = Duration::from_secs(10);
 
+/// Engine of the daemons whose test leaves it open, so that a run can be repeated on another one.
+const TEST_ENGINE: &str = "RINGBOLT_TEST_ENGINE";
+
 /// `--engine` of the daemon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Engine {
-    /// The daemon chooses.
+    /// The daemon chooses, or the variable `RINGBOLT_TEST_ENGINE` where it is set.
     Auto,
     /// io_uring, or no start.
     Uring,
@@ -385,11 +388,11 @@ fn command(options: &Options, folder: &TempDir) -> Command {
         }
     }
     let engine = match options.engine {
-        Engine::Auto => "auto",
-        Engine::Uring => "uring",
-        Engine::Epoll => "epoll",
+        Engine::Auto => std::env::var(TEST_ENGINE).unwrap_or_else(|_| "auto".to_owned()),
+        Engine::Uring => "uring".to_owned(),
+        Engine::Epoll => "epoll".to_owned(),
     };
-    command.args(["--admin", "127.0.0.1:0", "--log-format", "json", "--engine", engine]);
+    command.args(["--admin", "127.0.0.1:0", "--log-format", "json", "--engine", &engine]);
     if options.workers > 0 {
         command.arg("--workers").arg(options.workers.to_string());
     }

@@ -156,6 +156,16 @@ impl Program {
     }
 }
 
+/// The folder with the content of a Debian package, downloaded and unpacked but not installed; it stays under `name`
+/// beside the kernels, and is used again.
+///
+/// # Errors
+///
+/// Debian's sources on this machine do not offer it, or it cannot be downloaded.
+pub fn unpacked_package(arch: Arch, package: &str, name: &str) -> Result<PathBuf, String> {
+    Packages::new(&cache()).unpacked(name, arch, || Ok(package.to_owned()), |_| Ok(()))
+}
+
 /// `vm` in the build folder of this program, which cargo leaves a file in; else in the folder for temporary files.
 fn cache() -> PathBuf {
     let own = std::env::current_exe().unwrap_or_default();

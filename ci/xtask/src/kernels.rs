@@ -1,0 +1,75 @@
+//! `cargo xtask kernels`: the daemon's core tests on the kernels it is meant for, on both engines, and the table of
+//! what each of them offers.
+
+use std::path::Path;
+use std::time::Duration;
+
+use ringbolt_vm::{Arch, Machine};
+
+use crate::suite::{self, DAEMON, Part};
+use crate::{ktls, packages, release, steps, table};
+
+/// Debian 12's and 13's.
+pub(crate) const KERNELS: [&str; 2] = ["6.1", "6.12"];
+/// Since Linux 6.6; Debian's 6.12 has it.
+const FORBIDDEN: &str = "kernel.io_uring_disabled=2";
+/// An emulated processor is slow, and its machine may be busy.
+const TIMEOUT: Duration = Duration::from_secs(900);
+
+/// What the kernel offers, as the daemon sees it: the source of the table.
+const HOST: Part = Part::program("daemon", "doctor --host");
+/// On each kernel.
+const PARTS: [Part; 9] = [
+    HOST,
+    Part::program(ktls::PROGRAM, ""),
+    Part::tests("affinity_engine_io", ""),
+    Part::tests("affinity_engine_io", "").on_epoll(),
+    // Their names say the engine.
+    Part::tests("tunnels", "chat bulk tls"),
+    Part::tests("upgrade", "what_is_under_way connections_that_wait workers_and_listeners"),
+    Part::tests("upgrade", "what_is_under_way connections_that_wait workers_and_listeners").on_epoll(),
+    Part::tests("lifecycle_engine", "auto_uses_the_ring epoll_is_used"),
+    Part::tests("tune", "--ignored"),
+];
+/// Where io_uring is forbidden and nothing says which engine.
+const PARTS_FORBIDDEN: [Part; 3] = [
+    Part::tests("lifecycle_engine", "--ignored"),
+    Part::tests("affinity_engine_io", ""),
+    Part::tests("upgrade", "what_is_under_way"),
+];
+
+/// Runs the tests in a guest of each kernel, and in another where io_uring is forbidden. With the word `table`, only
+/// asks each kernel what it offers, and writes the table.
+pub(crate) fn run(root: &Path, words: &[String]) -> Result<(), String> {
+    let only_table = match words {
+        [] => false,
+        [word] if word == "table" => true,
+        _ => return Err("`kernels` takes nothing or `table`".to_owned()),
+    };
+    let arch =
+        Arch::native().ok_or("guests have the architecture of this machine, which is not known here")?;
+    packages::install(&packages::vm_tools(arch))?;
+    let every: Vec<Part> = PARTS.into_iter().chain(PARTS_FORBIDDEN).collect();
+    let mut built = suite::build(|| steps::cargo(root), if only_table { &[] } else { &every })?;
+    steps::succeed(steps::cargo(root).args(["build", "--quiet", "-p", ktls::PROGRAM]))?;
+    let folder = release::target()?.join("debug");
+    built.add(ktls::PROGRAM, folder.join(ktls::PROGRAM));
+    built.add("daemon", folder.join(DAEMON));
+
+    let machine =
+        |kernel| Machine { timeout: TIMEOUT, modules: ktls::modules(), ..Machine::new(arch, kernel) };
+    let parts = if only_table { &PARTS[..1] } else { &PARTS };
+    let mut offered = Vec::new();
+    for kernel in KERNELS {
+        eprintln!("== Linux {kernel}");
+        let mut lines = Vec::new();
+        suite::run(&machine(kernel), &built, parts, |line| lines.push(line.to_owned()))?;
+        offered.push((kernel, table::checks(&lines)));
+    }
+    if !only_table {
+        eprintln!("== Linux 6.12, {FORBIDDEN}");
+        let machine = Machine { sysctls: vec![FORBIDDEN.to_owned()], ..machine("6.12") };
+        suite::run(&machine, &built, &PARTS_FORBIDDEN, |_| {})?;
+    }
+    table::write(&root.join("kernel-tuning/kernels.md"), &offered)
+}

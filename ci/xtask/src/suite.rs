@@ -1,0 +1,193 @@
+//! Tests in a guest: the programs that `cargo test` runs, with the daemon beside them, one after another on another
+//! kernel.
+//!
+//! A black-box test knows the daemon by the path it was built at, so in the guest every program has the path it has
+//! here.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use ringbolt_vm::{Machine, Program};
+
+use crate::steps;
+
+/// The daemon's package and program.
+pub(crate) const DAEMON: &str = "ringbolt";
+/// Unit tests of the crate of decisions: golden values, hashes, wire formats.
+pub(crate) const DECISIONS: &str = "ringbolt_core";
+
+/// One program of a suite and how it is started.
+#[derive(Clone, Copy)]
+pub(crate) struct Part {
+    /// Name of the test as cargo knows it, [`DECISIONS`], or [`DAEMON`] for its unit tests; or of another program.
+    pub(crate) program: &'static str,
+    /// Words behind it. Of a test program: what the names of the tests contain that run, all without any.
+    pub(crate) words: &'static str,
+    /// Words before it: variables.
+    pub(crate) environment: &'static str,
+    is_test: bool,
+}
+
+impl Part {
+    /// Tests of a program of cargo's.
+    pub(crate) const fn tests(program: &'static str, words: &'static str) -> Self {
+        Self { program, words, environment: "", is_test: true }
+    }
+
+    /// The same with the daemon on epoll wherever a test leaves the engine open.
+    pub(crate) const fn on_epoll(self) -> Self {
+        Self { environment: "RINGBOLT_TEST_ENGINE=epoll", ..self }
+    }
+
+    /// Another program, which [`Built::add`] has been told of.
+    pub(crate) const fn program(program: &'static str, words: &'static str) -> Self {
+        Self { program, words, environment: "", is_test: false }
+    }
+
+    /// The line of the script that runs it.
+    fn line(&self, path: &Path) -> String {
+        // One at a time: an emulated processor is slow enough for one.
+        let threads = if self.is_test { " --test-threads=1" } else { "" };
+        let (environment, words) = (self.environment, self.words);
+        format!("run '{} {words}' env {environment} '{}'{threads} {words}\n", self.program, path.display())
+    }
+}
+
+/// What was built: the programs by name, and the daemon.
+pub(crate) struct Built {
+    programs: BTreeMap<String, PathBuf>,
+    daemon: PathBuf,
+}
+
+impl Built {
+    /// A program beside the tests, and what it is called in [`Part::program`].
+    pub(crate) fn add(&mut self, name: &str, path: PathBuf) {
+        self.programs.insert(name.to_owned(), path);
+    }
+}
+
+/// Builds the programs of all parts; `cargo` is a cargo without a word yet.
+pub(crate) fn build(mut cargo: impl FnMut() -> Command, parts: &[Part]) -> Result<Built, String> {
+    let mut own = cargo();
+    own.args(["test", "--no-run", "--quiet", "--message-format=json-render-diagnostics", "-p", DAEMON]);
+    own.args(["--bin", DAEMON]);
+    for part in parts.iter().filter(|part| part.is_test && ![DAEMON, DECISIONS].contains(&part.program)) {
+        own.args(["--test", part.program]);
+    }
+    let mut paths = built(&mut own)?;
+    if parts.iter().any(|part| part.program == DECISIONS) {
+        let mut core = cargo();
+        core.args(["test", "--no-run", "--quiet", "--message-format=json-render-diagnostics", "--lib"]);
+        paths.extend(built(core.args(["-p", "ringbolt-core"]))?);
+    }
+    // A test has a number behind its name, the daemon's executable has none.
+    let (daemon, tests): (Vec<PathBuf>, Vec<PathBuf>) =
+        paths.into_iter().partition(|path| name(path) == DAEMON);
+    let daemon = daemon.into_iter().next().ok_or("cargo has not built the daemon")?;
+    let programs =
+        tests.into_iter().filter_map(|path| Some((name(&path).rsplit_once('-')?.0.to_owned(), path)));
+    Ok(Built { programs: programs.collect(), daemon })
+}
+
+/// Runs the parts in one guest; what they write goes to this program's output and to `line`. The error names the guest.
+pub(crate) fn run(
+    machine: &Machine,
+    built: &Built,
+    parts: &[Part],
+    mut line: impl FnMut(&str),
+) -> Result<(), String> {
+    let mut script = SCRIPT.to_owned();
+    let mut files = vec![(built.daemon.clone(), built.daemon.clone())];
+    for part in parts {
+        let path = built.programs.get(part.program).ok_or(format!("cargo has not built {}", part.program))?;
+        script.push_str(&part.line(path));
+        if files.iter().all(|(known, _)| known != path) {
+            files.push((path.clone(), path.clone()));
+        }
+    }
+    script.push_str("exit $failed\n");
+    let path = machine.cache.join(format!("tests-{}.sh", std::process::id()));
+    std::fs::write(&path, script).map_err(|error| format!("{}: {error}", path.display()))?;
+    let program = Program { files, ..Program::new(&path, [] as [&str; 0]) };
+    let outcome = machine.run(&program, |text| {
+        println!("{text}");
+        line(text);
+    });
+    // It may stay; the next run of this process writes it again.
+    let _ = std::fs::remove_file(&path);
+    match outcome? {
+        0 => Ok(()),
+        _ => Err(format!("tests failed on Linux {} on {}", machine.kernel, machine.arch.name())),
+    }
+}
+
+/// Says what runs, how long it took, and keeps whether any failed. The clock is the guest's.
+const SCRIPT: &str = "\
+#!/bin/sh
+failed=0
+seconds() { cut -d . -f 1 /proc/uptime; }
+run() {
+    name=$1
+    shift
+    echo \"== $name\"
+    began=$(seconds)
+    RUST_BACKTRACE=0 \"$@\" || { failed=1; echo \"FAILED: $name\"; }
+    echo \"== $name: $(($(seconds) - began)) s\"
+}
+cd /tmp
+";
+
+/// Runs cargo and gives the executables it tells of.
+fn built(cargo: &mut Command) -> Result<Vec<PathBuf>, String> {
+    let output = cargo.stderr(Stdio::inherit()).output();
+    let output = output.map_err(|error| format!("cannot start cargo: {error}"))?;
+    if !output.status.success() {
+        return Err(format!("`{}` ended with {}", steps::shown(cargo), output.status));
+    }
+    Ok(executables(&String::from_utf8_lossy(&output.stdout)))
+}
+
+/// Paths in cargo's messages, one JSON object a line (the Cargo book, "External tools").
+fn executables(messages: &str) -> Vec<PathBuf> {
+    let path = |line: &str| {
+        let (path, _) = line.split_once("\"executable\":\"")?.1.split_once('"')?;
+        Some(PathBuf::from(path))
+    };
+    messages.lines().filter_map(path).collect()
+}
+
+fn name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn executables_are_found_in_cargos_messages() {
+        let messages = "{\"reason\":\"compiler-artifact\",\"executable\":null,\"fresh\":true}\n\
+                        {\"reason\":\"compiler-artifact\",\"executable\":\"/t/debug/deps/tunnels-0a1b\",\"fresh\":true}\n\
+                        {\"reason\":\"build-finished\",\"success\":true}\n";
+        assert_eq!(executables(messages), [PathBuf::from("/t/debug/deps/tunnels-0a1b")]);
+    }
+
+    #[test]
+    fn the_script_runs_every_part_and_fails_with_any() {
+        let part = Part::tests("x", "one two").on_epoll();
+        let line = part.line(Path::new("/bin/x"));
+        let expected = "run 'x one two' env RINGBOLT_TEST_ENGINE=epoll '/bin/x' --test-threads=1 one two\n";
+        assert_eq!(line, expected);
+        let script = |programs: &[&str]| {
+            let lines: String = programs.iter().map(|program| format!("run name {program}\n")).collect();
+            let words = format!("{SCRIPT}{lines}exit $failed\n");
+            let output = Command::new("sh").args(["-c", &words]).output().unwrap();
+            (output.status.code(), String::from_utf8(output.stdout).unwrap())
+        };
+        assert_eq!(script(&["true", "true"]).0, Some(0));
+        let (code, text) = script(&["false", "true"]);
+        assert_eq!(code, Some(1), "a later success hides nothing");
+        assert!(text.contains("FAILED: name"), "{text}");
+    }
+}
