@@ -93,6 +93,8 @@ pub(crate) struct Workers {
     pub(crate) engine: Engine,
     /// Each worker stays on a core of its own.
     pub(crate) pin: bool,
+    /// And is given the connections whose packets that core receives.
+    pub(crate) steer: bool,
 }
 
 /// How workers learn that a socket is ready.
@@ -324,7 +326,7 @@ pub(crate) enum LogLevel {
 
 impl Default for Workers {
     fn default() -> Self {
-        Self { count: None, engine: Engine::Auto, pin: true }
+        Self { count: None, engine: Engine::Auto, pin: true, steer: false }
     }
 }
 

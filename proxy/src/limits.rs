@@ -105,8 +105,12 @@ pub(crate) const STATUS_WATCHERS_MAX: usize = 16;
 /// Causes that are told at once, the worst first: with more, whoever reads them looks at the backends.
 pub(crate) const STATUS_CAUSES_MAX: usize = 32;
 
-/// Requests a worker may have parsed and serialised at once without allocating; more allocate.
-pub(crate) const SPARE_HEADS_MAX: usize = 64;
+/// Requests a worker may have at work at once without allocating; more allocate. One that waits for its answer is not
+/// at work.
+pub(crate) const SPARES_MAX: usize = 64;
+
+/// The largest buffer that is kept for the next head: longer ones are rare.
+pub(crate) const SPARE_BUFFER_BYTES_MAX: usize = 4096;
 
 /// Sid entries looked at in one sweep of a shard: about 50 µs of work under its lock.
 pub(crate) const SID_SWEEP_ENTRIES: usize = 4096;
@@ -173,7 +177,7 @@ pub(crate) const ACCESS_QUEUE_BATCHES: usize = 256;
 pub(crate) const ACCESS_FIELD_BYTES_MAX: usize = 1024;
 
 /// Records of requests that a worker keeps for the next ones; more are allocated anew.
-pub(crate) const ACCESS_RECORDS_SPARE_MAX: usize = SPARE_HEADS_MAX;
+pub(crate) const ACCESS_RECORDS_SPARE_MAX: usize = SPARES_MAX;
 
 /// How long the end of the process waits for the access log's last lines.
 pub(crate) const ACCESS_FINISH_TIMEOUT: Duration = Duration::from_secs(2);

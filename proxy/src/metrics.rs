@@ -125,6 +125,8 @@ counters! {
     upstream_reuses: Counter => UPSTREAM_REUSES,
     /// Bytes this worker holds, as of its last look; negative where it frees what others allocate.
     memory: Gauge => MEMORY,
+    /// As of the worker's last look.
+    allocations: Gauge => ALLOCATIONS,
     /// Lines of the access log, by whether its writer got them.
     access_lines: PerLabel<AccessLine> => ACCESS_LINES,
     /// 1 for the engine this worker runs on; added once, at its start.

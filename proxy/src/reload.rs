@@ -253,6 +253,7 @@ fn keep_fixed(served: &Config, config: &mut Config) -> Vec<&'static str> {
     keep("workers.count", &served.workers.count, &mut config.workers.count, changed);
     keep("workers.engine", &served.workers.engine, &mut config.workers.engine, changed);
     keep("workers.pin", &served.workers.pin, &mut config.workers.pin, changed);
+    keep("workers.steer", &served.workers.steer, &mut config.workers.steer, changed);
     keep("admin.address", &served.admin, &mut config.admin, changed);
     keep("admin.socket", &served.admin_socket, &mut config.admin_socket, changed);
     keep("limits.sids", &served.limits.sids, &mut config.limits.sids, changed);

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use ringbolt_core::affinity::{HandshakeReading, read_handshake};
+use ringbolt_core::affinity::{HandshakeReading, TAG_BYTES, read_handshake};
 use ringbolt_core::allowance::Allowance;
 use ringbolt_core::http::{
     self, Answer, ReplyContext, ResponseHead, ResponseKind, Version, write_longer_response, write_response,
@@ -34,14 +34,15 @@ enum Head<'a> {
     Informational(Spare<'a, ResponseHead>),
     Switching(Spare<'a, ResponseHead>),
     /// In a box, so that the exchange has no room for it while it waits.
-    Final(Box<Final<'a>>),
+    Final(Spare<'a, Final>),
 }
 
 /// A final head, serialised for the client, and the body behind it.
-struct Final<'a> {
-    /// As it came, if the answer may get a sid with a tag.
-    head: Option<Spare<'a, ResponseHead>>,
+#[derive(Debug)]
+pub(crate) struct Final {
     relay: Relay,
+    /// The head for a body with a tag in it; empty where there cannot be one.
+    longer: Vec<u8>,
     /// The payload is kept back until the session it opens is known.
     holds: bool,
     upstream_keep_alive: bool,
@@ -50,7 +51,7 @@ struct Final<'a> {
 
 /// An answer whose length is noted however it ends, also by a client that goes away meanwhile.
 struct Noted<'a> {
-    last: Box<Final<'a>>,
+    last: Spare<'a, Final>,
     record: Option<&'a Record>,
 }
 
@@ -110,6 +111,7 @@ pub(crate) async fn receive(
     }
     last.relay.run(exchange.worker, upstream, client).await.map_err(|error| body_error(&error))?;
     exchange.choice.see_payload(last.relay.short_payload());
+    last.relay.give_back(exchange.worker);
     let Final { upstream_keep_alive, client_keep_alive, .. } = **last;
     Ok(Received::Final { upstream_keep_alive, client_keep_alive })
 }
@@ -145,10 +147,8 @@ async fn read_head<'a>(
                 if !last.holds {
                     used += last.relay.step(&mut input[length..], client).map_err(HeadError::Body)?;
                     exchange.answered.set(true);
-                } else if exchange.choice.tags() {
-                    last.head = Some(head);
                 }
-                Ok(Consumed::Done(used, Head::Final(Box::new(last))))
+                Ok(Consumed::Done(used, Head::Final(worker.answers.hold(last))))
             }
         }
     });
@@ -183,7 +183,7 @@ async fn pass_on(head: &ResponseHead, client: Transport<'_>, exchange: &Exchange
 }
 
 /// The final answer in the form the client gets it, and what follows it.
-fn begin<'a>(head: &ResponseHead, exchange: &Exchange<'a>) -> Final<'a> {
+fn begin(head: &ResponseHead, exchange: &Exchange<'_>) -> Final {
     let counters = exchange.worker.counters();
     counters.responses.of(label::StatusClass::of(head.status())).add(1);
     if let Some(record) = &exchange.asked.record {
@@ -200,15 +200,20 @@ fn begin<'a>(head: &ResponseHead, exchange: &Exchange<'a>) -> Final<'a> {
     let closing = exchange.worker.is_closing(exchange.route.listener_id());
     let keep_alive = exchange.asked.keep_alive && exchange.uploaded.get() && !closing;
     let (bytes, framing) = write_final(head, exchange, keep_alive, 0);
+    let holds = exchange.choice.learns() && head.status() == 200;
+    let longer = match holds && exchange.choice.tags() {
+        true => write_final(head, exchange, keep_alive, TAG_BYTES).0,
+        false => Vec::new(),
+    };
     let (timeout, min_rate) = (exchange.timeouts().response, exchange.route.snapshot().response_min_rate);
     let patience = Patience {
         source: Allowance::new(exchange.response_timeout(), None),
         target: Allowance::new(timeout, min_rate),
     };
     Final {
-        head: None,
         relay: Relay::new(head.framing(), framing, bytes, None, patience),
-        holds: exchange.choice.learns() && head.status() == 200,
+        longer,
+        holds,
         upstream_keep_alive: head.keep_alive(),
         client_keep_alive: keep_alive && framing != http::Framing::UntilClose,
     }
@@ -231,7 +236,7 @@ fn write_final(
         date: &exchange.worker.date(),
         rules: exchange.route.target().response.as_ref(),
     };
-    let mut bytes = Vec::with_capacity(head.bytes_len() + ADDED_BYTES_USUAL);
+    let mut bytes = exchange.worker.buffers.take(head.bytes_len() + ADDED_BYTES_USUAL);
     let framing = write_longer_response(head, &context, added, &mut bytes);
     (bytes, framing)
 }
@@ -249,8 +254,8 @@ enum Learned {
 }
 
 /// Looks for a session in the payload that is kept back, stores it, and tags its sid where that is configured.
-fn look(last: &mut Final<'_>, exchange: &Exchange<'_>) -> Result<Learned, Error> {
-    let Final { relay, head, client_keep_alive, .. } = last;
+fn look(last: &mut Final, exchange: &Exchange<'_>) -> Result<Learned, Error> {
+    let Final { relay, longer, .. } = last;
     let handshake = match read_handshake(relay.held(), exchange.choice.protocol()) {
         HandshakeReading::Found(handshake) => handshake,
         HandshakeReading::Incomplete if !relay.is_done() && relay.held().len() < HANDSHAKE_BODY_BYTES_MAX => {
@@ -258,12 +263,11 @@ fn look(last: &mut Final<'_>, exchange: &Exchange<'_>) -> Result<Learned, Error>
         }
         HandshakeReading::Incomplete | HandshakeReading::NotAHandshake => return Ok(Learned::Nothing),
     };
-    let tagged = head.take().zip(exchange.choice.tag(&handshake));
-    let sid = tagged.as_ref().map_or(&handshake.sid, |(_, (_, sid))| sid);
+    let tagged = exchange.choice.tag(&handshake);
+    let sid = tagged.as_ref().map_or(&handshake.sid, |(_, sid)| sid);
     let is_known = exchange.choice.bind(&handshake, sid)?;
-    if let Some((head, (tag, _))) = &tagged {
-        let (bytes, _) = write_final(head, exchange, *client_keep_alive, tag.len());
-        relay.insert(handshake.sid_range.end, tag, bytes);
+    if let Some((tag, _)) = &tagged {
+        relay.insert(handshake.sid_range.end, tag, std::mem::take(longer));
     }
     Ok(Learned::Session(is_known))
 }
@@ -276,7 +280,7 @@ fn look(last: &mut Final<'_>, exchange: &Exchange<'_>) -> Result<Learned, Error>
 async fn learn(
     upstream: &mut Reader<'_>,
     client: Transport<'_>,
-    last: &mut Final<'_>,
+    last: &mut Final,
     exchange: &Exchange<'_>,
 ) -> Result<(), Error> {
     let worker = exchange.worker;

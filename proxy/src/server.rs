@@ -350,7 +350,9 @@ fn run(setup: Setup, report: &mpsc::Sender<Started>) {
         Ok(snapshot) => snapshot,
         Err(error) => return drop(report.send(Err(io::Error::other(error)))),
     };
-    let worker = Rc::new(Worker::new(id, reactor.clone(), snapshot, shared, counters));
+    let steers = revision.config.workers.steer;
+    let steered_core = core.filter(|_| steers).and_then(|core| u32::try_from(core).ok());
+    let worker = Rc::new(Worker::new(id, steered_core, reactor.clone(), snapshot, shared, counters));
     drop(revision);
     if let Err(error) = accept::listen(&worker, bound) {
         return drop(report.send(Err(error)));

@@ -18,7 +18,7 @@ use super::bounds::{
 use super::problem::{Problems, Refused};
 use super::section::{Field, Section, boolean, integer, or_off, suggest, text, wrong_type};
 use super::{
-    Admin, Affinity, Backend, BackendState, Balance, Check, Config, Limits, Listener, Log, Process, Protocol,
+    Admin, Affinity, Backend, BackendState, Balance, Config, Limits, Listener, Log, Process, Protocol,
     ProxyVersion, Reload, Timeouts, Upstream, Workers, tls, value,
 };
 
@@ -189,6 +189,7 @@ fn workers(mut section: Section<'_>) -> Workers {
         count: section.read("count", integer(1..=most)).map(|count| count as usize),
         engine: section.read("engine", text("a string", super::engine)).unwrap_or(default.engine),
         pin: section.read("pin", boolean).unwrap_or(default.pin),
+        steer: section.read("steer", boolean).unwrap_or(default.steer),
     };
     section.finish();
     workers
@@ -304,9 +305,6 @@ fn upstreams(problems: &Problems, section: &Section<'_>, base: &Path) -> BTreeMa
         if tls.is_some() {
             backends.iter_mut().for_each(|backend| backend.tls = true);
         }
-        if proxy_protocol.is_some() && backends.iter().any(|backend| backend.tls) {
-            section.problem("proxy_protocol", "is not supported towards backends with TLS yet");
-        }
         if backends.len() > backends_left {
             section
                 .problem("backends", format!("more than {BACKENDS_MAX} backends in all upstreams together"));
@@ -322,10 +320,6 @@ fn upstreams(problems: &Problems, section: &Section<'_>, base: &Path) -> BTreeMa
         let sid_tags = super::sid_tags::sid_tags(&mut section, base);
         let ask_timeout = section.read("ask_timeout", &timeout).unwrap_or(default.ask_timeout);
         let health = super::health::health(section.section("health"));
-        let speaks = matches!(health.check, Some(Check::Http { .. } | Check::EngineIo { .. }));
-        if speaks && default.backends.iter().any(|backend| backend.tls) {
-            section.problem("health.check", r#"of backends with TLS can be "tcp" only, so far"#);
-        }
         section.finish();
         let upstream = Upstream {
             proxy_protocol,

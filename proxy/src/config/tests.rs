@@ -121,7 +121,7 @@ fn every_documented_key_is_read() {
     let config = parsed(include_str!("complete.toml"));
     let process = Process { user: Some("ringbolt".to_owned()), group: Some("1234".to_owned()) };
     assert_eq!(config.process, process);
-    let workers = Workers { count: Some(2), engine: Engine::Epoll, pin: false };
+    let workers = Workers { count: Some(2), engine: Engine::Epoll, pin: false, steer: true };
     assert_eq!(config.workers, workers);
     assert_eq!(config.admin, None);
     assert_eq!(config.listeners[1].upstream.as_deref(), Some("raw"));

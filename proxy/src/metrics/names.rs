@@ -157,6 +157,8 @@ metrics! {
 
     MEMORY = Gauge Bytes "ringbolt_memory_bytes" []
         "Memory the workers have allocated, what limits.memory bounds: without what the kernel holds for their sockets.";
+    ALLOCATIONS = Counter Count "ringbolt_memory_allocations_total" []
+        "How often the workers have asked the allocator for memory. Requests on connections that are open need none.";
     CONFIG_RELOADS = Counter Count "ringbolt_config_reloads_total" [LabelKey::of::<label::Reload>()]
         "Reloads of the configuration, by what became of them.";
     CONFIG_CURRENT = Gauge Count "ringbolt_config_current" []

@@ -9,6 +9,7 @@
 mod backends;
 mod install;
 mod lanes;
+mod one_port;
 mod process;
 pub mod raw;
 mod ringbolt;
