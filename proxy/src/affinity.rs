@@ -7,7 +7,7 @@ use ringbolt_core::affinity::{
     Query, Role, Seen, Sid, State, TAG_BYTES, Tier, Told, cookie_value, is_close, key_of_address, query,
     tagged, takes_part, without_tag,
 };
-use ringbolt_core::http::Answer;
+use ringbolt_core::http::{Answer, RequestHead};
 use tokio::sync::oneshot;
 
 use crate::admission;
@@ -50,8 +50,8 @@ pub(crate) struct Choice<'a> {
     pooled: bool,
     /// The session it has opened was offered websocket.
     offered: Cell<bool>,
-    /// The request's target without the tag of its sid, if that has one of ours.
-    target: Option<Box<[u8]>>,
+    /// The request's sid has a tag of ours, which its backend must not see.
+    tagged: bool,
 }
 
 /// What came of choosing.
@@ -76,7 +76,7 @@ pub(crate) fn choose<'a>(
     let affinity = route.affinity();
     let query = if *affinity == Affinity::EngineIo { request.head.query().and_then(query) } else { None };
     if let Some(query) = &query {
-        asked.by_engine_io(&request.head);
+        asked.by_engine_io(&request.head, query);
         if let Some(record) = &asked.record {
             record.note_engine_io(query);
         }
@@ -136,7 +136,7 @@ pub(crate) fn choose<'a>(
         // A connection that begins with a PROXY header belongs to one client.
         pooled: route.upstream().proxy_protocol.is_none(),
         offered: Cell::new(false),
-        target: tag.is_ours().then(|| without_tag(request.head.target()).into()),
+        tagged: tag.is_ours(),
     }))
 }
 
@@ -177,7 +177,7 @@ pub(crate) fn choose_for_connection<'a>(worker: &'a Worker, route: &'a Route) ->
         failed: Vec::new(),
         pooled: false,
         offered: Cell::new(false),
-        target: None,
+        tagged: false,
     })
 }
 
@@ -414,8 +414,8 @@ impl Choice<'_> {
     }
 
     /// The target that goes to the backend in place of the request's own.
-    pub(crate) fn target(&self) -> Option<&[u8]> {
-        self.target.as_deref()
+    pub(crate) fn target(&self, head: &RequestHead) -> Option<Vec<u8>> {
+        self.tagged.then(|| without_tag(head.target()))
     }
 
     /// Stores the session that the answer opens, by the sid that the client gets. What this returns is to be awaited before the answer leaves.
@@ -439,6 +439,7 @@ impl Choice<'_> {
             Ok(is_known) => {
                 self.offered.set(handshake.offers_websocket);
                 counters.sessions.of(label::EngineIo::of(self.protocol())).add(1);
+                counters.transports.of(label::Transport::Polling).add(1);
                 Ok(is_known)
             }
             Err(_) => {
@@ -455,6 +456,10 @@ impl Choice<'_> {
 
     /// The upgrade was answered 101.
     pub(crate) fn upgraded(&self) {
+        if self.protocol.is_some() {
+            let began = if self.has_sid { label::Transport::Upgraded } else { label::Transport::WebSocket };
+            self.worker.counters().transports.of(began).add(1);
+        }
         if let Some(session) = &self.session {
             session.upgraded();
         }

@@ -147,6 +147,16 @@ labels! {
         KeyUsedUp = "key_used_up",
     }
 
+    /// How an Engine.IO session moves its packets.
+    Transport "transport" {
+        /// It began with polling.
+        Polling = "polling",
+        /// It began with WebSocket.
+        WebSocket = "websocket",
+        /// It began with polling and has changed to WebSocket.
+        Upgraded = "upgraded",
+    }
+
     /// What became of a line of the access log.
     AccessLine "result" {
         /// Given to the writer.
@@ -272,6 +282,15 @@ labels! {
         Failed = "failed",
         /// It did not answer in time.
         Timeout = "timeout",
+    }
+
+    /// What a look for backends came to.
+    Look "result" {
+        Found = "found",
+        /// The answer names nobody.
+        Empty = "empty",
+        /// There is no answer, or a wrong one.
+        Failed = "failed",
     }
 
     /// What became of a request that had to wait for a connection to its backend.
