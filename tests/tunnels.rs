@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ringbolt_harness::tls::{Authority, Front};
-use ringbolt_harness::{Engine, Metrics, Options, Ringbolt};
+use ringbolt_harness::{Engine, Metrics, Options, Ringbolt, fewer_if_emulated};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -203,10 +203,11 @@ async fn client(proxy: SocketAddr, mode: Mode, plan: Plan) {
     tokio::join!(send(writer, up, !plan.seed), checking);
 }
 
-/// Runs these tunnels through the proxy, checks that no slot is left behind, and gives its metrics.
+/// Runs these tunnels through the proxy, fewer on an emulated processor, checks that no slot is left behind, and gives its metrics.
 fn exact_through(engine: Engine, mode: Mode, seeds: std::ops::Range<u64>) -> Metrics {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
-    let count = seeds.end - seeds.start;
+    let count = fewer_if_emulated(seeds.end - seeds.start);
+    let seeds = seeds.start..seeds.start + count;
     runtime.block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("port");
         let address = listener.local_addr().expect("address");
@@ -307,7 +308,7 @@ fn bulk_is_exact_through(engine: Engine, mode: Mode) {
         total(&metrics, "ringbolt_tunnel_bytes_total"),
         total(&metrics, "ringbolt_tunnel_spliced_bytes_total"),
     );
-    assert!(all >= 8.0 * BULK_BYTES as f64, "{all} bytes");
+    assert!(all >= 2.0 * metrics["ringbolt_tunnels_total"] * BULK_BYTES as f64, "{all} bytes");
     assert!(spliced > all / 2.0, "{spliced} of {all} bytes were spliced");
 }
 
@@ -317,10 +318,15 @@ fn chat_is_exact_through(engine: Engine, mode: Mode) -> Metrics {
     metrics
 }
 
+fn assert_all_chatted(metrics: &Metrics) {
+    let (chats, tunnels) = (metrics["ringbolt_tunnel_chats_total"], metrics["ringbolt_tunnels_total"]);
+    assert!(chats >= tunnels, "{chats} of {tunnels}");
+}
+
 #[test]
 fn chat_is_received_by_the_kernel_and_exact_on_the_ring() {
     let metrics = chat_is_exact_through(Engine::Uring, Mode::WebSocket);
-    assert!(metrics["ringbolt_tunnel_chats_total"] >= 40.0, "{}", metrics["ringbolt_tunnel_chats_total"]);
+    assert_all_chatted(&metrics);
 }
 
 #[test]
@@ -356,6 +362,6 @@ fn a_thousand_tcp_tunnels_are_exact_on_the_ring() {
 #[test]
 fn tcp_tunnels_chat_on_the_ring_and_are_spliced_on_epoll() {
     let metrics = chat_is_exact_through(Engine::Uring, Mode::Tcp);
-    assert!(metrics["ringbolt_tunnel_chats_total"] >= 40.0, "{}", metrics["ringbolt_tunnel_chats_total"]);
+    assert_all_chatted(&metrics);
     bulk_is_exact_through(Engine::Epoll, Mode::Tcp);
 }

@@ -11,13 +11,14 @@ use crate::{ktls, packages, release, steps, table};
 
 /// Debian 12's and 13's.
 pub(crate) const KERNELS: [&str; 2] = ["6.1", "6.12"];
-/// Since Linux 6.6; Debian's 6.12 has it.
+/// Since Linux 6.6: Debian's 6.12 has it.
 const FORBIDDEN: &str = "kernel.io_uring_disabled=2";
 /// An emulated processor is slow, and its machine may be busy.
 const TIMEOUT: Duration = Duration::from_secs(900);
 
 /// What the kernel offers, as the daemon sees it: the source of the table.
-const HOST: Part = Part::program("daemon", "doctor --host");
+/// It warns of limits, which are of no account in a guest.
+const HOST: Part = Part::program("daemon", "doctor --host").accepting(3);
 /// On each kernel.
 const PARTS: [Part; 9] = [
     HOST,
@@ -56,8 +57,14 @@ pub(crate) fn run(root: &Path, words: &[String]) -> Result<(), String> {
     built.add(ktls::PROGRAM, folder.join(ktls::PROGRAM));
     built.add("daemon", folder.join(DAEMON));
 
-    let machine =
-        |kernel| Machine { timeout: TIMEOUT, modules: ktls::modules(), ..Machine::new(arch, kernel) };
+    let machine = |kernel| Machine {
+        timeout: TIMEOUT,
+        modules: ktls::modules(),
+        // Time in the guest stands still while this machine is busy with something else: no test is late for that.
+        clock_counts_instructions: true,
+        cpus: 1,
+        ..Machine::new(arch, kernel)
+    };
     let parts = if only_table { &PARTS[..1] } else { &PARTS };
     let mut offered = Vec::new();
     for kernel in KERNELS {
