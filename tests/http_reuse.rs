@@ -4,6 +4,8 @@
 //! a round trip and the proxy a port each time.
 #![forbid(unsafe_code)]
 
+use std::time::{Duration, Instant};
+
 use ringbolt_harness::raw::{Backend, End, Wire};
 use ringbolt_harness::{Options, Ringbolt};
 
@@ -21,6 +23,9 @@ fn echo() -> Backend {
         wire.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{text}", text.len()));
     })
 }
+
+/// What a server answers who opens a session.
+const HANDSHAKE: &str = r#"0{"sid":"known","upgrades":[],"pingInterval":25000,"pingTimeout":20000}"#;
 
 fn get(target: &str) -> String {
     format!("GET {target} HTTP/1.1\r\nHost: a.example\r\n\r\n")
@@ -149,4 +154,27 @@ fn an_empty_line_between_requests_is_no_request() {
         (client.read_response().text(), client.read_response().text()),
         ("/a 0".into(), "/b 0".into())
     );
+}
+
+/// The workers say once a second how often they have asked for memory, some of it for their housekeeping: over at least
+/// three seconds that is less than for a tenth of the requests.
+#[test]
+fn a_request_on_open_connections_allocates_nothing() {
+    const LEAST: (Duration, u32) = (Duration::from_secs(3), 3000);
+    let backend = Backend::named(HANDSHAKE);
+    let ringbolt = proxy(&backend);
+    let mut client = Wire::connect(ringbolt.address());
+    assert_eq!(client.exchange(get("/?EIO=4&transport=polling")).text(), HANDSHAKE);
+    let polls = get("/?EIO=4&transport=polling&sid=known");
+    let mut exchange = || assert_eq!(client.exchange(&polls).status(), 200);
+    let allocations = || ringbolt.metrics()["ringbolt_memory_allocations_total"];
+    (0..100).for_each(|_| exchange());
+    let (before, began, mut requests) = (allocations(), Instant::now(), 0);
+    while began.elapsed() < LEAST.0 || requests < LEAST.1 {
+        exchange();
+        requests += 1;
+    }
+    let allocated = allocations() - before;
+    println!("{allocated} allocations, {requests} requests");
+    assert!(allocated < f64::from(requests / 10), "{allocated} for {requests} requests");
 }

@@ -15,7 +15,7 @@ fn proxy(backends: &[std::net::SocketAddr]) -> Ringbolt {
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n";
 const POST: &str = "POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 3\r\n\r\nabc";
-const AT_ONCE: Duration = Duration::from_millis(500);
+const AT_ONCE: Duration = Duration::from_secs(2);
 
 fn get(target: &str) -> String {
     format!("GET {target} HTTP/1.1\r\nHost: a.example\r\n\r\n")
@@ -43,16 +43,18 @@ fn where_one_backend_refuses_the_next_serves_whatever_the_method() {
     }
 }
 
+const TIMEOUTS: &str = "ringbolt_upstream_connects_total{result=\"timeout\"}";
+
 #[test]
 fn where_one_backend_is_silent_the_next_serves_after_one_connect_timeout() {
     let (silent, backend) = (Dead::silent(), Backend::named("alive"));
     let addresses = format!("\"{}\", \"{}\"", silent.address(), backend.address());
     let ringbolt = with_connect_timeout(&addresses);
-    for _ in 0..4 {
-        let asked = Instant::now();
+    for requests in 1..=4 {
         assert_eq!(Wire::connect(ringbolt.address()).exchange(POST).text(), "alive");
-        assert!(asked.elapsed() < Duration::from_millis(900), "{:?}", asked.elapsed());
+        assert!(ringbolt.metrics()[TIMEOUTS] <= f64::from(requests), "one each at most");
     }
+    assert!(ringbolt.metrics()[TIMEOUTS] > 0.0, "the silent one was tried");
 }
 
 #[test]
@@ -60,9 +62,8 @@ fn backends_that_are_all_silent_are_a_504_within_two_connect_timeouts() {
     let silent = [Dead::silent(), Dead::silent(), Dead::silent()];
     let addresses = silent.each_ref().map(|silent| format!("\"{}\"", silent.address())).join(", ");
     let ringbolt = with_connect_timeout(&addresses);
-    let asked = Instant::now();
     assert_eq!(Wire::connect(ringbolt.address()).exchange(GET).status(), 504);
-    assert!(asked.elapsed() < Duration::from_millis(1200), "{:?}", asked.elapsed());
+    assert_eq!(ringbolt.metrics()[TIMEOUTS], 2.0, "attempts");
 }
 
 fn with_connect_timeout(backends: &str) -> Ringbolt {

@@ -9,6 +9,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd as _;
 
 use ringbolt_harness::raw::{Backend, End, WAIT, Wire};
+use ringbolt_harness::tls::{Authority, Front};
 use ringbolt_harness::{Options, Ringbolt};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -122,13 +123,34 @@ fn where_none_is_expected_a_header_is_no_request() {
     assert_eq!(client.read_response().status(), 400);
 }
 
+/// How a backend is talked to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Talk {
+    Http,
+    /// HTTP in a TCP tunnel.
+    Tcp,
+}
+
 /// What a backend gets of `requests` requests of one client, its header first, one after the other; and the
-/// client's address and the listener's.
-fn received(version: &str, requests: usize) -> (Vec<u8>, SocketAddr, SocketAddr) {
+/// client's address and the listener's. With an authority the backend speaks TLS behind the header.
+fn received(
+    talk: Talk,
+    version: &str,
+    requests: usize,
+    authority: Option<&Authority>,
+) -> (Vec<u8>, SocketAddr, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("a bound socket");
+    let front = authority.map(|authority| {
+        let server = authority.issue("backend", &["127.0.0.1"]).server(None);
+        Front::terminating_behind_header(address, server)
+    });
+    let address = front.as_ref().map_or(address, Front::address);
     let taking = std::thread::spawn(move || (0..requests).map(|_| taken(&listener)).collect::<Vec<_>>());
-    let ringbolt = start(&[address], "", &format!("proxy_protocol = \"{version}\""));
+    let tls =
+        authority.map_or(String::new(), |authority| format!("\ntls = {{ ca = {:?} }}", authority.file()));
+    let detect = if talk == Talk::Tcp { "detect = [\"tcp\"]" } else { "" };
+    let ringbolt = start(&[address], detect, &format!("proxy_protocol = \"{version}\"{tls}"));
     let mut client = Wire::connect(ringbolt.address());
     for _ in 0..requests {
         assert_eq!(client.exchange(GET).text(), "ok");
@@ -155,16 +177,22 @@ fn taken(listener: &TcpListener) -> (TcpStream, Vec<u8>) {
 
 #[test]
 fn a_backend_is_told_the_client_on_every_connection() {
-    let (bytes, client, listener) = received("v1", 2);
-    let header = format!("PROXY TCP4 127.0.0.1 127.0.0.1 {} {}\r\nGET / ", client.port(), listener.port());
-    let text = String::from_utf8(bytes).unwrap();
-    assert!(text.starts_with(&header), "{text}");
-    assert_eq!(text.matches(&header).count(), 2, "no connection is used twice: {text}");
+    let authority = Authority::new();
+    for authority in [None, Some(&authority)] {
+        let (bytes, client, listener) = received(Talk::Http, "v1", 2, authority);
+        let header =
+            format!("PROXY TCP4 127.0.0.1 127.0.0.1 {} {}\r\nGET / ", client.port(), listener.port());
+        let text = String::from_utf8(bytes).unwrap();
+        assert!(text.starts_with(&header), "{text}");
+        assert_eq!(text.matches(&header).count(), 2, "no connection is used twice: {text}");
 
-    let (bytes, client, listener) = received("v2", 1);
-    let ports = [client.port().to_be_bytes(), listener.port().to_be_bytes()].concat();
-    let header = [&V2[..16], &[127, 0, 0, 1, 127, 0, 0, 1], &ports, b"GET / "].concat();
-    assert_eq!(bytes[..header.len()], header);
+        for talk in [Talk::Http, Talk::Tcp] {
+            let (bytes, client, listener) = received(talk, "v2", 1, authority);
+            let ports = [client.port().to_be_bytes(), listener.port().to_be_bytes()].concat();
+            let header = [&V2[..16], &[127, 0, 0, 1, 127, 0, 0, 1], &ports, b"GET / "].concat();
+            assert_eq!(bytes[..header.len()], header);
+        }
+    }
 }
 
 /// HAProxy with sockets that this test has bound, so that no port is taken by chance.
@@ -200,25 +228,40 @@ impl Drop for HaProxy {
 #[test]
 #[ignore = "needs haproxy in PATH"]
 fn haproxy_in_front_and_behind_agrees_on_the_client() {
-    let sockets: [TcpListener; 3] = std::array::from_fn(|_| TcpListener::bind("127.0.0.1:0").unwrap());
-    let [front_v1, front_v2, behind] = &sockets;
-    let behind_address = behind.local_addr().unwrap();
+    let sockets: [TcpListener; 4] = std::array::from_fn(|_| TcpListener::bind("127.0.0.1:0").unwrap());
+    let [front_v1, front_v2, behind, behind_tls] = &sockets;
+    let authority = Authority::new();
+    let files = authority.issue("backend", &["127.0.0.1"]);
+    let both = authority.folder().join("both.pem");
+    let read = |file| std::fs::read_to_string(file).expect("a PEM file");
+    std::fs::write(&both, read(files.certificate) + &read(files.key)).expect("a file");
     let listener = "trusted_proxies = [\"127.0.0.0/8\"]\nproxy_protocol = true";
-    let daemons = ["v1", "v2"]
-        .map(|version| start(&[behind_address], listener, &format!("proxy_protocol = \"{version}\"")));
+    // The one talks to HAProxy plain, the other over TLS.
+    let daemons = [
+        ("v1", behind, String::new()),
+        ("v2", behind_tls, format!("tls = {{ ca = {:?} }}", authority.file())),
+    ]
+    .map(|(version, behind, tls)| {
+        let health = "health = { check = \"http\", interval = \"100ms\", timeout = \"9s\" }";
+        let upstream = format!("proxy_protocol = \"{version}\"\n{tls}\n{health}");
+        start(&[behind.local_addr().unwrap()], listener, &upstream)
+    });
     let config = format!(
         "defaults\n timeout client 9s\n timeout server 9s\n timeout connect 9s\n\
          listen front-v1\n mode tcp\n bind fd@{}\n server a {} send-proxy\n\
          listen front-v2\n mode tcp\n bind fd@{}\n server a {} send-proxy-v2\n\
          frontend behind\n mode http\n bind fd@{} accept-proxy\n \
+         bind fd@{} accept-proxy ssl crt {}\n \
          http-request return status 200 content-type text/plain lf-string %ci\n",
         front_v1.as_raw_fd(),
         daemons[0].address(),
         front_v2.as_raw_fd(),
         daemons[1].address(),
         behind.as_raw_fd(),
+        behind_tls.as_raw_fd(),
+        both.display(),
     );
-    let _haproxy = HaProxy::start(&config, &[front_v1, front_v2, behind]);
+    let _haproxy = HaProxy::start(&config, &[front_v1, front_v2, behind, behind_tls]);
     for front in [front_v1, front_v2] {
         let mut client = Wire::connect_from(Ipv4Addr::new(127, 0, 9, 9), front.local_addr().unwrap());
         assert_eq!(client.exchange(GET).text(), "127.0.9.9");

@@ -4,9 +4,12 @@
 //! costs a connection or every connection a whole handshake.
 #![forbid(unsafe_code)]
 
-use ringbolt_harness::raw::{Backend, End, Wire};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ringbolt_harness::raw::{Backend, End, TcpBackend, Wire};
 use ringbolt_harness::tls::{Authority, Front};
-use ringbolt_harness::{Engine, Options, Ringbolt};
+use ringbolt_harness::{Backends, Engine, Kind, Options, Ringbolt};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n";
 const UPGRADE: &str = "GET / HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
@@ -14,9 +17,17 @@ const UPGRADE: &str = "GET / HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade\
 const ACCEPTED: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 
+/// Far above what a loaded machine needs.
+const LIMIT: Duration = Duration::from_secs(20);
+
 fn proxy(front: &Front, engine: Engine, tls: &str) -> Ringbolt {
+    proxy_with(front, engine, tls, "")
+}
+
+/// With more keys of the upstream.
+fn proxy_with(front: &Front, engine: Engine, tls: &str, keys: &str) -> Ringbolt {
     let config = format!(
-        "[[listener]]\naddress = \"127.0.0.1:0\"\n[upstream.a]\nbackends = [\"https://{}\"]\ntls = {{ {tls} }}\n",
+        "[[listener]]\naddress = \"127.0.0.1:0\"\n[upstream.a]\nbackends = [\"https://{}\"]\ntls = {{ {tls} }}\n{keys}\n",
         front.address()
     );
     let options = Options { engine, workers: 1, ..Options::new(env!("CARGO_BIN_EXE_ringbolt"), &[]) };
@@ -74,6 +85,63 @@ fn a_backend_may_ask_who_we_are() {
     assert_eq!(Wire::connect(ringbolt.address()).exchange(GET).status(), 200);
     let ringbolt = proxy(&front, Engine::Auto, &ca);
     assert_eq!(Wire::connect(ringbolt.address()).exchange(GET).status(), 502);
+}
+
+/// How many checks have ended like this.
+fn checks(ringbolt: &Ringbolt, result: &str) -> f64 {
+    ringbolt.metrics()[&format!("ringbolt_health_checks_total{{result=\"{result}\"}}")]
+}
+
+fn wait_for_checks(ringbolt: &Ringbolt, result: &str, count: f64) {
+    let deadline = Instant::now() + LIMIT;
+    while checks(ringbolt, result) < count {
+        assert!(Instant::now() < deadline, "no check has {result}:\n{}", ringbolt.process().output());
+        thread::yield_now();
+    }
+}
+
+#[test]
+fn checks_speak_tls_and_verify_as_requests_do() {
+    let (authority, stranger) = (Authority::new(), Authority::new());
+    let ca = format!("ca = {:?}", authority.file());
+    let often = "interval = \"100ms\", timeout = \"5s\"";
+    let real = Backends::shared(Kind::SocketIo4).addresses()[0];
+    let web = Backend::named("fine");
+    for (to, check) in [(web.address(), "check = \"http\", body = \"fine\""), (real, "check = \"engine-io\"")]
+    {
+        let check = format!("health = {{ {check}, {often} }}");
+        let front = Front::terminating(to, authority.issue("backend", &["127.0.0.1"]).server(None));
+        let ringbolt = proxy_with(&front, Engine::Auto, &ca, &check);
+        wait_for_checks(&ringbolt, "passed", 3.0);
+        assert_eq!(checks(&ringbolt, "failed"), 0.0, "{}", ringbolt.process().output());
+
+        let front = Front::terminating(to, stranger.issue("backend", &["other.example"]).server(None));
+        let ringbolt = proxy_with(&front, Engine::Auto, &ca, &check);
+        wait_for_checks(&ringbolt, "failed", 1.0);
+        let log =
+            ringbolt.process().line("why", LIMIT, |line| line.contains("is down").then(|| line.to_owned()));
+        assert!(log.contains("TLS: invalid peer certificate"), "{log}");
+        assert_eq!(checks(&ringbolt, "passed"), 0.0);
+    }
+}
+
+#[test]
+fn checks_begin_with_a_proxy_header_where_connections_do() {
+    let authority = Authority::new();
+    let backend = TcpBackend::start(|wire| {
+        // PROXY UNKNOWN of version 1, then the request that came over TLS.
+        let head = wire.read_exactly(20, "a PROXY header and a request");
+        if head == *b"PROXY UNKNOWN\r\nGET /" {
+            wire.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+        }
+        let _ = wire.read_ever();
+    });
+    let server = authority.issue("backend", &["127.0.0.1"]).server(None);
+    let front = Front::terminating_behind_header(backend.address(), server);
+    let keys = "proxy_protocol = \"v1\"\nhealth = { check = \"http\", interval = \"100ms\" }";
+    let ringbolt = proxy_with(&front, Engine::Auto, &format!("ca = {:?}", authority.file()), keys);
+    wait_for_checks(&ringbolt, "passed", 2.0);
+    assert_eq!(checks(&ringbolt, "failed"), 0.0, "{}", ringbolt.process().output());
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::ops::Deref;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
-use ringbolt_reactor::{BoundListener, Listener, Socket};
+use ringbolt_reactor::{BoundListener, Listener, Socket, set_incoming_cpu};
 
 use crate::client::Client;
 use crate::connection;
@@ -25,6 +25,8 @@ use crate::worker::Worker;
 /// The kernel is out of memory or watches.
 pub(crate) fn listen(worker: &Rc<Worker>, bound: Vec<(ListenerId, BoundListener)>) -> io::Result<()> {
     for (id, bound) in bound {
+        // Of one that was inherited the process before may have said something else.
+        set_incoming_cpu(bound.fd(), worker.steered_core)?;
         let listener = Listener::register(&worker.reactor, bound)?;
         worker.reactor.spawn(run(Rc::clone(worker), listener, id));
     }

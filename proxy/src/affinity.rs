@@ -3,8 +3,8 @@
 use std::cell::Cell;
 
 use ringbolt_core::affinity::{
-    self, Affinity, Balance, Candidate, Decision, Evidence, Handshake, Member, Protocol, Role, Seen, State,
-    Tier, Told, cookie_value, is_close, key_of_address, query, takes_part,
+    self, Affinity, BackendId, Balance, Candidate, Decision, Evidence, Handshake, Health, Member, Protocol,
+    Role, Seen, State, Tier, Told, cookie_value, is_close, key_of_address, query, takes_part,
 };
 use ringbolt_core::http::Answer;
 use tokio::sync::oneshot;
@@ -161,6 +161,13 @@ pub(crate) fn choose_for_connection<'a>(worker: &'a Worker, route: &'a Route) ->
     })
 }
 
+/// Index of a backend of `upstream`, if it serves the sessions that it has.
+fn place_if_serving(worker: &Worker, upstream: &Upstream, id: BackendId) -> Option<usize> {
+    let index = upstream.backends.iter().position(|backend| backend.id == id)?;
+    let (state, health) = standing(&upstream.backends[index], uptime_ms(worker.reactor.now()));
+    Member { state, health, ..Member::default() }.serves().then_some(index)
+}
+
 /// Decides, and counts the decision wherever that matters. `None`: backends are to be asked first.
 fn decide(
     worker: &Worker,
@@ -168,8 +175,12 @@ fn decide(
     opens: bool,
     seen: &Seen<'_>,
 ) -> Result<Option<affinity::Choice>, Error> {
-    let decision = with_candidates(worker, route, &[], opens, |candidates| {
-        affinity::decide(route.affinity(), seen, candidates)
+    let serves = |id| place_if_serving(worker, route.upstream(), id);
+    let owner = seen.table.and_then(|owner| affinity::owner(route.affinity(), owner, serves));
+    let decision = owner.map(Decision::Backend).unwrap_or_else(|| {
+        with_candidates(worker, route, &[], opens, |candidates| {
+            affinity::decide(route.affinity(), seen, candidates)
+        })
     });
     let choice = match decision {
         Decision::Backend(choice) => choice,
@@ -272,12 +283,17 @@ fn member(worker: &Worker, route: &Route, backend: &Backend, has_failed: bool, u
         || slow_start.is_some_and(|most| !takes_part(backend.identity.given(), most, worker.random()));
     // These would move a client's requests to and fro.
     let by_value = matches!(route.affinity(), Affinity::ClientIp | Affinity::Header(_));
+    let (state, health) = standing(backend, uptime_ms);
     Member {
-        state: if has_failed { State::Drain } else { backend.identity.state(backend.state) },
-        health: backend.identity.health(uptime_ms),
+        state: if has_failed { State::Drain } else { state },
+        health,
         backup: backend.backup,
         reluctant: !by_value && (is_full() || starts()),
     }
+}
+
+fn standing(backend: &Backend, uptime_ms: u64) -> (State, Health) {
+    (backend.identity.state(backend.state), backend.identity.health(uptime_ms))
 }
 
 impl Choice<'_> {

@@ -7,6 +7,7 @@ use ringbolt_core::http::Answer;
 use ringbolt_reactor::{Socket, connect};
 
 use crate::affinity::Choice;
+use crate::client::Client;
 use crate::error::Error;
 use crate::identity::uptime_ms;
 use crate::limits::{CONNECT_ATTEMPTS_MAX, SOCKET_OPTIONS};
@@ -16,8 +17,8 @@ use crate::queue::{self, Pass};
 use crate::route::Route;
 use crate::snapshot::{Backend, Upstream};
 use crate::stream::Stream;
-use crate::tls;
 use crate::worker::Worker;
+use crate::{proxy_header, tls};
 
 /// A connection to the backend a request was bound to.
 #[derive(Debug)]
@@ -41,14 +42,15 @@ pub(crate) enum Failure {
 
 /// Connects to the chosen backend; where that fails and no session binds the request to it, to the next.
 ///
-/// All attempts together take at most twice the connect timeout, beside the time in a backend's queue. `client`: whoever
-/// it is for, if its end is to be heeded there.
+/// All attempts together take at most twice the connect timeout, beside the time in a backend's queue. `client_end`: of
+/// the client it is for, if that is to be heeded there.
 ///
 /// # Errors
 /// 502 when the last attempt was refused or TLS failed, 504 when it timed out, 503 of a queue.
 pub(crate) async fn open<'a>(
     worker: &'a Worker,
-    client: Option<&Socket>,
+    client: &Client,
+    client_end: Option<&Socket>,
     route: &'a Route,
     choice: &mut Choice<'_>,
 ) -> Result<Connection<'a>, Error> {
@@ -57,14 +59,14 @@ pub(crate) async fn open<'a>(
     let mut attempts = 1;
     loop {
         let backend = &route.upstream().backends[choice.index()];
-        let pass = queue::enter(worker, client, route.upstream(), backend).await?;
+        let pass = queue::enter(worker, client_end, route.upstream(), backend).await?;
         let last_deadline = *last_deadline.get_or_insert(worker.reactor.now() + timeout * 2);
         let deadline = (worker.reactor.now() + timeout).min(last_deadline);
-        let failure = match attempt(worker, route.upstream(), backend, choice.may_use_pool(), deadline).await
-        {
-            Ok(connection) => return Ok(Connection { pass, ..connection }),
-            Err(failure) => failure,
-        };
+        let failure =
+            match attempt(worker, Some(client), route, backend, choice.may_use_pool(), deadline).await {
+                Ok(connection) => return Ok(Connection { pass, ..connection }),
+                Err(failure) => failure,
+            };
         failed(worker, route.upstream(), backend);
         let may_go_on = attempts < CONNECT_ATTEMPTS_MAX && worker.reactor.now() < last_deadline;
         if !(may_go_on && choice.move_on()) {
@@ -88,7 +90,8 @@ pub(crate) fn failed(worker: &Worker, upstream: &Upstream, backend: &Backend) {
 /// Takes a pooled connection to a backend, if that may be, or makes a new one.
 pub(crate) async fn attempt<'a>(
     worker: &'a Worker,
-    upstream: &Upstream,
+    client: Option<&Client>,
+    route: &Route,
     backend: &'a Backend,
     pooled: bool,
     deadline: Instant,
@@ -100,12 +103,15 @@ pub(crate) async fn attempt<'a>(
     }
     let connecting = connect(&worker.reactor, backend.address, &SOCKET_OPTIONS);
     let (label, outcome) = match worker.reactor.timeout_at(Some(deadline), connecting).await {
-        Ok(Ok(socket)) => match begin_tls(worker, upstream, backend, Stream::new(socket), deadline).await {
-            Ok(stream) => {
-                (label::Connect::Ok, Ok(Connection { stream, backend, reused: false, in_flight, pass: None }))
+        Ok(Ok(socket)) => {
+            match begin_tls(worker, client, route, backend, Stream::new(socket), deadline).await {
+                Ok(stream) => (
+                    label::Connect::Ok,
+                    Ok(Connection { stream, backend, reused: false, in_flight, pass: None }),
+                ),
+                Err(failure) => (label::Connect::Tls, Err(failure)),
             }
-            Err(failure) => (label::Connect::Tls, Err(failure)),
-        },
+        }
         Ok(Err(error)) => {
             tracing::debug!(backend = %backend.name, address = %backend.address, %error, "connecting failed");
             let refused = error.kind() == io::ErrorKind::ConnectionRefused;
@@ -120,17 +126,21 @@ pub(crate) async fn attempt<'a>(
     outcome
 }
 
-/// Begins TLS on a new connection, where the backend speaks it.
+/// Begins TLS on a new connection, where the backend speaks it, behind its PROXY header.
 async fn begin_tls(
     worker: &Worker,
-    upstream: &Upstream,
+    client: Option<&Client>,
+    route: &Route,
     backend: &Backend,
     mut stream: Stream,
     deadline: Instant,
 ) -> Result<Stream, Failure> {
-    let Some(originator) = upstream.tls.as_deref().filter(|_| backend.tls) else { return Ok(stream) };
+    let Some(originator) = route.upstream().tls.as_deref().filter(|_| backend.tls) else { return Ok(stream) };
     // In a box, because few backends need it, and only once.
-    let handshake = Box::pin(tls::connect(worker, &mut stream, originator, backend.address));
+    let handshake = Box::pin(async {
+        proxy_header::send(client, route, &stream).await.map_err(|error| error.to_string())?;
+        tls::connect(worker, &mut stream, originator, backend.address).await
+    });
     match worker.reactor.timeout_at(Some(deadline), handshake).await {
         Ok(Ok(())) => Ok(stream),
         Ok(Err(reason)) => {

@@ -32,7 +32,7 @@ use crate::{
 /// Serves one client until it closes, times out, is refused or becomes a tunnel.
 ///
 /// Between two requests the connection is this future and nothing else, so it must stay small: what a
-/// request needs is in a box that goes with it.
+/// request needs is in a room that the next one gets, of whatever connection.
 #[expect(clippy::manual_async_fn, reason = "an async fn would hold what it is given twice")]
 pub(crate) fn serve(admitted: Admitted, mut client: Client) -> impl Future<Output = ()> {
     async move {
@@ -54,7 +54,7 @@ pub(crate) fn serve(admitted: Admitted, mut client: Client) -> impl Future<Outpu
             }
         }
         while let Some(begun) = request::begun(worker, &mut client).await {
-            match Box::pin(serve_request(worker, &mut client, begun)).await {
+            match worker.rooms.place(serve_request(worker, &mut client, begun)).await {
                 After::Request => {}
                 After::Close => return client.stream.close(),
                 After::Tunnel(upstream, counted, record) => {
@@ -168,7 +168,8 @@ async fn pass_on(
             record.note_client(route.source().client);
             record.note_connecting();
         }
-        let connection = match connect::open(worker, Some(&client.stream.socket), &route, &mut choice).await {
+        let client_end = Some(&client.stream.socket);
+        let connection = match connect::open(worker, client, client_end, &route, &mut choice).await {
             Ok(connection) => connection,
             Err(error) => {
                 asked.note_backend(worker, &route, &choice, None);

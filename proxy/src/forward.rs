@@ -192,8 +192,11 @@ fn upload_of(
     if let Some(record) = &asked.record {
         record.note_request_id(&sent.head, &context);
     }
-    let mut head = Vec::with_capacity(sent.head.bytes_len() + ADDED_BYTES_USUAL);
-    if let Some(version) = route.upstream().proxy_protocol {
+    let mut head = worker.buffers.take(sent.head.bytes_len() + ADDED_BYTES_USUAL);
+    // A backend with TLS was told before its handshake.
+    if let Some(version) = route.upstream().proxy_protocol
+        && !route.upstream().backends[choice.index()].tls
+    {
         proxy_header::write(client, context.source, version, &mut head);
     }
     write_request(&sent.head, &context, &mut head);

@@ -21,6 +21,7 @@ use crate::limits::CHECKS_AT_ONCE_MAX;
 use crate::metrics::HousekeepingCounters;
 use crate::metrics::label;
 use crate::served::Served;
+use crate::tls::Originator;
 
 /// The checks of all backends.
 #[derive(Debug)]
@@ -46,6 +47,7 @@ struct Target {
     name: String,
     address: SocketAddr,
     proxy_protocol: Option<ProxyVersion>,
+    tls: Option<Arc<Originator>>,
     check: Check,
     health: config::Health,
 }
@@ -66,7 +68,7 @@ impl Checks {
     pub(crate) fn adopt(&mut self) {
         let revision = self.served.revision();
         let mut former = std::mem::take(&mut self.tasks);
-        for (name, upstream, backends) in revision.upstreams() {
+        for (number, (name, upstream, backends)) in revision.upstreams().enumerate() {
             let Some(check) = &upstream.health.check else { continue };
             for (backend, identity) in backends {
                 let target = Target {
@@ -74,6 +76,7 @@ impl Checks {
                     name: backend.name.clone(),
                     address: backend.address,
                     proxy_protocol: upstream.proxy_protocol,
+                    tls: revision.tls.upstream(number).filter(|_| backend.tls),
                     check: check.clone(),
                     health: upstream.health.clone(),
                 };
@@ -158,7 +161,8 @@ impl Checking {
         // Never closed.
         let _permit = self.permits.acquire().await;
         let target = &self.target;
-        let probing = probe::run(&target.check, target.address, target.proxy_protocol);
+        // In a box, because TLS handshakes are large and take a moment of a task's life.
+        let probing = Box::pin(probe::run(target));
         let (label, result) = match tokio::time::timeout(target.health.timeout, probing).await {
             Ok(Ok(())) => (label::Check::Passed, Ok(())),
             Ok(Err(cause)) => (label::Check::Failed, Err(cause)),

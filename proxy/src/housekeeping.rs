@@ -15,6 +15,8 @@ use tokio::sync::{oneshot, watch};
 
 use crate::access_log::Writer;
 use crate::admin::{self, View};
+use crate::config::Config;
+use crate::discovery::Discovery;
 use crate::handover::Upgrader;
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::orders::Orders;
@@ -93,6 +95,14 @@ impl Housekeeping {
             Ok::<_, io::Error>((Signals::new()?, hangups, upgrades, Repeated::reopenings()?))
         })?;
         Ok(Self { runtime, signals, hangups, upgrades, reopenings })
+    }
+
+    /// Looks for the backends that `config` does not name, so that they are there when the first client comes.
+    pub(crate) fn discover(&self, discovery: &mut Discovery, config: &Config) {
+        self.runtime.block_on(async {
+            discovery.begin(config);
+            discovery.settled().await;
+        });
     }
 
     /// Runs on the calling thread until the process is to end.

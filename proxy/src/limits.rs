@@ -105,8 +105,12 @@ pub(crate) const STATUS_WATCHERS_MAX: usize = 16;
 /// Causes that are told at once, the worst first: with more, whoever reads them looks at the backends.
 pub(crate) const STATUS_CAUSES_MAX: usize = 32;
 
-/// Requests a worker may have parsed and serialised at once without allocating; more allocate.
-pub(crate) const SPARE_HEADS_MAX: usize = 64;
+/// Requests a worker may have at work at once without allocating; more allocate. One that waits for its answer is not
+/// at work.
+pub(crate) const SPARES_MAX: usize = 64;
+
+/// The largest buffer that is kept for the next head: longer ones are rare.
+pub(crate) const SPARE_BUFFER_BYTES_MAX: usize = 4096;
 
 /// Sid entries looked at in one sweep of a shard: about 50 µs of work under its lock.
 pub(crate) const SID_SWEEP_ENTRIES: usize = 4096;
@@ -173,7 +177,7 @@ pub(crate) const ACCESS_QUEUE_BATCHES: usize = 256;
 pub(crate) const ACCESS_FIELD_BYTES_MAX: usize = 1024;
 
 /// Records of requests that a worker keeps for the next ones; more are allocated anew.
-pub(crate) const ACCESS_RECORDS_SPARE_MAX: usize = SPARE_HEADS_MAX;
+pub(crate) const ACCESS_RECORDS_SPARE_MAX: usize = SPARES_MAX;
 
 /// How long the end of the process waits for the access log's last lines.
 pub(crate) const ACCESS_FINISH_TIMEOUT: Duration = Duration::from_secs(2);
@@ -285,6 +289,29 @@ pub(crate) const MIRRORED_SIDS_MAX: usize = 1024;
 /// Between two looks whether exchanges that the old process finishes have become tunnels, and which connections wait
 /// for a request there. For so long such a request waits too.
 pub(crate) const HANDOVER_LATE_INTERVAL: Duration = Duration::from_millis(20);
+
+// ---- Discovery ----
+
+/// Backends that one source may name, the first ones by name. A longer answer is a mistake, and each backend has
+/// counters, checks and lines in the metrics.
+pub(crate) const DISCOVERED_PER_SOURCE_MAX: usize = 256;
+
+/// Names that are looked up at once, over all sources: each has a socket of its own.
+pub(crate) const LOOKUPS_AT_ONCE_MAX: usize = 16;
+
+/// A lookup with all its questions, to all servers, is given up after this.
+pub(crate) const LOOKUP_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How long a start waits for the first answers. Who has none by then serves without those backends until they come.
+pub(crate) const DISCOVERY_START_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Answers that come within it of each other are served together.
+pub(crate) const DISCOVERY_GATHER: Duration = Duration::from_millis(50);
+
+/// Before another attempt to serve backends that could not be: all numbers were in use, or workers were stuck.
+pub(crate) const DISCOVERY_RETRY: Duration = Duration::from_secs(5);
+
+const _: () = assert!(DISCOVERY_START_TIMEOUT.as_secs() < HANDOVER_START_TIMEOUT.as_secs());
 
 /// Words, lines and blocks of a file that is imported: far more than people write, and soon read.
 pub(crate) const IMPORT_DIRECTIVES_MAX: usize = 65_536;

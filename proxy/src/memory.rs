@@ -6,7 +6,7 @@
 
 use std::cell::Cell;
 
-use ringbolt_reactor::bytes_held;
+use ringbolt_reactor::{allocations, bytes_held};
 
 use crate::metrics::label;
 use crate::worker::Worker;
@@ -37,6 +37,7 @@ fn share(limit: Option<u64>, own: i64, all: i64, workers: usize) -> i64 {
 pub(crate) fn look(worker: &Worker) {
     let own = bytes_held();
     worker.counters().memory.set(own.cast_unsigned());
+    worker.counters().allocations.set(allocations());
     let all = worker.all_counters().memory_bytes();
     let limit = worker.snapshot().memory_bytes_max;
     worker.memory.most.set(share(limit, own, all, worker.all_counters().workers()));

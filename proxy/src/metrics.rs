@@ -15,7 +15,7 @@ use std::sync::Arc;
 use self::cell::{Cell, Counter, Gauge, PerLabel, See};
 use self::label::{
     AccessLine, AnswerStatus, Check, Connect, Detected, Direction, Downgraded, DrainedBy, EngineInUse,
-    EngineIo, Evidence, Handover, Limit, Lookup, Method, Question, Queued, RefusedConnection, Reload,
+    EngineIo, Evidence, Handover, Limit, Look, Lookup, Method, Question, Queued, RefusedConnection, Reload,
     StatusClass, TlsFailure, TlsRecords, TlsVersion, TunnelEnd, TunnelKind, Upgrade,
 };
 
@@ -123,6 +123,8 @@ counters! {
     upstream_reuses: Counter => UPSTREAM_REUSES,
     /// Bytes this worker holds, as of its last look; negative where it frees what others allocate.
     memory: Gauge => MEMORY,
+    /// As of the worker's last look.
+    allocations: Gauge => ALLOCATIONS,
     /// Lines of the access log, by whether its writer got them.
     access_lines: PerLabel<AccessLine> => ACCESS_LINES,
     /// 1 for the engine this worker runs on; added once, at its start.
@@ -151,6 +153,10 @@ counters! {
     handover_ms: Gauge => HANDOVER_TIME,
     /// Health checks.
     checks: PerLabel<Check> => CHECKS,
+    /// Looks for backends.
+    looks: PerLabel<Look> => DISCOVERY_LOOKS,
+    /// Sources of backends whose last look found nothing.
+    sources_failing: Gauge => SOURCES_FAILING,
     }
 }
 

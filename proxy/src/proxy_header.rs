@@ -13,7 +13,8 @@ use ringbolt_core::proxy_protocol::{Addresses, ProxyHeader, ProxyVersion};
 
 use crate::client::Client;
 use crate::metrics::label::RefusedConnection;
-use crate::stream::Consumed;
+use crate::route::Route;
+use crate::stream::{Consumed, Stream};
 use crate::worker::Worker;
 
 /// Reads the header of a new connection where its listener expects one; the client then has the address
@@ -76,6 +77,16 @@ async fn read(worker: &Worker, client: &mut Client) -> Result<ProxyHeader, Fault
         Ok(read) => read?.ok_or(Fault::of("connection ended before its PROXY header")),
         Err(_) => Err(Fault::of("PROXY header did not arrive in time")),
     }
+}
+
+/// Sends the header on a new connection to a backend of the route, where its upstream wants one. Without a client the
+/// connection is our own.
+pub(crate) async fn send(client: Option<&Client>, route: &Route, stream: &Stream) -> io::Result<()> {
+    let Some(version) = route.upstream().proxy_protocol else { return Ok(()) };
+    let Some(client) = client else { return stream.socket.send_all(version.local_header()).await };
+    let mut header = Vec::new();
+    write(client, route.source(), version, &mut header);
+    stream.socket.send_all(&header).await
 }
 
 /// Appends the header that tells a backend who a request comes from to `out`.

@@ -190,7 +190,11 @@ impl Relay {
         let total: usize = parts.iter().map(|part| part.len()).sum();
         if total > GATHER_BYTES_MAX {
             let sent = taken(target.try_send_parts(&parts))?;
-            self.pending = rest(&parts, sent);
+            if sent == total {
+                self.pending.clear();
+            } else {
+                self.pending = rest(&parts, sent);
+            }
             self.patience.target.moved(sent);
         } else if total > 0 {
             for part in [before, payload, after, &end] {
@@ -219,7 +223,13 @@ impl Relay {
                 }
             }
         }
+        worker.buffers.give(pending);
         Ok(())
+    }
+
+    /// Keeps the memory of a relay that has ended for another one.
+    pub(crate) fn give_back(&mut self, worker: &Worker) {
+        worker.buffers.give(std::mem::take(&mut self.pending));
     }
 
     /// Relays until the body has ended and its last byte is sent.

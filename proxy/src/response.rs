@@ -31,11 +31,12 @@ enum Head<'a> {
     Informational(Spare<'a, ResponseHead>),
     Switching(Spare<'a, ResponseHead>),
     /// In a box, so that the exchange has no room for it while it waits.
-    Final(Box<Final>),
+    Final(Spare<'a, Final>),
 }
 
 /// A final head, serialised for the client, and the body behind it.
-struct Final {
+#[derive(Debug)]
+pub(crate) struct Final {
     relay: Relay,
     /// The payload is kept back until the session it opens is known.
     holds: bool,
@@ -45,7 +46,7 @@ struct Final {
 
 /// An answer whose length is noted however it ends, also by a client that goes away meanwhile.
 struct Noted<'a> {
-    last: Box<Final>,
+    last: Spare<'a, Final>,
     record: Option<&'a Record>,
 }
 
@@ -105,6 +106,7 @@ pub(crate) async fn receive(
     }
     last.relay.run(exchange.worker, upstream, client).await.map_err(|error| body_error(&error))?;
     exchange.choice.see_payload(last.relay.short_payload());
+    last.relay.give_back(exchange.worker);
     let Final { upstream_keep_alive, client_keep_alive, .. } = **last;
     Ok(Received::Final { upstream_keep_alive, client_keep_alive })
 }
@@ -141,7 +143,7 @@ async fn read_head<'a>(
                     used += last.relay.step(&mut input[length..], client).map_err(HeadError::Body)?;
                     exchange.answered.set(true);
                 }
-                Ok(Consumed::Done(used, Head::Final(Box::new(last))))
+                Ok(Consumed::Done(used, Head::Final(worker.answers.hold(last))))
             }
         }
     });
@@ -201,7 +203,7 @@ fn begin(head: &ResponseHead, exchange: &Exchange<'_>) -> Final {
         date: &exchange.worker.date(),
         rules: exchange.route.target().response.as_ref(),
     };
-    let mut bytes = Vec::with_capacity(head.bytes_len() + ADDED_BYTES_USUAL);
+    let mut bytes = exchange.worker.buffers.take(head.bytes_len() + ADDED_BYTES_USUAL);
     let framing = write_response(head, &context, &mut bytes);
     let (timeout, min_rate) = (exchange.timeouts().response, exchange.route.snapshot().response_min_rate);
     let patience = Patience {

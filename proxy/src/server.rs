@@ -253,8 +253,12 @@ impl Server {
         self.listeners = listeners;
         self.served.replace(revision);
         self.tls.set(tls);
-        self.tls.reload();
         Ok(all_done)
+    }
+
+    /// Loads the files of TLS again.
+    pub(crate) fn reload_tls(&self) {
+        self.tls.reload();
     }
 
     /// Makes the workers accept that have waited for another process.
@@ -350,7 +354,9 @@ fn run(setup: Setup, report: &mpsc::Sender<Started>) {
         Ok(snapshot) => snapshot,
         Err(error) => return drop(report.send(Err(io::Error::other(error)))),
     };
-    let worker = Rc::new(Worker::new(id, reactor.clone(), snapshot, shared, counters));
+    let steers = revision.config.workers.steer;
+    let steered_core = core.filter(|_| steers).and_then(|core| u32::try_from(core).ok());
+    let worker = Rc::new(Worker::new(id, steered_core, reactor.clone(), snapshot, shared, counters));
     drop(revision);
     if let Err(error) = accept::listen(&worker, bound) {
         return drop(report.send(Err(error)));

@@ -39,12 +39,10 @@ pub(crate) async fn connect(worker: &Worker, client: &Client, route: &Route) -> 
 
 async fn open(worker: &Worker, client: &Client, route: &Route) -> Result<Opened, Error> {
     let mut choice = affinity::choose_for_connection(worker, route)?;
-    let connection = connect::open(worker, None, route, &mut choice).await?;
-    if let Some(version) = route.upstream().proxy_protocol {
-        let mut header = Vec::new();
-        proxy_header::write(client, route.source(), version, &mut header);
-        // The first bytes of a new connection: its send buffer takes them whole.
-        connection.stream.socket.send_all(&header).await?;
+    let connection = connect::open(worker, client, None, route, &mut choice).await?;
+    // A backend with TLS was told already.
+    if connection.stream.tls.is_none() {
+        proxy_header::send(Some(client), route, &connection.stream).await?;
     }
     connection.backend.identity.succeeded();
     let record = worker.access_log.as_ref().and_then(|log| {

@@ -5,6 +5,7 @@
 //! and replaced as a whole when its files change (`tls/setup.rs`); connections keep what they began with.
 
 mod certificate;
+mod dial;
 mod handshake;
 mod identity;
 mod listener;
@@ -17,9 +18,10 @@ mod tickets;
 mod upstream;
 
 pub(crate) use self::certificate::EXPIRY_WARNING;
+pub(crate) use self::dial::{AnyStream, begin, http_client};
 pub(crate) use self::handshake::{accept, connect};
 pub(crate) use self::listener::Terminator;
-pub(crate) use self::presented::{Wrong, begin, http_client, judge, no_session};
+pub(crate) use self::presented::{Wrong, judge, no_session};
 pub(crate) use self::session::{KernelSession, Offered, Records, Session};
 pub(crate) use self::setup::{Current, Setup};
 pub(crate) use self::upstream::Originator;

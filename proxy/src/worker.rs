@@ -3,6 +3,8 @@
 //! Workers share the sid table, the load counters and nothing else (decision D4). Everything here is
 //! used by one thread only.
 
+mod command;
+
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::io;
@@ -11,17 +13,15 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::mpsc::SyncSender;
 use std::task::{Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use ringbolt_core::affinity::{Candidate, Member, SidRecord, key_of_bytes};
+use ringbolt_core::affinity::{Candidate, Member, key_of_bytes};
 use ringbolt_core::detect::Protocol;
 use ringbolt_core::http::{RequestHead, ResponseHead};
 use ringbolt_reactor::{
-    BoundListener, Chunk, Either, Reactor, Ready, Received, Sink, SinkToken, mailbox, select,
+    BoundListener, Chunk, Either, Reactor, Ready, Received, Rooms, Sink, SinkToken, mailbox, select,
 };
-use tokio::sync::oneshot;
 
 use crate::accept;
 use crate::access_log::{AccessLog, Queue};
@@ -30,7 +30,6 @@ use crate::client::Client;
 use crate::date::{DATE_BYTES, DateCache};
 use crate::downgrades::Downgrades;
 use crate::hot_buffer::HotBuffer;
-use crate::identity::Identity;
 use crate::limits::{CLOSING_TURN, FAREWELL_TIMEOUT, SWEEP_INTERVAL};
 use crate::load::{InFlight, Loads};
 use crate::memory::{self, Memory};
@@ -38,75 +37,16 @@ use crate::metrics::{Counters, WorkerCounters};
 use crate::pipes::Pipes;
 use crate::pool::Pool;
 use crate::request_ids::RequestIds;
+use crate::response::Final;
 use crate::sids::SidTable;
-use crate::snapshot::{ListenerId, Revision, Snapshot};
-use crate::spare::Spares;
+use crate::snapshot::{ListenerId, Snapshot};
+use crate::spare::{Buffers, Spares};
 use crate::tls::Records;
 use crate::tunnel::farewell::{self, Shed};
-use crate::tunnel::moving::{self, Arriving, Choose, Leaving};
+use crate::tunnel::moving;
 use crate::tunnel::{self, TunnelTable};
 
-/// What the housekeeping thread may ask of a worker.
-#[derive(Debug)]
-pub(crate) enum Command {
-    /// Serve by this configuration from now on.
-    Adopt(Box<Adoption>),
-    /// Close the tunnels to a backend over some time.
-    Shed(Shedding),
-    /// Accept no more, finish what is in flight, close what is left at the deadline, end.
-    Drain { deadline: Instant },
-    /// Take part in a hand-over.
-    Move(Move),
-    /// Drop this: the worker turns.
-    Prove(Arc<oneshot::Sender<()>>),
-}
-
-/// A step of a hand-over to another process, or from one.
-#[derive(Debug)]
-pub(crate) enum Move {
-    /// Choose the tunnels that the next ones give.
-    Choose(Choose),
-    /// Halt and describe some of them; none: there are no more.
-    Give(SyncSender<Vec<Leaving>>),
-    /// Serve on what was given.
-    Keep,
-    /// Let go of what was given.
-    LetGo,
-    /// Another process serves: keep connections that wait for a request for it.
-    Leave,
-    /// Give these connections.
-    GiveIdle(SyncSender<Vec<(ListenerId, OwnedFd)>>),
-    /// Take such connections in.
-    Admit(Vec<(ListenerId, OwnedFd)>, SyncSender<io::Result<()>>),
-    /// Accept on these listeners.
-    Listen(Vec<(ListenerId, BoundListener)>),
-    Restore(Vec<SidRecord>, SyncSender<io::Result<()>>),
-    /// Take tunnels in, and do not touch them.
-    Park(Vec<Arriving>, SyncSender<io::Result<()>>),
-    /// Serve the parked tunnels.
-    Adopt,
-    /// Let go of the parked tunnels.
-    Discard,
-}
-
-/// A configuration for one worker.
-#[derive(Debug)]
-pub(crate) struct Adoption {
-    pub(crate) revision: Arc<Revision>,
-    /// This worker's sockets of listeners that are new.
-    pub(crate) bound: Vec<(ListenerId, BoundListener)>,
-    /// Dropped when this is done: the last worker's tells that all are.
-    pub(crate) done: Arc<oneshot::Sender<()>>,
-}
-
-/// An order to close the tunnels to a backend.
-#[derive(Clone, Debug)]
-pub(crate) struct Shedding {
-    pub(crate) identity: Arc<Identity>,
-    /// The number of the order: another one ends it.
-    pub(crate) order: u32,
-    pub(crate) over: Duration,
-}
+pub(crate) use self::command::{Adoption, Command, Move, Shedding};
 
 /// What all workers of the process share.
 #[derive(Debug)]
@@ -128,6 +68,8 @@ pub(crate) struct Shared {
 pub(crate) struct Worker {
     /// Its number, which is also that of its shard.
     pub(crate) id: usize,
+    /// The core whose connections it is to be given.
+    pub(crate) steered_core: Option<u32>,
     pub(crate) reactor: Reactor,
     pub(crate) shared: Arc<Shared>,
     all_counters: Counters,
@@ -137,6 +79,10 @@ pub(crate) struct Worker {
     pub(crate) records: Records,
     pub(crate) request_heads: Spares<RequestHead>,
     pub(crate) response_heads: Spares<ResponseHead>,
+    /// Memory of answers under way, of bytes to be sent, and of requests as a whole.
+    pub(crate) answers: Spares<Final>,
+    pub(crate) buffers: Buffers,
+    pub(crate) rooms: Rooms,
     pub(crate) pool: Pool,
     pub(crate) tunnels: TunnelTable,
     pub(crate) pipes: Pipes,
@@ -164,6 +110,7 @@ pub(crate) struct Worker {
 impl Worker {
     pub(crate) fn new(
         id: usize,
+        steered_core: Option<u32>,
         reactor: Reactor,
         snapshot: Snapshot,
         shared: Arc<Shared>,
@@ -171,6 +118,7 @@ impl Worker {
     ) -> Self {
         Self {
             id,
+            steered_core,
             started: reactor.now(),
             reactor,
             memory: Memory::new(snapshot.memory_bytes_max, all_counters.workers()),
@@ -179,6 +127,9 @@ impl Worker {
             records: Records::new(),
             request_heads: Spares::default(),
             response_heads: Spares::default(),
+            answers: Spares::default(),
+            buffers: Buffers::default(),
+            rooms: Rooms::default(),
             pool: Pool::new(&snapshot),
             pipes: Pipes::default(),
             tunnels: TunnelTable::new(&snapshot.timeouts),

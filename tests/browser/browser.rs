@@ -1,16 +1,18 @@
-//! The quick start works: the demo starts, its chat runs in a real browser, and it leaves nothing behind.
+//! The quick start works: the demo starts, its chat runs in a real browser, over TLS too, and it leaves nothing behind.
 //!
 //! Fails when a session loses its backend, when an upgrade does not get through, when the page has
 //! an error in the browser's console, or when a stopped demo leaves the proxy running. What the
 //! browser checks step by step stands in `chat.mjs`.
 #![forbid(unsafe_code)]
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use ringbolt_harness::browser_folder;
+use ringbolt_harness::tls::self_signed;
 use rustix::process::{Pid, Signal, kill_process};
 
 const DEMO: &str = env!("CARGO_BIN_EXE_ringbolt-demo");
@@ -18,16 +20,21 @@ const DEMO: &str = env!("CARGO_BIN_EXE_ringbolt-demo");
 /// A running demo. Asked to stop when dropped, so that a failed test leaves no proxy behind.
 struct Demo {
     child: Child,
-    address: SocketAddr,
+    url: String,
 }
 
 impl Demo {
     /// Starts the demo on free ports and waits for its line with the address.
     fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    fn start_with(options: &[&OsStr]) -> Self {
         let proxy = Path::new(DEMO).with_file_name("ringbolt");
         assert!(proxy.is_file(), "no {}: run `cargo build -p ringbolt` first", proxy.display());
         let mut child = Command::new(DEMO)
             .args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
+            .args(options)
             .stdout(Stdio::piped())
             .spawn()
             .expect("the demo starts");
@@ -35,12 +42,13 @@ impl Demo {
         let mut stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
         // Bounded by the demo itself: it gives up and ends when the proxy does not listen in time.
         stdout.read_line(&mut line).expect("the demo prints text");
-        let address = line
-            .split_once("http://")
-            .and_then(|(_, rest)| rest.split_once('/'))
-            .and_then(|(address, _)| address.parse().ok())
-            .unwrap_or_else(|| panic!("the demo prints no address, but {line:?}"));
-        Self { child, address }
+        let url = line.split(' ').find(|word| word.starts_with("http"));
+        let url = url.unwrap_or_else(|| panic!("the demo prints no address, but {line:?}")).to_owned();
+        Self { child, url }
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.url.split('/').nth(2).and_then(|address| address.parse().ok()).expect("an address")
     }
 
     fn stop(mut self) -> ExitStatus {
@@ -64,15 +72,14 @@ impl Drop for Demo {
     }
 }
 
-#[test]
-fn the_chat_works_in_a_browser_through_the_proxy() {
+/// Chats in a real browser, which leaves its screenshots in a folder of this name.
+fn chat(demo: &Demo, screenshots: &str) {
     let folder = browser_folder();
-    let screenshots = Path::new(env!("CARGO_TARGET_TMPDIR")).join("browser");
+    let screenshots = Path::new(env!("CARGO_TARGET_TMPDIR")).join(screenshots);
     std::fs::create_dir_all(&screenshots).expect("a folder for screenshots");
-    let demo = Demo::start();
     let status = Command::new("node")
         .arg(folder.join("chat.mjs"))
-        .arg(format!("http://{}/", demo.address))
+        .arg(&demo.url)
         .arg(&screenshots)
         .status()
         .expect("node is installed");
@@ -80,9 +87,26 @@ fn the_chat_works_in_a_browser_through_the_proxy() {
 }
 
 #[test]
+fn the_chat_works_in_a_browser_through_the_proxy() {
+    chat(&Demo::start(), "browser");
+}
+
+#[test]
+fn the_chat_works_over_tls() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let files = self_signed(folder.path(), "127.0.0.1");
+    let both = folder.path().join("both.pem");
+    let read = |file| std::fs::read_to_string(file).expect("a PEM file");
+    std::fs::write(&both, read(files.certificate) + &read(files.key)).expect("a file");
+    let demo = Demo::start_with(&["--tls".as_ref(), both.as_ref()]);
+    assert!(demo.url.starts_with("https://"), "{}", demo.url);
+    chat(&demo, "browser-tls");
+}
+
+#[test]
 fn a_stopped_demo_leaves_no_proxy_behind() {
     let demo = Demo::start();
-    let address = demo.address;
+    let address = demo.address();
     TcpStream::connect(address).expect("the proxy listens");
     let status = demo.stop();
     assert!(status.success(), "{status}");

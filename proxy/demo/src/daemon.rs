@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, Command};
 use tokio::time::timeout;
 
@@ -43,21 +43,28 @@ enum Event {
 }
 
 impl Daemon {
-    /// Starts the daemon on `listen`, in front of `backends`.
-    pub(crate) fn start(
+    /// Starts the daemon on `listen`, in front of `backends`; over TLS with the certificate and key of `tls`.
+    pub(crate) async fn start(
         listen: SocketAddr,
         admin: SocketAddr,
+        tls: Option<&Path>,
         backends: &[SocketAddr],
     ) -> Result<Self, String> {
         let program = find()?;
         let mut command = Command::new(&program);
-        command.arg("run").arg("--listen").arg(listen.to_string());
-        for backend in backends {
-            command.arg("--backend").arg(backend.to_string());
+        let config = tls.map(|file| config(listen, file, backends)).transpose()?;
+        match &config {
+            Some(_) => drop(command.args(["run", "--config", "/dev/stdin"])),
+            None => {
+                command.arg("run").arg("--listen").arg(listen.to_string());
+                for backend in backends {
+                    command.arg("--backend").arg(backend.to_string());
+                }
+            }
         }
         command.arg("--admin").arg(admin.to_string()).args(["--log-format", "json"]);
         let mut child = command
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             // Ctrl-C in a terminal reaches the whole foreground group. The daemon takes a second
@@ -66,6 +73,11 @@ impl Daemon {
             .kill_on_drop(true)
             .spawn()
             .map_err(|error| format!("cannot start {}: {error}", program.display()))?;
+        // Dropped behind the text, so that the daemon finds its end.
+        if let Some(mut stdin) = child.stdin.take() {
+            let written = stdin.write_all(config.unwrap_or_default().as_bytes()).await;
+            written.map_err(|error| format!("cannot give the proxy its configuration: {error}"))?;
+        }
         let Some(stderr) = child.stderr.take() else {
             return Err("the daemon has no stderr to read".to_owned());
         };
@@ -125,6 +137,16 @@ impl Daemon {
             let _already_ended = self.child.kill().await;
         }
     }
+}
+
+/// A configuration with TLS, which has no flags.
+fn config(listen: SocketAddr, tls: &Path, backends: &[SocketAddr]) -> Result<String, String> {
+    let file = std::path::absolute(tls).map_err(|error| format!("{}: {error}", tls.display()))?;
+    let backends: Vec<String> = backends.iter().map(SocketAddr::to_string).collect();
+    Ok(format!(
+        "[[listener]]\naddress = \"{listen}\"\n[listener.tls]\ncertificates = [{{ certificate = {file:?} }}]\n\
+         [upstream.chat]\nbackends = {backends:?}\n"
+    ))
 }
 
 /// The daemon's executable: it is built into the same folder as this one.

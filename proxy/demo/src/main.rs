@@ -10,6 +10,7 @@ mod chat;
 mod daemon;
 
 use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -31,6 +32,9 @@ struct Options {
     /// Address of the proxy's metrics and health; port 0 takes a free port
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9180")]
     admin: SocketAddr,
+    /// PEM file with a certificate and its key: the page is served over https
+    #[arg(long, value_name = "FILE")]
+    tls: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -67,9 +71,11 @@ async fn run(options: &Options) -> Result<(), String> {
         addresses.push(address);
     }
 
-    let mut daemon = Daemon::start(options.listen, options.admin, &addresses)?;
+    let tls = options.tls.as_deref();
+    let mut daemon = Daemon::start(options.listen, options.admin, tls, &addresses).await?;
+    let scheme = if tls.is_some() { "https" } else { "http" };
     let outcome = tokio::select! {
-        outcome = serve(&mut daemon) => outcome,
+        outcome = serve(&mut daemon, scheme) => outcome,
         _ = interrupt.recv() => Ok(()),
         _ = terminate.recv() => Ok(()),
     };
@@ -78,9 +84,9 @@ async fn run(options: &Options) -> Result<(), String> {
 }
 
 /// Announces the page once the proxy listens, then watches the proxy. Returns only when it ended.
-async fn serve(daemon: &mut Daemon) -> Result<(), String> {
+async fn serve(daemon: &mut Daemon, scheme: &str) -> Result<(), String> {
     let address = daemon.ready().await?;
-    println!("chat on 3 backends through Ringbolt: http://{address}/   (Ctrl-C stops it)");
+    println!("chat on 3 backends through Ringbolt: {scheme}://{address}/   (Ctrl-C stops it)");
     Err(daemon.watch().await)
 }
 

@@ -6,7 +6,8 @@
 //! [`BoundListener`]s. The only memory lent to the kernel is that of `buffer_ring`.
 //!
 //! Start reading at [`Reactor`]; below it stand the engines (`ring`, `epoll`), beside it the `executor`, above
-//! it what tasks use ([`Socket`], [`Listener`], [`connect`], [`Sleep`], [`select`]).
+//! it what tasks use ([`Socket`], [`Listener`], [`connect`], [`Sleep`], [`select`],
+//! [`Rooms`]).
 
 mod buffer_ring;
 mod clock;
@@ -24,6 +25,7 @@ mod reactor;
 mod readiness;
 mod refusal;
 mod ring;
+mod room;
 mod select;
 mod slab;
 mod socket;
@@ -41,13 +43,14 @@ pub use ktls::{
     give_to_kernel, install_keys, is_record, next_sequence, probe_ktls, recv_record, send_record,
 };
 pub use listener::{BoundListener, Listener};
-pub use memory::{Counted, bytes_held};
+pub use memory::{Counted, allocations, bytes_held};
 pub use pin::{available_cores, pin_to_core};
 pub use pipe::{Pipe, splice};
 pub use reactor::{NoSink, Reactor, Sink, Stats};
 pub use readiness::{Engine, EngineChoice, Ready, Received, UnknownEngine};
 pub use refusal::RingRefusal;
 pub use ring::{RingSupport, probe_ring};
+pub use room::{Room, Rooms};
 pub use select::{Either, Join, Select, join, select, yield_now};
 pub use slab::{Key, Slab};
 pub use socket::{

@@ -47,6 +47,10 @@ pub const EXPIRY_SCAN_MAX: usize = 16;
 /// Bytes asked for a splice pipe. The kernel may grant less (`/proc/sys/fs/pipe-user-pages-soft`).
 pub const PIPE_BYTES: usize = 256 * 1024;
 
+/// Rooms for futures that a thread keeps: some thousand bytes each. When more are under way at once the rest is
+/// allocated and freed.
+pub const ROOMS_KEPT_MAX: usize = 64;
+
 /// Length of the timer wheel's tick in milliseconds. A timer fires at most this much late by rounding.
 pub const TICK_MS: u64 = 1;
 

@@ -9,12 +9,24 @@ use std::cell::Cell;
 thread_local! {
     /// A constant at first and never dropped, so that it can be used before and after everything else.
     static HELD: Cell<isize> = const { Cell::new(0) };
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
 }
 
 /// Bytes this thread has allocated through [`Counted`] less those it has freed.
 #[must_use]
 pub fn bytes_held() -> i64 {
     HELD.get() as i64
+}
+
+/// How often this thread has asked [`Counted`] for memory, or for more or less of it.
+#[must_use]
+pub fn allocations() -> u64 {
+    ALLOCATIONS.get()
+}
+
+fn count_allocation(bytes: isize) {
+    ALLOCATIONS.set(ALLOCATIONS.get().wrapping_add(1));
+    count(bytes);
 }
 
 fn count(bytes: isize) {
@@ -31,7 +43,7 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Counted<A> {
         // SAFETY: what the caller promises is what the inner allocator demands.
         let start = unsafe { self.0.alloc(layout) };
         if !start.is_null() {
-            count(layout.size().cast_signed());
+            count_allocation(layout.size().cast_signed());
         }
         start
     }
@@ -40,7 +52,7 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Counted<A> {
         // SAFETY: as in `alloc`.
         let start = unsafe { self.0.alloc_zeroed(layout) };
         if !start.is_null() {
-            count(layout.size().cast_signed());
+            count_allocation(layout.size().cast_signed());
         }
         start
     }
@@ -55,7 +67,7 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Counted<A> {
         // SAFETY: as in `dealloc`; `size` is as the caller promises.
         let moved = unsafe { self.0.realloc(start, layout, size) };
         if !moved.is_null() {
-            count(size.cast_signed() - layout.size().cast_signed());
+            count_allocation(size.cast_signed() - layout.size().cast_signed());
         }
         moved
     }
@@ -70,7 +82,7 @@ mod tests {
     #[test]
     fn what_is_given_back_is_not_counted_any_more() {
         let counted = Counted(System);
-        let before = bytes_held();
+        let (before, allocations_before) = (bytes_held(), allocations());
         let layout = Layout::from_size_align(1000, 8).unwrap();
         // SAFETY: the layout has a size.
         let start = unsafe { counted.alloc(layout) };
@@ -86,5 +98,6 @@ mod tests {
         // SAFETY: `start` has the layout of its new size and is not used again.
         unsafe { counted.dealloc(start, Layout::from_size_align(5000, 8).unwrap()) };
         assert_eq!(bytes_held(), before);
+        assert_eq!(allocations() - allocations_before, 3);
     }
 }

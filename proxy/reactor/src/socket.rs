@@ -324,13 +324,15 @@ pub fn shutdown_write(fd: BorrowedFd<'_>) -> io::Result<()> {
     Ok(rustix::net::shutdown(fd, Shutdown::Write)?)
 }
 
-/// Asks the kernel to give this listener's connections of one core to its worker (`SO_INCOMING_CPU`).
+/// Asks the kernel to prefer this listener, of those of one port, for connections whose packets this core receives
+/// (`SO_INCOMING_CPU`; heeded since Linux 6.2); `None`: not any more.
 ///
 /// # Errors
 ///
 /// The descriptor is no socket.
-pub fn set_incoming_cpu(fd: BorrowedFd<'_>, core: u32) -> io::Result<()> {
-    Ok(sockopt::set_socket_incoming_cpu(fd, core)?)
+pub fn set_incoming_cpu(fd: BorrowedFd<'_>, core: Option<u32>) -> io::Result<()> {
+    // The kernel reads a signed number, and -1 as no core.
+    Ok(sockopt::set_socket_incoming_cpu(fd, core.unwrap_or(u32::MAX))?)
 }
 
 /// When the kernel asks whether a silent connection is alive.

@@ -6,12 +6,12 @@ use std::time::Instant;
 use ringbolt_core::affinity::{Reply, read_reply};
 use ringbolt_core::http::{Asked, BadBody, BadResponse, BodyReader, Method, ResponseKind};
 
-use crate::connect;
 use crate::limits::ASK_ANSWER_BYTES_MAX;
 use crate::route::Route;
 use crate::snapshot::Backend;
 use crate::stream::{Consumed, Reader};
 use crate::worker::Worker;
+use crate::{connect, proxy_header};
 
 /// There is no answer that could be read.
 struct NoAnswer;
@@ -67,11 +67,12 @@ async fn exchange(
     pooled: bool,
 ) -> Result<Reply, bool> {
     // A failure makes nobody suspect: strangers decide how many questions there are, and when.
-    let connecting = connect::attempt(worker, route.upstream(), backend, pooled, deadline);
+    let connecting = connect::attempt(worker, None, route, backend, pooled, deadline);
     let connection = connecting.await.map_err(|_| false)?;
     let connect::Connection { mut stream, reused, in_flight: _in_flight, .. } = connection;
-    if let Some(version) = route.upstream().proxy_protocol {
-        stream.transport().send_all(version.local_header()).await.map_err(|_| reused)?;
+    // A backend with TLS was told already.
+    if stream.tls.is_none() {
+        proxy_header::send(None, route, &stream).await.map_err(|_| reused)?;
     }
     stream.transport().send_all(text).await.map_err(|_| reused)?;
     let (reply, keep_alive) =

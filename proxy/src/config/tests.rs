@@ -10,6 +10,7 @@ use proptest::prelude::*;
 use ringbolt_core::http::Location;
 
 use super::*;
+use crate::config::upstream::Origin;
 use crate::golden;
 
 const SMALLEST: &str = r#"
@@ -87,6 +88,7 @@ fn every_documented_key_of_operation_and_backends_is_read() {
         state: BackendState::Drain,
         backup: true,
         maxconn: Some(90),
+        origin: Origin::Config,
     };
     assert_eq!(chat.backends[1], drained);
     assert_eq!((chat.balance, chat.slow_start), (Some(Balance::RandomTwo), Some(100)));
@@ -115,7 +117,7 @@ fn every_documented_key_is_read() {
     let config = parsed(include_str!("complete.toml"));
     let process = Process { user: Some("ringbolt".to_owned()), group: Some("1234".to_owned()) };
     assert_eq!(config.process, process);
-    let workers = Workers { count: Some(2), engine: Engine::Epoll, pin: false };
+    let workers = Workers { count: Some(2), engine: Engine::Epoll, pin: false, steer: true };
     assert_eq!(config.workers, workers);
     assert_eq!(config.admin, None);
     assert_eq!(config.listeners[1].upstream.as_deref(), Some("raw"));

@@ -15,14 +15,14 @@ use ringbolt_core::http::{
 };
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, ProtocolVersion};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::client::TlsStream;
 
 use super::target::{Target, Tls};
 use crate::limits::{DOCTOR_ANSWER_BYTES_MAX, DOCTOR_CONNECT_TIMEOUT};
-use crate::tls::{self, Wrong};
+use crate::tls::{self, AnyStream, Wrong};
 
 /// An answer, complete.
 #[derive(Debug)]
@@ -131,17 +131,9 @@ impl<'a> Request<'a> {
 #[derive(Debug)]
 pub(super) enum Upgraded {
     /// A 101 that proves itself, and the bytes behind it.
-    Switched(Stream, Vec<u8>),
+    Switched(AnyStream, Vec<u8>),
     Refused(Answer),
 }
-
-/// A connection, plain or TLS.
-pub(super) type Stream = Box<dyn Bytes>;
-
-/// Bytes both ways.
-pub(super) trait Bytes: AsyncRead + AsyncWrite + Unpin + Send + fmt::Debug {}
-
-impl<S: AsyncRead + AsyncWrite + Unpin + Send + fmt::Debug> Bytes for S {}
 
 /// Sends a request and reads the whole answer. A 101 is one only to a request with `upgrade`.
 pub(super) async fn exchange(to: &Target, request: Request<'_>, within: Duration) -> Result<Answer, Failure> {
@@ -183,12 +175,12 @@ pub(super) async fn begin(to: &Target, request: Request<'_>, within: Duration) -
 }
 
 /// The service, connected to, with TLS where its URL wants it.
-async fn connect(to: &Target) -> Result<Stream, Failure> {
+async fn connect(to: &Target) -> Result<AnyStream, Failure> {
     let connecting = async {
         let stream = connect_tcp(to).await?;
         match &to.tls {
-            None => Ok(Box::new(stream) as Stream),
-            Some(tls) => Ok(Box::new(shake(stream, tls, Arc::clone(&tls.config)).await?) as Stream),
+            None => Ok(Box::new(stream) as AnyStream),
+            Some(tls) => Ok(Box::new(shake(stream, tls, Arc::clone(&tls.config)).await?) as AnyStream),
         }
     };
     // In a box, because TLS handshakes are large, and everything the doctor does holds one.

@@ -12,9 +12,10 @@ use ringbolt_core::http::{Version, WebSocketKey};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{Message, Role, WebSocketConfig};
 
-use super::exchange::{Answer, Failure, Request, Stream, Upgraded, begin, exchange};
+use super::exchange::{Answer, Failure, Request, Upgraded, begin, exchange};
 use super::target::Target;
 use crate::limits::{DOCTOR_ANSWER_BYTES_MAX, DOCTOR_ANSWER_TIMEOUT};
+use crate::tls::AnyStream;
 
 /// A session that a server has opened.
 #[derive(Clone, Debug)]
@@ -109,7 +110,7 @@ impl Session {
 
 /// The WebSocket of a session.
 #[derive(Debug)]
-pub(super) struct Tunnel(WebSocketStream<Stream>);
+pub(super) struct Tunnel(WebSocketStream<AnyStream>);
 
 impl Tunnel {
     /// Upgrades the session, or opens one on the WebSocket where there is none.

@@ -1,7 +1,5 @@
 //! One health check: what a client of the backend would do, as little of it as tells.
 
-use std::net::SocketAddr;
-
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1::{SendRequest, handshake};
@@ -9,22 +7,20 @@ use hyper::header::HOST;
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use ringbolt_core::affinity::{Handshake, HandshakeReading, Protocol, read_handshake};
-use ringbolt_core::proxy_protocol::ProxyVersion;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
+use super::Target;
 use crate::config::Check;
 use crate::limits::CHECK_ANSWER_BYTES_MAX;
+use crate::tls::{self, AnyStream};
 
 /// Makes the check.
 ///
 /// # Errors
 /// What was seen instead of what was wanted, in words.
-pub(super) async fn run(
-    check: &Check,
-    address: SocketAddr,
-    proxy_protocol: Option<ProxyVersion>,
-) -> Result<(), String> {
+pub(super) async fn run(target: &Target) -> Result<(), String> {
+    let Target { check, address, proxy_protocol, tls, .. } = target;
     let mut stream = TcpStream::connect(address).await.map_err(|error| format!("connecting: {error}"))?;
     if let Some(version) = proxy_protocol {
         let sent = stream.write_all(version.local_header()).await;
@@ -33,6 +29,13 @@ pub(super) async fn run(
     let (path, host) = match check {
         Check::Tcp => return Ok(()),
         Check::Http { path, host, .. } | Check::EngineIo { path, host } => (path, host),
+    };
+    let stream: AnyStream = match tls {
+        None => Box::new(stream),
+        Some(tls) => {
+            let begun = tls::begin(stream, tls.config(), tls.name(*address)).await;
+            Box::new(begun.map_err(|error| format!("TLS: {error}"))?)
+        }
     };
     let (sender, connection) =
         handshake(TokioIo::new(stream)).await.map_err(|error| format!("HTTP: {error}"))?;

@@ -145,6 +145,10 @@ metrics! {
         "Times a backend became suspect because requests to it failed.";
     CHECKS = Counter Count "ringbolt_health_checks_total" [LabelKey::of::<label::Check>()]
         "Health checks of backends, by what they showed.";
+    DISCOVERY_LOOKS = Counter Count "ringbolt_discovery_lookups_total" [LabelKey::of::<label::Look>()]
+        "Looks for backends, in DNS and in files of backends; empty, failed: what was found before stays.";
+    SOURCES_FAILING = Gauge Count "ringbolt_discovery_sources_failing" []
+        "Sources of backends whose last look found nothing.";
     QUEUED = Counter Count "ringbolt_queued_total" [LabelKey::of::<label::Queued>()]
         "Requests that had to wait for a connection to a backend with maxconn, by what became of them.";
     QUEUE_WAITING = Gauge Count "ringbolt_queue_waiting" [] "Requests that wait for one now.";
@@ -155,6 +159,8 @@ metrics! {
 
     MEMORY = Gauge Bytes "ringbolt_memory_bytes" []
         "Memory the workers have allocated, what limits.memory bounds: without what the kernel holds for their sockets.";
+    ALLOCATIONS = Counter Count "ringbolt_memory_allocations_total" []
+        "How often the workers have asked the allocator for memory. Requests on connections that are open need none.";
     CONFIG_RELOADS = Counter Count "ringbolt_config_reloads_total" [LabelKey::of::<label::Reload>()]
         "Reloads of the configuration, by what became of them.";
     CONFIG_CURRENT = Gauge Count "ringbolt_config_current" []

@@ -13,7 +13,7 @@ fn parse(text: &str) -> Config {
 fn what_holds_until_the_end_is_kept_and_named() {
     let served = parse("");
     let mut config = parse(
-        "workers = { count = 3, engine = \"epoll\", pin = false }\n\
+        "workers = { count = 3, engine = \"epoll\", pin = false, steer = true }\n\
          admin = { address = \"off\", socket = \"/run/a.sock\" }\n\
          limits = { sids = 5, clients = 6, connections = 7 }\n\
          log = { level = \"debug\", format = \"json\" }\n\
@@ -26,6 +26,7 @@ fn what_holds_until_the_end_is_kept_and_named() {
             "workers.count",
             "workers.engine",
             "workers.pin",
+            "workers.steer",
             "admin.address",
             "admin.socket",
             "limits.sids",

@@ -1,24 +1,19 @@
-//! TLS as a client of tokio has it, for health checks and `ringbolt doctor`, and what a server's certificate says.
+//! What a server's certificate says, and what is wrong with it or with its TLS, in words.
 
 // tidy: allow peer, rustls calls so whoever is at the other end
 
 use std::io;
 use std::net::IpAddr;
 use std::path::Path;
-use std::sync::Arc;
 
 use rustls::client::danger::ServerCertVerifier as _;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{CertificateError, ClientConfig, Error};
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
+use rustls::{CertificateError, Error};
 use x509_parser::prelude::{GeneralName, X509Certificate};
 
 use super::certificate::{EXPIRY_WARNING, parse, unix_now};
 use super::identity::subject;
-use super::upstream::{config, verifier};
-use crate::config::UpstreamTls;
+use super::upstream::verifier;
 
 /// What is wrong with a server's certificate or its TLS, in words, and what to do about it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -38,29 +33,6 @@ impl Wrong {
 pub(crate) struct Right {
     pub(crate) seen: String,
     pub(crate) ends_soon: bool,
-}
-
-/// A configuration for connections that speak HTTP/1.1. Without `verify` every certificate is believed.
-///
-/// # Errors
-/// A file of issuers that cannot be read, or none on this system.
-pub(crate) fn http_client(ca: Option<&Path>, verify: bool) -> Result<Arc<ClientConfig>, String> {
-    let tls = UpstreamTls { ca: ca.map(Path::to_owned), verify, ..UpstreamTls::default() };
-    let mut config = config(&tls)?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
-}
-
-/// Begins TLS on a connection.
-///
-/// # Errors
-/// What rustls or the connection says.
-pub(crate) async fn begin(
-    stream: TcpStream,
-    config: Arc<ClientConfig>,
-    name: ServerName<'static>,
-) -> io::Result<TlsStream<TcpStream>> {
-    TlsConnector::from(config).connect(name, stream).await
 }
 
 /// Judges the certificate that a server has shown, its own first and those of its issuers behind.

@@ -23,7 +23,8 @@ use crate::config::{TlsPolicy, UpstreamTls};
 const SYSTEM_ROOTS: &[&str] =
     &["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
 
-/// TLS towards the backends of one upstream. Shared by all workers, and with it the sessions to resume.
+/// TLS towards the backends of one upstream. Shared by all workers and the health checks, and with it the sessions to
+/// resume.
 #[derive(Debug)]
 pub(crate) struct Originator {
     tls: UpstreamTls,
@@ -32,6 +33,15 @@ pub(crate) struct Originator {
     /// The files before they were loaded.
     seen: Look,
 }
+
+/// They load the same.
+impl PartialEq for Originator {
+    fn eq(&self, other: &Self) -> bool {
+        self.tls == other.tls
+    }
+}
+
+impl Eq for Originator {}
 
 impl Originator {
     /// Loads everything.
@@ -59,12 +69,13 @@ impl Originator {
         Ok(())
     }
 
-    pub(super) fn config(&self) -> Arc<ClientConfig> {
+    /// What the next handshake begins with.
+    pub(crate) fn config(&self) -> Arc<ClientConfig> {
         Arc::clone(&self.config.read())
     }
 
     /// What the certificate of the backend at `address` must be for.
-    pub(super) fn name(&self, address: SocketAddr) -> ServerName<'static> {
+    pub(crate) fn name(&self, address: SocketAddr) -> ServerName<'static> {
         self.name.clone().unwrap_or_else(|| ServerName::IpAddress(address.ip().to_canonical().into()))
     }
 

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use crate::backends::Backends;
+use crate::one_port::OnePort;
 use crate::ringbolt::{Engine, Options, Ringbolt};
 use crate::scenario::{Lane, Scenario};
-use crate::tls::Authority;
 
 /// One shape of the daemon.
 struct Shape {
@@ -15,7 +15,7 @@ struct Shape {
     io_uring: bool,
 }
 
-/// The shapes that are met over TLS as well, each under a name of its own on one port.
+/// The shapes that are met over TLS as well, each under a name of its own on one port that serves all there is.
 const TLS_SHAPES: [(&Shape, &str); 2] = [(&SHAPES[1], "chat.test"), (&SHAPES[2], "web.test")];
 
 /// Both engines with one worker, where any mistake of sharing stays hidden, and with several, where it shows.
@@ -38,41 +38,24 @@ pub fn run_everywhere(binary: &str, scenario: Scenario<'_>, backends: &Backends)
         .zip(&daemons)
         .map(|(shape, daemon)| Lane::plain(shape.name, daemon.address()))
         .collect();
-    let authority = Authority::new();
-    let tls: Vec<Ringbolt> = TLS_SHAPES
-        .iter()
-        .map(|(shape, _)| start_tls(Path::new(binary), shape, backends, &authority))
-        .collect();
+    let one_port = OnePort::new(TLS_SHAPES.map(|(_, host)| host));
+    let start_tls = |(shape, _): &(&Shape, &str)| {
+        let engine = if shape.io_uring { Engine::Uring } else { Engine::Epoll };
+        let options = Options { workers: shape.workers, engine, ..Options::new(Path::new(binary), &[]) };
+        one_port.start(backends, options)
+    };
+    let tls: Vec<Ringbolt> = TLS_SHAPES.iter().map(start_tls).collect();
     let over_tls = TLS_SHAPES.iter().zip(&tls).map(|((shape, host), daemon)| Lane {
         name: format!("{}-tls", shape.name),
         url: format!("https://{host}:{}", daemon.address().port()),
     });
     let lanes: Vec<Lane> = lanes.into_iter().chain(over_tls).collect();
-    scenario.run_believing(Some(&authority.file()), backends, &lanes);
+    scenario.run_believing(Some(&one_port.authority.file()), backends, &lanes);
     for daemon in &tls {
         let handshakes = daemon.metrics()["ringbolt_tls_handshakes_total{version=\"1.3\"}"];
         assert!(handshakes > 0.0, "no client came over TLS");
+        one_port.check(daemon);
     }
-}
-
-/// A daemon with certificates for all names of [`TLS_SHAPES`] on its port.
-fn start_tls(binary: &Path, shape: &Shape, backends: &Backends, authority: &Authority) -> Ringbolt {
-    let entries: Vec<String> =
-        TLS_SHAPES.iter().map(|(_, host)| authority.issue(host, &[host]).entry()).collect();
-    let addresses: Vec<String> =
-        backends.addresses().iter().map(|address| format!("\"{address}\"")).collect();
-    let config = format!(
-        "[[listener]]\naddress = \"127.0.0.1:0\"\n[listener.tls]\nstrict = true\ncertificates = [{}]\n\
-         [upstream.chat]\nbackends = [{}]\n",
-        entries.join(", "),
-        addresses.join(", ")
-    );
-    Ringbolt::start(&Options {
-        workers: shape.workers,
-        engine: if shape.io_uring { Engine::Uring } else { Engine::Epoll },
-        config: Some(config),
-        ..Options::new(binary, &[])
-    })
 }
 
 fn start(binary: &Path, shape: &Shape, backends: &Backends) -> Ringbolt {

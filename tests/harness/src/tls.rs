@@ -4,6 +4,7 @@
 mod authority;
 mod pump;
 
+use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread;
@@ -71,6 +72,37 @@ fn shake(mut outer: &TcpStream, connection: &mut Connection) -> Result<(), Strin
     Ok(())
 }
 
+/// Passes a TLS connection on plain, behind `header`.
+fn terminate(outer: &TcpStream, header: &[u8], to: SocketAddr, config: &Arc<ServerConfig>) {
+    let connection = ServerConnection::new(Arc::clone(config)).expect("a valid configuration");
+    let mut connection = connection.into();
+    if shake(outer, &mut connection).is_ok() {
+        let mut inner = TcpStream::connect_timeout(&to, WAIT).expect("the backend accepts");
+        inner.write_all(header).expect("a new connection takes a header");
+        pump::run(connection, outer, &inner);
+    }
+}
+
+/// Takes a PROXY header and not a byte behind it; anything else is taken for one up to its first line feed.
+fn proxy_header(mut outer: &TcpStream) -> io::Result<Vec<u8>> {
+    const BYTES_MAX: usize = 108;
+    let mut header = vec![0];
+    outer.read_exact(&mut header)?;
+    if header == *b"\r" {
+        header.resize(16, 0);
+        outer.read_exact(&mut header[1..])?;
+        let addresses = u16::from_be_bytes([header[14], header[15]]);
+        header.resize(16 + usize::from(addresses), 0);
+        outer.read_exact(&mut header[16..])?;
+    }
+    while header.len() < BYTES_MAX && header[0] != b'\r' && !header.ends_with(b"\n") {
+        header.push(0);
+        let last = header.len() - 1;
+        outer.read_exact(&mut header[last..])?;
+    }
+    Ok(header)
+}
+
 /// Listens and passes every connection on, with TLS on one side of it.
 #[derive(Debug)]
 pub struct Front {
@@ -92,12 +124,15 @@ impl Front {
     /// Takes TLS connections and passes them on plain.
     #[must_use]
     pub fn terminating(to: SocketAddr, config: Arc<ServerConfig>) -> Self {
+        Self::start(move |outer| terminate(&outer, &[], to, &config))
+    }
+
+    /// As [`Self::terminating`], for connections with a PROXY header before their first byte of TLS; it is passed on.
+    #[must_use]
+    pub fn terminating_behind_header(to: SocketAddr, config: Arc<ServerConfig>) -> Self {
         Self::start(move |outer| {
-            let connection = ServerConnection::new(Arc::clone(&config)).expect("a valid configuration");
-            let mut connection = connection.into();
-            if shake(&outer, &mut connection).is_ok() {
-                let inner = TcpStream::connect_timeout(&to, WAIT).expect("the backend accepts");
-                pump::run(connection, &outer, &inner);
+            if let Ok(header) = proxy_header(&outer) {
+                terminate(&outer, &header, to, &config);
             }
         })
     }

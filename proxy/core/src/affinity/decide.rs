@@ -185,12 +185,24 @@ impl Decision {
     }
 }
 
+/// The backend of a session that the sid table knows, without a look at the others: nearly all requests are of one.
+/// What [`decide`] would choose, which is asked where this is `None`. `serves`: index of a backend, if it serves.
+#[must_use]
+pub fn owner(
+    affinity: &Affinity,
+    table: BackendId,
+    serves: impl FnOnce(BackendId) -> Option<usize>,
+) -> Option<Choice> {
+    let index = if *affinity == Affinity::EngineIo { serves(table) } else { None };
+    index.map(|index| Choice { index, reason: Evidence::Table })
+}
+
 /// The backend of a session. What names a backend counts if that is still there and serves, draining or not.
 fn of_session(seen: &Seen<'_>, candidates: &[Candidate]) -> Decision {
     let serving =
         |owner: BackendId| candidates.iter().position(|candidate| candidate.id == owner && candidate.serves);
-    if let Some(index) = seen.table.and_then(serving) {
-        return Decision::of(Some(index), Evidence::Table);
+    if let Some(choice) = seen.table.and_then(|table| owner(&Affinity::EngineIo, table, serving)) {
+        return Decision::Backend(choice);
     }
     let is_askable = matches!(seen.role, Some(Role::Session(_))) && seen.table.is_none();
     let guess = match seen.told {

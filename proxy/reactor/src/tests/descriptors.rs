@@ -42,8 +42,10 @@ fn options_are_set_on_both_sides_of_a_connection() {
 fn several_workers_listen_on_one_port_when_asked() {
     let first = Listener::bind(loopback(), 16, true).unwrap();
     let second = Listener::bind(first.local_addr(), 16, true).unwrap();
-    set_incoming_cpu(second.fd(), 0).unwrap();
-    assert_eq!(sockopt::socket_incoming_cpu(second.fd()).unwrap(), 0);
+    for (core, shown) in [(Some(1), 1), (None, u32::MAX)] {
+        set_incoming_cpu(second.fd(), core).unwrap();
+        assert_eq!(sockopt::socket_incoming_cpu(second.fd()).unwrap(), shown);
+    }
     let alone = Listener::bind(loopback(), 16, false).unwrap();
     let taken = Listener::bind(alone.local_addr(), 16, false).unwrap_err();
     assert_eq!(taken.kind(), ErrorKind::AddrInUse);

@@ -68,16 +68,6 @@ impl Import<'_, '_> {
             self.of_backend(line, &mut upstream);
         }
         self.health(proxy, &mut upstream);
-        let check_is_http = upstream.health.get("check").is_some_and(|said| said.value == "\"http\"");
-        if upstream.tls.is_some() && check_is_http {
-            let origin = upstream.health["check"].origin.clone();
-            upstream.health.retain(|key, _| !matches!(*key, "path" | "host" | "status" | "body"));
-            upstream.health.insert("check", Said::text("tcp", &origin));
-            self.draft.changed(&origin, "backends with TLS are checked by TCP");
-        }
-        if upstream.tls.is_some() && upstream.keys.remove("proxy_protocol").is_some() {
-            self.draft.not_translated(&upstream.origin, "PROXY headers are not sent to backends with TLS");
-        }
         self.draft.upstreams.push(upstream);
     }
 
