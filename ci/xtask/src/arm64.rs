@@ -33,7 +33,7 @@ const PARTS: [Part; 4] = [
     Part::tests(DECISIONS, ""),
     // The formats in which one process hands over to another, and states of sessions are kept.
     Part::tests(DAEMON, "handover:: tls::"),
-    Part::tests("affinity_engine_io", ""),
+    Part::tests("affinity_engine_io", "the_sid_is_known posts_preflights every_framing"),
     Part::tests("tunnels", "chat tls"),
 ];
 

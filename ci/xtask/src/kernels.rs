@@ -19,25 +19,25 @@ const TIMEOUT: Duration = Duration::from_secs(900);
 /// What the kernel offers, as the daemon sees it: the source of the table.
 /// It warns of limits, which are of no account in a guest.
 const HOST: Part = Part::program("daemon", "doctor --host").accepting(3);
+/// A sid is known to all workers in time, and everything of a session follows it.
+const AFFINITY: Part = Part::tests("affinity_engine_io", "the_sid_is_known posts_preflights");
+/// What is under way, and what waits, when another process takes over.
+const HANDOVER: Part = Part::tests("upgrade", "what_is_under_way connections_that_wait");
 /// On each kernel.
 const PARTS: [Part; 9] = [
     HOST,
     Part::program(ktls::PROGRAM, ""),
-    Part::tests("affinity_engine_io", ""),
-    Part::tests("affinity_engine_io", "").on_epoll(),
-    // Their names say the engine.
-    Part::tests("tunnels", "chat bulk tls"),
-    Part::tests("upgrade", "what_is_under_way connections_that_wait workers_and_listeners"),
-    Part::tests("upgrade", "what_is_under_way connections_that_wait workers_and_listeners").on_epoll(),
     Part::tests("lifecycle_engine", "auto_uses_the_ring epoll_is_used"),
     Part::tests("tune", "--ignored"),
+    AFFINITY,
+    AFFINITY.on_epoll(),
+    HANDOVER,
+    HANDOVER.on_epoll(),
+    // Their names say the engine.
+    Part::tests("tunnels", "chat bulk_is tls_tunnels"),
 ];
 /// Where io_uring is forbidden and nothing says which engine.
-const PARTS_FORBIDDEN: [Part; 3] = [
-    Part::tests("lifecycle_engine", "--ignored"),
-    Part::tests("affinity_engine_io", ""),
-    Part::tests("upgrade", "what_is_under_way"),
-];
+const PARTS_FORBIDDEN: [Part; 3] = [Part::tests("lifecycle_engine", "--ignored"), AFFINITY, HANDOVER];
 
 /// Runs the tests in a guest of each kernel, and in another where io_uring is forbidden. With the word `table`, only
 /// asks each kernel what it offers, and writes the table.
