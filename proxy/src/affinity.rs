@@ -72,7 +72,7 @@ pub(crate) fn choose<'a>(
     let affinity = route.affinity();
     let query = if *affinity == Affinity::EngineIo { request.head.query().and_then(query) } else { None };
     if let Some(query) = &query {
-        asked.by_engine_io(&request.head);
+        asked.by_engine_io(&request.head, query);
         if let Some(record) = &asked.record {
             record.note_engine_io(query);
         }
@@ -395,6 +395,7 @@ impl Choice<'_> {
             Ok(is_known) => {
                 self.offered.set(handshake.offers_websocket);
                 counters.sessions.of(label::EngineIo::of(self.protocol())).add(1);
+                counters.transports.of(label::Transport::Polling).add(1);
                 Ok(is_known)
             }
             Err(_) => {
@@ -411,6 +412,10 @@ impl Choice<'_> {
 
     /// The upgrade was answered 101.
     pub(crate) fn upgraded(&self) {
+        if self.protocol.is_some() {
+            let began = if self.has_sid { label::Transport::Upgraded } else { label::Transport::WebSocket };
+            self.worker.counters().transports.of(began).add(1);
+        }
         if let Some(session) = &self.session {
             session.upgraded();
         }

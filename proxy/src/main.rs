@@ -20,6 +20,7 @@ mod detect;
 mod discovery;
 mod doctor;
 mod downgrades;
+mod drain;
 mod error;
 mod forward;
 #[cfg(test)]
@@ -62,6 +63,7 @@ mod spare;
 mod start;
 mod status;
 mod stream;
+mod sweep;
 mod tcp;
 mod tls;
 mod transport;

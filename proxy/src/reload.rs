@@ -9,7 +9,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -24,7 +24,7 @@ use crate::metrics::{Counters, HousekeepingCounters};
 use crate::notify::Notify;
 use crate::orders::Orders;
 use crate::server::Server;
-use crate::signals::{Repeated, Stop};
+use crate::signals::Repeated;
 
 #[cfg(test)]
 mod tests;
@@ -144,11 +144,14 @@ impl Reloader {
         self.server().orders(counters, lifecycle, requests)
     }
 
-    /// Tells workers that the process will end, and the service manager unless another process serves.
-    pub(crate) fn drain(&self, stop: Stop, deadline: Instant) {
-        if stop != Stop::HandedOver {
-            self.notify.stopping();
-        }
+    /// Tells the service manager that the process will end, in this time at the latest.
+    pub(crate) fn stopping(&self, within: Duration) {
+        self.counters.draining.set(1);
+        self.notify.stopping(within);
+    }
+
+    /// Tells workers so.
+    pub(crate) fn drain(&self, deadline: Instant) {
         self.counters.draining.set(1);
         self.server.borrow_mut().drain(deadline);
     }

@@ -161,7 +161,9 @@ fn every_documented_timeout_and_limit_is_read() {
         tunnel_half_closed: Duration::from_secs(6),
         tunnel_idle: Some(Duration::from_secs(7 * 3600)),
         tunnel_max_age: Some(Duration::from_secs(10 * 3600)),
+        drain_delay: Duration::from_secs(11),
         drain: Duration::ZERO,
+        drain_idle: Duration::from_secs(12),
         upstream_keep_alive: Duration::from_secs(9),
     };
     assert_eq!(config.timeouts, timeouts);

@@ -147,6 +147,16 @@ labels! {
         KeyUsedUp = "key_used_up",
     }
 
+    /// How an Engine.IO session moves its packets.
+    Transport "transport" {
+        /// It began with polling.
+        Polling = "polling",
+        /// It began with WebSocket.
+        WebSocket = "websocket",
+        /// It began with polling and has changed to WebSocket.
+        Upgraded = "upgraded",
+    }
+
     /// What became of a line of the access log.
     AccessLine "result" {
         /// Given to the writer.
