@@ -57,11 +57,8 @@ impl Part {
         // One at a time: an emulated processor is slow enough for one.
         let threads = if self.is_test { " --test-threads=1" } else { "" };
         let (environment, words, most) = (self.environment, self.words, self.status_max);
-        format!(
-            "run {most} '{} {words}' env {environment} '{}'{threads} {words}\n",
-            self.program,
-            path.display()
-        )
+        let label = [self.program, words, environment].join(" ");
+        format!("run {most} '{}' env {environment} '{}'{threads} {words}\n", label.trim(), path.display())
     }
 }
 
@@ -192,7 +189,7 @@ mod tests {
     fn the_script_runs_every_part_and_fails_with_any() {
         let part = Part::tests("x", "one two").on_epoll();
         let line = part.line(Path::new("/bin/x"));
-        let expected = "run 0 'x one two' env RINGBOLT_TEST_ENGINE=epoll '/bin/x' --test-threads=1 one two\n";
+        let expected = "run 0 'x one two RINGBOLT_TEST_ENGINE=epoll' env RINGBOLT_TEST_ENGINE=epoll '/bin/x' --test-threads=1 one two\n";
         assert_eq!(line, expected);
         let script = |programs: &[&str]| {
             let lines: String = programs.iter().map(|program| format!("run 0 name {program}\n")).collect();
