@@ -78,8 +78,9 @@ impl Built {
 /// Builds the programs of all parts; `cargo` is a cargo without a word yet.
 pub(crate) fn build(mut cargo: impl FnMut() -> Command, parts: &[Part]) -> Result<Built, String> {
     let mut own = cargo();
-    own.args(["test", "--no-run", "--quiet", "--message-format=json-render-diagnostics", "-p", DAEMON]);
-    own.args(["--bin", DAEMON]);
+    // Tests bring the daemon's executable along; unit tests alone would not.
+    own.args(if parts.is_empty() { &["build"][..] } else { &["test", "--no-run"] });
+    own.args(["--quiet", "--message-format=json-render-diagnostics", "-p", DAEMON, "--bin", DAEMON]);
     for part in parts.iter().filter(|part| part.is_test && ![DAEMON, DECISIONS].contains(&part.program)) {
         own.args(["--test", part.program]);
     }
