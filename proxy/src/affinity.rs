@@ -115,6 +115,10 @@ pub(crate) fn choose<'a>(
         };
         return Ok(Chosen::Unknown(Unknown { sid, protocol: query.protocol }));
     };
+    if opens {
+        let backend = &route.upstream().backends[choice.index];
+        admission::open_session_at(worker, route.snapshot(), &backend.identity)?;
+    }
     Ok(Chosen::Backend(Choice {
         worker,
         route,
@@ -281,6 +285,7 @@ fn member(worker: &Worker, route: &Route, backend: &Backend, has_failed: bool, u
     let is_full = || backend.maxconn.is_some_and(|most| backend.identity.gate.is_full(most));
     let starts =
         || slow_start.is_some_and(|most| !takes_part(backend.identity.given(), most, worker.random()));
+    let hurries = || admission::opens_too_fast(worker, route.snapshot(), &backend.identity);
     // These would move a client's requests to and fro.
     let by_value = matches!(route.affinity(), Affinity::ClientIp | Affinity::Header(_));
     let (state, health) = standing(backend, uptime_ms);
@@ -288,7 +293,7 @@ fn member(worker: &Worker, route: &Route, backend: &Backend, has_failed: bool, u
         state: if has_failed { State::Drain } else { state },
         health,
         backup: backend.backup,
-        reluctant: !by_value && (is_full() || starts()),
+        reluctant: !by_value && (is_full() || starts() || hurries()),
     }
 }
 

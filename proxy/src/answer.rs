@@ -143,7 +143,12 @@ pub(crate) async fn refuse(worker: &Worker, client: &mut Client, asked: &Asked, 
     let close = !(asked.keep_alive && asked.is_whole) || worker.is_closing(client.listener);
     let mut bytes = Vec::new();
     let head_only = asked.method == Method::Head;
-    let context = AnswerContext { version: asked.version, head_only, close, date: &worker.date() };
+    let retry_after_seconds = match &reply {
+        Reply::Answer(answer) => answer.retry_after_seconds(worker.random()),
+        Reply::Own(_) => 1,
+    };
+    let context =
+        AnswerContext { version: asked.version, head_only, close, date: &worker.date(), retry_after_seconds };
     match (&reply, &asked.engine_io) {
         (Reply::Own(reply), _) => reply.write(&context, &mut bytes),
         (Reply::Answer(answer), Some(EngineIo { origin })) => {

@@ -39,6 +39,8 @@ pub(crate) struct Identity {
     pub(crate) id: BackendId,
     /// Who may connect, where that is bounded.
     pub(crate) gate: Gate,
+    /// How fast it is given new sessions, where that is bounded.
+    pub(crate) sessions: AtomicU64,
     /// Turns it has had, for `balance = "round-robin"`.
     turns: AtomicU64,
     /// Sessions and tunnels it was given since it came, for `slow_start`.
@@ -71,6 +73,7 @@ impl Identity {
         Self {
             id,
             gate: Gate::default(),
+            sessions: AtomicU64::new(0),
             turns: AtomicU64::new(0),
             given: AtomicU32::new(given),
             ordered_state: AtomicU8::new(0),

@@ -111,6 +111,10 @@ labels! {
         ClientConnectionRate = "client_connection_rate",
         /// `limits.session_rate_per_client`.
         ClientSessionRate = "client_session_rate",
+        /// `limits.session_rate`.
+        SessionRate = "session_rate",
+        /// `limits.session_rate_per_backend`.
+        BackendSessionRate = "backend_session_rate",
         /// `request_rate` of a route.
         RouteRequestRate = "route_request_rate",
         /// `limits.memory`.
