@@ -21,6 +21,7 @@ mod discovery;
 mod doctor;
 mod downgrades;
 mod drain;
+mod edits;
 mod error;
 mod forward;
 #[cfg(test)]
@@ -64,6 +65,7 @@ mod start;
 mod status;
 mod stream;
 mod sweep;
+mod tags;
 mod tcp;
 mod tls;
 mod transport;
