@@ -33,7 +33,7 @@ const PARTS: [Part; 4] = [
     Part::tests(DECISIONS, ""),
     // The formats in which one process hands over to another, and states of sessions are kept.
     Part::tests(DAEMON, "handover:: tls::"),
-    Part::tests("affinity_engine_io", ""),
+    Part::tests("affinity_engine_io", "the_sid_is_known posts_preflights every_framing"),
     Part::tests("tunnels", "chat tls"),
 ];
 
@@ -68,7 +68,13 @@ fn test(root: &Path) -> Result<(), String> {
     let cross = Cross::new()?;
     eprintln!("building the tests for arm64; the first time this takes some minutes");
     let built = suite::build(|| cross.cargo(root), &PARTS)?;
-    let machine = Machine { timeout: TIMEOUT, ..Machine::new(Arch::Arm64, KERNEL) };
+    let machine = Machine {
+        timeout: TIMEOUT,
+        // As in the guests of `kernels`.
+        clock_counts_instructions: true,
+        cpus: 1,
+        ..Machine::new(Arch::Arm64, KERNEL)
+    };
     suite::run(&machine, &built, &PARTS, |_| {})
 }
 

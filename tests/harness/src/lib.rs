@@ -27,6 +27,13 @@ pub use scenario::{Client, Lane, Scenario};
 
 use std::path::PathBuf;
 
+/// How many of so many there are to be: a tenth, and at least one, on an emulated processor, which
+/// `RINGBOLT_TEST_EMULATED` tells of. What a test shows does not depend on it; how long it takes does.
+#[must_use]
+pub fn fewer_if_emulated(count: u64) -> u64 {
+    if std::env::var_os("RINGBOLT_TEST_EMULATED").is_some() { (count / 10).max(1) } else { count }
+}
+
 /// The folder of the programs in JavaScript and Python.
 fn socketio_folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../socketio")
