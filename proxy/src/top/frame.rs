@@ -14,7 +14,7 @@ const CAUSES_SHOWN: usize = 5;
 const ERRORS_SHOWN: usize = 4;
 
 /// Of a line: where the columns of a backend end.
-const NAME_WIDTH: usize = 34;
+const NAME_WIDTH: usize = 28;
 const BAR_WIDTH: usize = 18;
 
 const FAINT: Style = Style::new().fg(Color::DarkGray);
@@ -265,10 +265,10 @@ requests 0.0/s   new connections 0.0/s   in 0 B/s   out 0 B/s   memory 5 MiB
 chat/backend-1 is down
   Look at its log.
 
-BACKEND                            STATE           LOAD        /s
-chat/backend-0                     up                 0      +1.2
-chat/backend-1                     down           1,000      +1.2  ▇▇▇▇▇▇▇▇▇
-chat/backend-2                     up             2,000      +1.2  ▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇
+BACKEND                      STATE           LOAD        /s
+chat/backend-0               up                 0      +1.2
+chat/backend-1               down           1,000      +1.2  ▇▇▇▇▇▇▇▇▇
+chat/backend-2               up             2,000      +1.2  ▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇
 ";
         assert!(shown.starts_with(expected), "{shown}");
         let end = "\
