@@ -31,8 +31,13 @@ pub(crate) struct Standing {
     pub(crate) backup: bool,
     /// Sessions and tunnels.
     pub(crate) load: u32,
+    /// Times it could not be connected to, or closed without an answer.
+    #[serde(skip)]
+    pub(crate) failures: u64,
     /// An operator has ordered what the file does not say.
     pub(crate) ordered: bool,
+    /// How it came to be there.
+    pub(crate) origin: &'static str,
 }
 
 /// States of a backend, as metrics name them.
@@ -79,7 +84,9 @@ impl Served {
                 state: state(backend, identity, uptime_ms),
                 weight: identity.weight(backend.weight),
                 backup: backend.backup,
-                ordered: identity.is_ordered(),
+                ordered: identity.is_ordered() || backend.origin == config::Origin::Order,
+                failures: identity.failures_ever(),
+                origin: backend.origin.name(),
                 load: self.load(identity),
             }));
         }

@@ -182,6 +182,9 @@ pub const CLIENT_SLOTS_PER_GROUP: usize = 8;
 /// Most events a second that a rate can bound: beyond it the steps of a clock of nanoseconds show.
 pub const RATE_MAX: u32 = 1_000_000;
 
+/// Clients whose session is one too many for the process or a backend are told to come back within so many seconds.
+pub const STORM_RETRY_SECONDS_MAX: u64 = 5;
+
 // ---- Tunnels ----
 
 /// Time over which the bytes of a direction are judged: several round trips of a fast network, short
@@ -213,3 +216,11 @@ pub const FRAME_BYTES_MAX: u32 = (1 << 24) - 8;
 
 /// Seconds a direction does not count as chatting after it turned out not to suit.
 pub const CHAT_PAUSE_SECONDS: u16 = 8;
+
+// ---- Discovery ----
+
+/// Before a source of backends is asked again that has failed once. It doubles with each failure in a row.
+pub const LOOKUP_RETRY_FIRST: Duration = Duration::from_secs(1);
+
+/// And at most this: an outage of DNS should not outlast itself by more.
+pub const LOOKUP_RETRY_MAX: Duration = Duration::from_secs(30);
