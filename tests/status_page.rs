@@ -174,3 +174,24 @@ fn watchers_are_bounded_and_make_room_when_they_leave() {
         thread::sleep(Duration::from_millis(50));
     }
 }
+
+#[test]
+fn top_shows_the_same_in_a_terminal() {
+    let backend = Backend::named("a");
+    let ringbolt = Ringbolt::start(&Options::new(env!("CARGO_BIN_EXE_ringbolt"), &[backend.address()]));
+    let address = ringbolt.admin().to_string();
+    let top = |arguments: &[&str]| {
+        Command::new(env!("CARGO_BIN_EXE_ringbolt"))
+            .arg("top")
+            .args(arguments)
+            .output()
+            .expect("the program runs")
+    };
+    let said = top(&["--address", &address, "--once"]);
+    let text = String::from_utf8_lossy(&said.stdout).into_owned();
+    assert!(said.status.success() && text.contains("Nothing is wrong."), "{text}");
+    assert!(text.contains(&backend.address().to_string()), "{text}");
+    let refused = top(&["--socket", "/nowhere/admin.sock"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&refused.stderr).starts_with("no answer from /nowhere/admin.sock: "));
+}

@@ -57,6 +57,13 @@ Examples:
   ringbolt run -c /etc/ringbolt.toml
   ringbolt run --listen 0.0.0.0:8080 --backend 10.0.0.1:3000 --backend 10.0.0.2:3000";
 
+const TOP_NOTES: &str = "\
+q ends it, the arrows scroll the backends. It changes nothing.
+
+Examples:
+  ringbolt top
+  ringbolt top --address 127.0.0.1:9180 --once";
+
 const PLAN_NOTES: &str = "\
 Reads /proc and changes nothing. What one tunnel costs was measured; kernel-tuning/README.md says how.
 
@@ -137,6 +144,9 @@ pub(crate) enum Command {
     },
     #[command(flatten)]
     Order(Order),
+    /// Show in the terminal what the running process does, renewed every second
+    #[command(after_help = TOP_NOTES)]
+    Top(Top),
     /// Print what a number of tunnels takes, and whether this machine gives it
     #[command(after_help = PLAN_NOTES)]
     Plan(Plan),
@@ -151,6 +161,21 @@ pub(crate) enum Command {
     Doctor(Doctor),
     /// Print version, architecture and engines
     Version,
+}
+
+/// Flags of `ringbolt top`.
+#[derive(Args, Debug)]
+pub(crate) struct Top {
+    #[command(flatten)]
+    pub(crate) reach: orders::Reach,
+
+    /// Ask admin.address instead of the socket
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "socket")]
+    pub(crate) address: Option<SocketAddr>,
+
+    /// Print one frame as text and exit
+    #[arg(long)]
+    pub(crate) once: bool,
 }
 
 /// Flags of `ringbolt plan`.

@@ -99,6 +99,9 @@ pub(crate) const STATUS_LOOKS_BACK: Duration = Duration::from_secs(60);
 /// Looks kept of that time: each is all counters of the process, some KiB.
 pub(crate) const STATUS_SAMPLES: u32 = 12;
 
+/// `ringbolt top` waits this long for a connection and for an answer: both are due at once.
+pub(crate) const TOP_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Pages that watch at once. Each is sent an overview a second, some 10 KiB.
 pub(crate) const STATUS_WATCHERS_MAX: usize = 16;
 

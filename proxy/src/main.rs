@@ -68,6 +68,7 @@ mod sweep;
 mod tags;
 mod tcp;
 mod tls;
+mod top;
 mod transport;
 mod tune;
 mod tunnel;
@@ -114,6 +115,10 @@ fn main() -> ExitCode {
             with_config(asked.config.as_deref(), |config| tune::run(&asked, config, io::stdout()))
         }
         Command::Order(order) => give(&order),
+        Command::Top(asked) => top::run(&asked).unwrap_or_else(|error| {
+            tell(io::stderr(), &error);
+            ExitCode::FAILURE
+        }),
         Command::Import(asked) => import::run(&asked, io::stdout(), io::stderr()).unwrap_or_else(|error| {
             tell(io::stderr(), &error);
             ExitCode::FAILURE

@@ -1,6 +1,6 @@
 //! Gives an order to the running process over its admin socket, for the commands of an operator.
 
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
@@ -28,10 +28,23 @@ pub(crate) struct Answer {
 /// Nobody answers there, or not in HTTP.
 pub(crate) fn give(ask: &Ask<'_>) -> io::Result<Answer> {
     let Ask { socket, method, path, body, .. } = ask;
-    let mut stream = UnixStream::connect(socket)?;
+    let stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
     // A body that nobody reads would be answered with a reset.
     let body = body.as_ref().filter(|body| !body.is_null()).map(ToString::to_string).unwrap_or_default();
+    exchange(stream, method, path, &body)
+}
+
+/// Sends a request to the process and reads the answer.
+///
+/// # Errors
+/// As [`give`].
+pub(crate) fn exchange(
+    mut stream: impl io::Read + io::Write,
+    method: &str,
+    path: &str,
+    body: &str,
+) -> io::Result<Answer> {
     let length = body.len();
     let fields = format!("Host: ringbolt\r\nContent-Type: application/json\r\nContent-Length: {length}");
     write!(stream, "{method} {path} HTTP/1.0\r\n{fields}\r\n\r\n{body}")?;
