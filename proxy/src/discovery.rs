@@ -4,10 +4,6 @@
 //! found last stays. The configuration that is served is the file's with the board's backends in it, so that a
 //! change of theirs is served exactly as a reload that changes the file's.
 
-#[cfg(feature = "dns")]
-mod lookup;
-#[cfg(not(feature = "dns"))]
-#[path = "discovery/without_dns.rs"]
 mod lookup;
 
 use std::cell::OnceCell;
