@@ -33,9 +33,9 @@ pub(crate) use self::bounds::BACKENDS_MAX;
 pub(crate) use self::health::{Check, Health};
 pub(crate) use self::problem::Refused;
 pub(crate) use self::timeouts::Timeouts;
-#[cfg(test)]
-pub(crate) use self::tls::CIPHERS;
-pub(crate) use self::tls::{CertificateFiles, ClientAuth, ListenerTls, TlsPolicy, TlsVersion, UpstreamTls};
+pub(crate) use self::tls::{
+    CIPHERS, CertificateFiles, ClientAuth, ListenerTls, TlsPolicy, TlsVersion, UpstreamTls,
+};
 pub(crate) use self::value::{backend_address, duration, host, listen_address, path};
 pub(crate) use ringbolt_core::affinity::{Affinity, Balance, State as BackendState};
 pub(crate) use ringbolt_core::detect::{Protocol, Protocols};
