@@ -119,20 +119,51 @@ fn sigint_drains_as_well() {
 }
 
 #[test]
-fn idle_connections_are_closed_at_once_when_draining() {
+fn idle_connections_get_one_more_answer_while_draining_or_are_closed_soon() {
     let backend = backend(&Gate::default());
-    let mut running = Running::start(&backend, "");
-    let mut used = Wire::connect(running.address);
-    assert_eq!(used.exchange(GET).status(), 200);
+    let mut running = Running::start(&backend, "[timeouts]\ndrain_idle = \"4s\"\n");
+    let [mut used, mut silent] = [(); 2].map(|()| Wire::connect(running.address));
+    for wire in [&mut used, &mut silent] {
+        assert_eq!(wire.exchange(GET).status(), 200);
+    }
     let mut unused = Wire::connect(running.address);
     // Served later than `unused` was accepted by the kernel, so both are known to the proxy or queued.
     assert_eq!(Wire::connect(running.address).exchange(GET).status(), 200);
     let began = Instant::now();
     running.drain();
+    let last = used.exchange(GET);
+    assert_eq!((last.status(), last.head.value("Connection")), (200, Some("close")));
     assert_eq!(used.expect_end(), End::Fin);
+    assert_eq!(silent.expect_end(), End::Fin);
+    let waited = began.elapsed();
+    assert!((Duration::from_secs(3)..LIMIT).contains(&waited), "{waited:?}");
     let _ = unused.expect_end();
     assert_eq!(running.process.wait(LIMIT).code(), Some(0));
-    assert!(began.elapsed() < AT_ONCE, "{:?}", began.elapsed());
+}
+
+#[test]
+fn readiness_ends_before_the_drain_and_all_is_served_between() {
+    let backend = backend(&Gate::default());
+    let mut running =
+        Running::start(&backend, "[timeouts]\ndrain_delay = \"3s\"\ndrain_idle = \"0s\"\ndrain = \"1s\"\n");
+    assert_eq!(running.ask_admin("/readyz").0, 200);
+    let mut tunnel = Wire::connect(running.address);
+    assert_eq!(tunnel.exchange(UPGRADE).status(), 101);
+    let began = Instant::now();
+    running.process.signal(Signal::TERM);
+    running.process.line("line about the delay", LIMIT, |line| line.contains("not ready").then_some(()));
+    assert_eq!(running.ask_admin("/readyz").0, 503);
+    let mut used = Wire::connect(running.address);
+    for _ in 0..3 {
+        let answer = used.exchange(GET);
+        assert_eq!((answer.status(), answer.head.value("Connection")), (200, None));
+    }
+    assert!(began.elapsed() < Duration::from_secs(3), "too slow a machine to see anything");
+    assert_eq!(used.expect_end(), End::Fin);
+    assert!(began.elapsed() > Duration::from_secs(2), "{:?}", began.elapsed());
+    assert_eq!(tunnel.read_exactly(4, "a close frame"), [0x88, 2, 3, 0xf4]);
+    tunnel.close();
+    assert_eq!(running.process.wait(LIMIT).code(), Some(0));
 }
 
 #[test]

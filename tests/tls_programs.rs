@@ -292,9 +292,6 @@ fn testssl_rates_nothing_above_low() {
     ] {
         let seen: Vec<_> = found.iter().filter(|[known, ..]| known.starts_with(id)).collect();
         let is_fine = |finding: &&[String; 3]| matches!(finding[1].as_str(), "OK" | "INFO" | "LOW");
-        assert!(
-            !seen.is_empty() && seen.iter().all(|finding| is_fine(finding)),
-            "{id}: {seen:?} of {found:#?}"
-        );
+        assert!(!seen.is_empty() && seen.iter().all(is_fine), "{id}: {seen:?} of {found:#?}");
     }
 }

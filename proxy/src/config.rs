@@ -8,6 +8,7 @@ mod access_log;
 mod admin;
 pub(crate) mod bounds;
 mod detect;
+mod discovery;
 mod health;
 mod problem;
 mod read;
@@ -15,6 +16,7 @@ mod route;
 mod section;
 mod timeouts;
 mod tls;
+mod upstream;
 mod value;
 
 #[cfg(test)]
@@ -25,18 +27,19 @@ use std::fs::File;
 use std::io::Read as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 pub(crate) use self::access_log::{AccessFormat, AccessLog, AccessOutput};
 pub(crate) use self::admin::{Admin, OrderToken};
 pub(crate) use self::bounds::BACKENDS_MAX;
+pub(crate) use self::discovery::{Discovery, Place, Source, read_backends};
 pub(crate) use self::health::{Check, Health};
 pub(crate) use self::problem::Refused;
 pub(crate) use self::timeouts::Timeouts;
 pub(crate) use self::tls::{
     CIPHERS, CertificateFiles, ClientAuth, ListenerTls, TlsPolicy, TlsVersion, UpstreamTls,
 };
-pub(crate) use self::value::{backend_address, duration, host, listen_address, path};
+pub(crate) use self::upstream::{Backend, Upstream};
+pub(crate) use self::value::{backend_address, duration, host, listen_address, name as backend_name, path};
 pub(crate) use ringbolt_core::affinity::{Affinity, Balance, State as BackendState};
 pub(crate) use ringbolt_core::detect::{Protocol, Protocols};
 pub(crate) use ringbolt_core::flash_policy::FlashPolicy;
@@ -57,6 +60,7 @@ pub(crate) struct Config {
     /// Who may give orders over `admin` as well; `None`: nobody.
     pub(crate) order_token: Option<OrderToken>,
     pub(crate) reload: Reload,
+    pub(crate) discovery: Discovery,
     /// At least one. No two have the same address, unless the port is 0.
     pub(crate) listeners: Vec<Listener>,
     /// No two have the same host and path.
@@ -187,80 +191,6 @@ pub(crate) enum Goal {
     Upstream(String),
     /// They are answered here.
     Reply(RouteReply),
-}
-
-/// `[upstream.NAME]`
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Upstream {
-    pub(crate) affinity: Affinity,
-    /// Version of the PROXY header that connections to its backends begin with.
-    pub(crate) proxy_protocol: Option<ProxyVersion>,
-    /// A 101 must prove that its backend has understood the request.
-    pub(crate) verify_accept: bool,
-    /// Where what nothing binds goes; `None`: sessions by rendezvous hashing, other requests to the least load.
-    pub(crate) balance: Option<Balance>,
-    /// Sessions and tunnels over which a backend that comes or comes back is filled slowly; `None`: it is not.
-    pub(crate) slow_start: Option<u32>,
-    /// Requests that wait for one backend with `maxconn`.
-    pub(crate) queue: u32,
-    /// How long they wait.
-    pub(crate) queue_timeout: Duration,
-    /// Questions a second to each backend, whose session a request belongs to; `None`: none is asked.
-    pub(crate) ask_rate: Option<u32>,
-    /// How long asking may take, with all backends together.
-    pub(crate) ask_timeout: Duration,
-    pub(crate) health: Health,
-    /// How its backends with TLS are talked to.
-    pub(crate) tls: UpstreamTls,
-    /// A client that closes its half of the connection while its answer is awaited ends its request.
-    pub(crate) abort_on_close: bool,
-    /// At least one, at most [`BACKENDS_MAX`] in all upstreams together. No two have the same name.
-    pub(crate) backends: Vec<Backend>,
-}
-
-/// One entry of `backends`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Backend {
-    /// What rendezvous hashing and the cookie know it by; by default its address.
-    pub(crate) name: String,
-    pub(crate) address: SocketAddr,
-    /// It speaks TLS.
-    pub(crate) tls: bool,
-    /// Share of new sessions relative to the others, at least 1.
-    pub(crate) weight: u32,
-    pub(crate) state: BackendState,
-    /// Gets new sessions only while no other backend can.
-    pub(crate) backup: bool,
-    /// Requests and tunnels at once, over all workers; `None`: any number.
-    pub(crate) maxconn: Option<u32>,
-}
-
-impl Backend {
-    /// A backend of this name and address, defaults else.
-    fn new(name: String, address: SocketAddr) -> Self {
-        Self { name, address, tls: false, weight: 1, state: BackendState::Up, backup: false, maxconn: None }
-    }
-}
-
-impl Upstream {
-    /// An upstream with these backends, defaults else.
-    fn new(affinity: Affinity, backends: Vec<Backend>) -> Self {
-        Self {
-            affinity,
-            proxy_protocol: None,
-            verify_accept: true,
-            abort_on_close: true,
-            tls: UpstreamTls::default(),
-            balance: None,
-            slow_start: None,
-            queue: 1024,
-            queue_timeout: Duration::from_secs(10),
-            ask_rate: Some(500),
-            ask_timeout: Duration::from_secs(3),
-            health: Health::default(),
-            backends,
-        }
-    }
 }
 
 /// `[limits]`
@@ -438,6 +368,7 @@ impl Config {
         };
         let read = config.read_flash_policy(path).and_then(|()| config.read_order_token());
         read.map_err(|problem| Refused::whole(&file, &problem))?;
+        config.check_backend_files()?;
         Ok(config)
     }
 

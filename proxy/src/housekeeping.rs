@@ -15,6 +15,8 @@ use tokio::sync::{oneshot, watch};
 
 use crate::access_log::Writer;
 use crate::admin::{self, View};
+use crate::config::{Config, Timeouts};
+use crate::discovery::Discovery;
 use crate::handover::Upgrader;
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::orders::Orders;
@@ -95,6 +97,14 @@ impl Housekeeping {
         Ok(Self { runtime, signals, hangups, upgrades, reopenings })
     }
 
+    /// Looks for the backends that `config` does not name, so that they are there when the first client comes.
+    pub(crate) fn discover(&self, discovery: &mut Discovery, config: &Config) {
+        self.runtime.block_on(async {
+            discovery.begin(config);
+            discovery.settled().await;
+        });
+    }
+
     /// Runs on the calling thread until the process is to end.
     ///
     /// `workers_ended` resolves when the last worker has ended: send to it or drop its sender.
@@ -117,14 +127,18 @@ impl Housekeeping {
                 },
                 None => signals.next().await,
             };
-            let drain_timeout = || reloader.server().config().timeouts.drain;
-            let drain = |stop, timeout| {
-                if stop != Stop::HandedOver {
-                    upgrader.abort();
+            let stopping = |stop| {
+                let server = reloader.server();
+                let Timeouts { drain, drain_delay, .. } = server.config().timeouts;
+                if stop == Stop::HandedOver {
+                    return DrainTimes { delay: Duration::ZERO, drain };
                 }
-                reloader.drain(stop, Instant::now() + timeout);
+                upgrader.abort();
+                reloader.stopping(drain_delay + drain + CLOSING);
+                DrainTimes { delay: drain_delay, drain }
             };
-            let watch = watch_for_end(next_stop, &view.lifecycle, drain_timeout, drain, workers_ended);
+            let drain = |timeout| reloader.drain(Instant::now() + timeout);
+            let watch = watch_for_end(next_stop, &view.lifecycle, stopping, drain, workers_ended);
             let all = admin::orders(orders, upgrader.requests());
             let serve_address = async {
                 let Some(listener) = admin else { return std::future::pending().await };
@@ -193,12 +207,19 @@ async fn unless(
     }
 }
 
+/// How long an end takes that was asked for.
+struct DrainTimes {
+    /// The process is not ready any more, so that balancers turn away, and serves as before.
+    delay: Duration,
+    drain: Duration,
+}
+
 /// Waits for the signals and the workers.
 async fn watch_for_end(
     mut next_stop: impl AsyncFnMut() -> Stop,
     lifecycle: &Lifecycle,
-    drain_timeout: impl FnOnce() -> Duration,
-    drain: impl FnOnce(Stop, Duration),
+    stopping: impl FnOnce(Stop) -> DrainTimes,
+    drain: impl FnOnce(Duration),
     mut workers_ended: oneshot::Receiver<()>,
 ) -> End {
     let first = tokio::select! {
@@ -208,21 +229,34 @@ async fn watch_for_end(
             return End::Deserted;
         }
     };
-    let drain_timeout = drain_timeout();
-    let timeout_seconds = drain_timeout.as_secs_f64();
-    tracing::info!(signal = first.name(), timeout_seconds, "draining; a second signal exits at once");
     lifecycle.enter(Phase::Draining);
-    drain(first, drain_timeout);
+    let times = stopping(first);
+    let forced = |second: Stop| {
+        tracing::warn!(signal = second.name(), "second signal: exiting with connections open");
+        End::Forced(second)
+    };
+    if !times.delay.is_zero() {
+        let delay_seconds = times.delay.as_secs_f64();
+        tracing::info!(
+            signal = first.name(),
+            delay_seconds,
+            "not ready any more; a second signal exits at once"
+        );
+        tokio::select! {
+            second = next_stop() => return forced(second),
+            () = tokio::time::sleep(times.delay) => {}
+        }
+    }
+    let timeout_seconds = times.drain.as_secs_f64();
+    tracing::info!(signal = first.name(), timeout_seconds, "draining; a second signal exits at once");
+    drain(times.drain);
     tokio::select! {
         _ = &mut workers_ended => {
             tracing::info!("drained");
             End::Drained
         }
-        second = next_stop() => {
-            tracing::warn!(signal = second.name(), "second signal: exiting with connections open");
-            End::Forced(second)
-        }
-        () = tokio::time::sleep(drain_timeout + CLOSING) => {
+        second = next_stop() => forced(second),
+        () = tokio::time::sleep(times.drain + CLOSING) => {
             tracing::error!("workers go on after the drain deadline; exiting all the same");
             End::Stuck
         }
@@ -247,7 +281,7 @@ mod tests {
         };
         let (workers_end, workers_ended) = oneshot::channel();
         let end = runtime.block_on(async {
-            let drain = |_, _| {
+            let drain = |_| {
                 drained.set(drained.get() + 1);
                 if let Some(takes) = drain_takes {
                     tokio::spawn(async move {
@@ -258,7 +292,8 @@ mod tests {
                     std::mem::forget(workers_end);
                 }
             };
-            watch_for_end(next_stop, &lifecycle, || Duration::ZERO, drain, workers_ended).await
+            let stopping = |_| DrainTimes { delay: Duration::ZERO, drain: Duration::ZERO };
+            watch_for_end(next_stop, &lifecycle, stopping, drain, workers_ended).await
         });
         assert_eq!(drained.get(), 1);
         (end, lifecycle)
@@ -290,14 +325,10 @@ mod tests {
         let (workers_end, workers_ended) = oneshot::channel::<()>();
         drop(workers_end);
         let never = async || std::future::pending().await;
-        let drain = |_, _| panic!("there is nothing to drain");
-        let ended = runtime.block_on(watch_for_end(
-            never,
-            &Lifecycle::default(),
-            || Duration::ZERO,
-            drain,
-            workers_ended,
-        ));
+        let stopping = |_| panic!("nobody has asked for it");
+        let drain = |_| panic!("there is nothing to drain");
+        let ended =
+            runtime.block_on(watch_for_end(never, &Lifecycle::default(), stopping, drain, workers_ended));
         assert_eq!((ended, ended.exit_code()), (End::Deserted, 1));
     }
 }

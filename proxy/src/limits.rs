@@ -290,6 +290,29 @@ pub(crate) const MIRRORED_SIDS_MAX: usize = 1024;
 /// for a request there. For so long such a request waits too.
 pub(crate) const HANDOVER_LATE_INTERVAL: Duration = Duration::from_millis(20);
 
+// ---- Discovery ----
+
+/// Backends that one source may name, the first ones by name. A longer answer is a mistake, and each backend has
+/// counters, checks and lines in the metrics.
+pub(crate) const DISCOVERED_PER_SOURCE_MAX: usize = 256;
+
+/// Names that are looked up at once, over all sources: each has a socket of its own.
+pub(crate) const LOOKUPS_AT_ONCE_MAX: usize = 16;
+
+/// A lookup with all its questions, to all servers, is given up after this.
+pub(crate) const LOOKUP_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How long a start waits for the first answers. Who has none by then serves without those backends until they come.
+pub(crate) const DISCOVERY_START_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Answers that come within it of each other are served together.
+pub(crate) const DISCOVERY_GATHER: Duration = Duration::from_millis(50);
+
+/// Before another attempt to serve backends that could not be: all numbers were in use, or workers were stuck.
+pub(crate) const DISCOVERY_RETRY: Duration = Duration::from_secs(5);
+
+const _: () = assert!(DISCOVERY_START_TIMEOUT.as_secs() < HANDOVER_START_TIMEOUT.as_secs());
+
 /// Words, lines and blocks of a file that is imported: far more than people write, and soon read.
 pub(crate) const IMPORT_DIRECTIVES_MAX: usize = 65_536;
 

@@ -17,8 +17,10 @@ mod connection;
 mod date;
 mod descriptors;
 mod detect;
+mod discovery;
 mod doctor;
 mod downgrades;
+mod drain;
 mod error;
 mod forward;
 #[cfg(test)]
@@ -81,6 +83,7 @@ use tokio::sync::oneshot;
 use crate::admin::View;
 use crate::cli::{Cli, Command, EXIT_CONFIG, VERSION};
 use crate::config::Config;
+use crate::discovery::Discovery;
 use crate::handover::{AdminSockets, Program, Successor, Upgrader};
 use crate::housekeeping::{Duties, End, Housekeeping};
 use crate::lifecycle::{Lifecycle, Phase};
@@ -135,7 +138,8 @@ fn check(file: &Path) -> ExitCode {
             if let Some(code) = check_tls(file, &config) {
                 return code;
             }
-            let backends: usize = config.upstreams.values().map(|upstream| upstream.backends.len()).sum();
+            let entries = |upstream: &config::Upstream| upstream.backends.len() + upstream.sources.len();
+            let backends: usize = config.upstreams.values().map(entries).sum();
             let (listeners, routes, upstreams) =
                 (config.listeners.len(), config.routes.len(), config.upstreams.len());
             tell(
@@ -238,6 +242,39 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
+/// The configuration with the backends that are found for it now.
+///
+/// # Errors
+/// There is a process to take over from, which may know backends that cannot be found now.
+fn discover(
+    housekeeping: &Housekeeping,
+    discovery: &mut Discovery,
+    config: &Config,
+    takes_over: bool,
+) -> Result<Arc<Config>, StartError> {
+    housekeeping.discover(discovery, config);
+    let unanswered = discovery.unanswered().join(", ");
+    if !unanswered.is_empty() {
+        if takes_over {
+            return Err(StartError::new(format!("no backends are found: {unanswered}")));
+        }
+        tracing::warn!(unanswered, "serving without backends that are not found yet");
+    }
+    Ok(Arc::new(discovery.complete(config)))
+}
+
+/// Loads what TLS needs, and says what is noticed about it.
+fn load_tls(config: &Config) -> Result<Arc<tls::Current>, StartError> {
+    let tls = tls::Setup::load(config).map_err(|problems| StartError::new(problems.join("; ")))?;
+    for notice in tls.notices() {
+        tracing::warn!("{}", notice.text);
+    }
+    if let Some(support) = tls.kernel() {
+        tracing::info!("kTLS: {support}");
+    }
+    Ok(Arc::new(tls::Current::new(tls)))
+}
+
 /// Starts everything, in the order in which it may fail, and stays until the end.
 fn run(source: Source, config: &Arc<Config>) -> Result<End, StartError> {
     let failed = |error| StartError::new(format!("the housekeeping thread failed: {error}"));
@@ -260,15 +297,11 @@ fn run(source: Source, config: &Arc<Config>) -> Result<End, StartError> {
     let housekeeping = Housekeeping::new().map_err(failed)?;
 
     let counters = Counters::new(workers);
+    let housekeeping_counters = Arc::clone(counters.housekeeping());
+    let mut discovery = Discovery::new(Arc::clone(&housekeeping_counters));
+    let (file, config) = (config, &discover(&housekeeping, &mut discovery, config, successor.is_some())?);
     let lifecycle = Arc::new(Lifecycle::default());
-    let tls = tls::Setup::load(config).map_err(|problems| StartError::new(problems.join("; ")))?;
-    for notice in tls.notices() {
-        tracing::warn!("{}", notice.text);
-    }
-    if let Some(support) = tls.kernel() {
-        tracing::info!("kTLS: {support}");
-    }
-    let tls = Arc::new(tls::Current::new(tls));
+    let tls = load_tls(config)?;
     let page = Page::new(counters.clone(), config.limits.sids, Arc::clone(&tls));
 
     let (end, workers_ended) = oneshot::channel();
@@ -280,7 +313,6 @@ fn run(source: Source, config: &Arc<Config>) -> Result<End, StartError> {
     if let Some(refusal) = &server.refusal {
         tracing::warn!("io_uring is refused, epoll serves instead: {refusal}");
     }
-    let housekeeping_counters = Arc::clone(counters.housekeeping());
     if let Some(successor) = successor {
         successor.take_over(&mut server)?.show(&housekeeping_counters);
     }
@@ -302,7 +334,14 @@ fn run(source: Source, config: &Arc<Config>) -> Result<End, StartError> {
     });
     let collector = server.collector(counters.clone(), Arc::clone(&lifecycle));
     let access_log = server.access_log();
-    let reloader = Reloader::new(source, server, lifecycle, housekeeping_counters, notify);
+    let reloader = Reloader::new(
+        source,
+        (Arc::clone(file), discovery),
+        server,
+        lifecycle,
+        housekeeping_counters,
+        notify,
+    );
     let orders = Arc::new(reloader.orders(counters));
     let duties = Duties { admin, socket, view, orders, collector, reloader, tls, upgrader, access_log };
     housekeeping.run(duties, workers_ended).map_err(failed)

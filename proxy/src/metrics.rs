@@ -15,7 +15,7 @@ use std::sync::Arc;
 use self::cell::{Cell, Counter, Gauge, PerLabel, See};
 use self::label::{
     AccessLine, AnswerStatus, Check, Connect, Detected, Direction, Downgraded, DrainedBy, EngineInUse,
-    EngineIo, Evidence, Handover, Limit, Lookup, Method, Question, Queued, RefusedConnection, Reload,
+    EngineIo, Evidence, Handover, Limit, Look, Lookup, Method, Question, Queued, RefusedConnection, Reload,
     StatusClass, TlsFailure, TlsRecords, TlsVersion, TunnelEnd, TunnelKind, Upgrade,
 };
 
@@ -149,10 +149,16 @@ counters! {
     handovers: PerLabel<Handover> => HANDOVERS,
     /// Tunnels taken over.
     handover_tunnels: Counter => HANDOVER_TUNNELS,
+    /// Tunnels that the process before this one went on to serve.
+    handover_tunnels_staying: Gauge => HANDOVER_TUNNELS_STAYING,
     /// How long that took.
     handover_ms: Gauge => HANDOVER_TIME,
     /// Health checks.
     checks: PerLabel<Check> => CHECKS,
+    /// Looks for backends.
+    looks: PerLabel<Look> => DISCOVERY_LOOKS,
+    /// Sources of backends whose last look found nothing.
+    sources_failing: Gauge => SOURCES_FAILING,
     }
 }
 

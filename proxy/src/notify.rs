@@ -8,6 +8,7 @@ use std::ffi::OsString;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
@@ -52,9 +53,10 @@ impl Notify {
         self.send("WATCHDOG=1");
     }
 
-    /// The process drains and will end.
-    pub(crate) fn stopping(&self) {
-        self.send("STOPPING=1\nSTATUS=draining");
+    /// The process drains and will end within this time, however little of it `TimeoutStopSec=` allows.
+    pub(crate) fn stopping(&self, within: Duration) {
+        let microseconds = within.as_micros();
+        self.send(&format!("STOPPING=1\nEXTEND_TIMEOUT_USEC={microseconds}\nSTATUS=draining"));
     }
 
     fn send(&self, state: &str) {
@@ -82,6 +84,9 @@ mod tests {
             let mut state = [0; 100];
             let length = manager.recv(&mut state).unwrap();
             assert_eq!(&state[..length], b"READY=1\nSTATUS=fine");
+            notify.stopping(Duration::from_millis(2500));
+            let length = manager.recv(&mut state).unwrap();
+            assert_eq!(&state[..length], b"STOPPING=1\nEXTEND_TIMEOUT_USEC=2500000\nSTATUS=draining");
         }
     }
 }

@@ -56,7 +56,8 @@ impl Answer {
 }
 
 /// What a backend is, then how it stands: in the order people read them.
-const COLUMNS: [&str; 8] = ["upstream", "name", "address", "state", "weight", "load", "backup", "ordered"];
+const COLUMNS: [&str; 9] =
+    ["upstream", "name", "address", "state", "weight", "load", "backup", "ordered", "origin"];
 
 /// Objects with the same names, a line each, below the names.
 fn table(rows: &[Value]) -> String {

@@ -9,12 +9,13 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::{mpsc, oneshot};
 
 use crate::cli::Run;
 use crate::config::{Config, Refused};
+use crate::discovery::Discovery;
 use crate::health::Checks;
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::limits::{ADOPT_TIMEOUT, RELOADS_WAITING_MAX, WATCH_INTERVAL};
@@ -23,7 +24,7 @@ use crate::metrics::{Counters, HousekeepingCounters};
 use crate::notify::Notify;
 use crate::orders::Orders;
 use crate::server::Server;
-use crate::signals::{Repeated, Stop};
+use crate::signals::Repeated;
 
 #[cfg(test)]
 mod tests;
@@ -93,6 +94,9 @@ pub(crate) struct Reloader {
     /// The file before it was read at the start.
     read_at_start: Option<Stamp>,
     server: RefCell<Server>,
+    /// What the file said when it was last served: without what was found.
+    file: RefCell<Arc<Config>>,
+    discovery: RefCell<Discovery>,
     lifecycle: Arc<Lifecycle>,
     counters: Arc<HousekeepingCounters>,
     notify: Notify,
@@ -106,6 +110,7 @@ pub(crate) struct Reloader {
 impl Reloader {
     pub(crate) fn new(
         (run, read_at_start): Source,
+        (file, discovery): (Arc<Config>, Discovery),
         server: Server,
         lifecycle: Arc<Lifecycle>,
         counters: Arc<HousekeepingCounters>,
@@ -116,10 +121,13 @@ impl Reloader {
         counters.config_current.set(1);
         let checks = RefCell::new(Checks::new(server.served(), Arc::clone(&counters)));
         let (server, requested) = (RefCell::new(server), RefCell::new(Some(receiver)));
+        let (file, discovery) = (RefCell::new(file), RefCell::new(discovery));
         Self {
             run,
             read_at_start,
             server,
+            file,
+            discovery,
             checks,
             lifecycle,
             counters,
@@ -136,11 +144,14 @@ impl Reloader {
         self.server().orders(counters, lifecycle, requests)
     }
 
-    /// Tells workers that the process will end, and the service manager unless another process serves.
-    pub(crate) fn drain(&self, stop: Stop, deadline: Instant) {
-        if stop != Stop::HandedOver {
-            self.notify.stopping();
-        }
+    /// Tells the service manager that the process will end, in this time at the latest.
+    pub(crate) fn stopping(&self, within: Duration) {
+        self.counters.draining.set(1);
+        self.notify.stopping(within);
+    }
+
+    /// Tells workers so.
+    pub(crate) fn drain(&self, deadline: Instant) {
         self.counters.draining.set(1);
         self.server.borrow_mut().drain(deadline);
     }
@@ -157,14 +168,19 @@ impl Reloader {
         self.server.borrow()
     }
 
-    /// Reloads whenever it is asked for: by SIGHUP, by [`Requests`], by a change of a watched file. Never ends,
-    /// and is run once.
+    /// Reloads whenever it is asked for: by SIGHUP, by [`Requests`], by a change of a watched file; and serves what
+    /// backends are found. Never ends, and is run once.
     pub(crate) async fn attend(&self, mut hangups: Repeated) {
         let Some(mut requested) = self.requested.take() else { return };
         self.checks.borrow_mut().adopt();
         let mut watch = Watch::new(self.run.file(), self.read_at_start);
         loop {
+            let found = self.discovery.borrow().changed();
             let (cause, reply) = tokio::select! {
+                () = found => {
+                    self.follow().await;
+                    continue;
+                }
                 () = hangups.next() => ("SIGHUP", None),
                 Some(reply) = requested.recv() => ("request", Some(reply)),
                 () = watch.changed(|| self.server().config().reload.watch) => ("changed file", None),
@@ -220,16 +236,47 @@ impl Reloader {
             return Err(failed(&"the process runs without a configuration file"));
         }
         let mut config = self.run.config().map_err(NotReloaded::Refused)?;
-        let (waiting, adopted) = {
-            let mut server = self.server.borrow_mut();
-            let waiting = keep_fixed(&server.config(), &mut config);
-            (waiting, server.adopt(Arc::new(config)).map_err(|error| failed(&error))?)
-        };
+        let waiting = keep_fixed(&self.server().config(), &mut config);
+        let (former, file) = (Arc::clone(&self.file.borrow()), Arc::new(config));
+        // First, so that nobody is left without backends until they are found.
+        self.discovery.borrow_mut().begin(&file);
+        let settled = self.discovery.borrow().settled();
+        settled.await;
+        if let Err(error) = self.serve(&file).await {
+            self.discovery.borrow_mut().begin(&former);
+            self.discovery.borrow_mut().keep(&former);
+            return Err(error);
+        }
+        self.discovery.borrow_mut().keep(&file);
+        self.server().reload_tls();
+        self.file.replace(file);
+        Ok(Reloaded { waiting })
+    }
+
+    /// Serves by this file and what was found for it.
+    async fn serve(&self, file: &Config) -> Result<(), NotReloaded> {
+        let failed = |cause: &dyn fmt::Display| NotReloaded::Failed(cause.to_string());
+        let config = self.discovery.borrow().complete(file);
+        let adopted = self.server.borrow_mut().adopt(Arc::new(config)).map_err(|error| failed(&error))?;
         if tokio::time::timeout(ADOPT_TIMEOUT, adopted).await.is_err() {
             return Err(failed(&"workers have not taken the new configuration in time"));
         }
         self.checks.borrow_mut().adopt();
-        Ok(Reloaded { waiting })
+        Ok(())
+    }
+
+    /// Serves the backends that are found now.
+    async fn follow(&self) {
+        let _changing = self.changing.lock().await;
+        let file = Arc::clone(&self.file.borrow());
+        let is_served = self.discovery.borrow().complete(&file) == *self.server().config();
+        if is_served || self.lifecycle.phase() == Phase::Draining {
+            return;
+        }
+        if let Err(error) = self.serve(&file).await {
+            tracing::error!("backends that were found are not served yet: {error}");
+            self.discovery.borrow().try_again();
+        }
     }
 }
 
@@ -292,7 +339,7 @@ impl Stamp {
 }
 
 /// Looks at a file from time to time.
-struct Watch<'a> {
+pub(crate) struct Watch<'a> {
     file: Option<&'a Path>,
     /// When the configuration was last read.
     seen: Option<Stamp>,
@@ -302,18 +349,18 @@ struct Watch<'a> {
 
 impl<'a> Watch<'a> {
     /// `seen`: before the configuration was read at the start.
-    fn new(file: Option<&'a Path>, seen: Option<Stamp>) -> Self {
+    pub(crate) fn new(file: Option<&'a Path>, seen: Option<Stamp>) -> Self {
         Self { file, seen, last: seen }
     }
 
     /// The file is about to be read.
-    fn see(&mut self) {
+    pub(crate) fn see(&mut self) {
         self.seen = self.file.and_then(Stamp::of);
         self.last = self.seen;
     }
 
     /// Resolves when the file has changed and rests, while `enabled` says so.
-    async fn changed(&mut self, enabled: impl Fn() -> bool) {
+    pub(crate) async fn changed(&mut self, enabled: impl Fn() -> bool) {
         loop {
             tokio::time::sleep(WATCH_INTERVAL).await;
             let Some(now) = self.file.filter(|_| enabled()).and_then(Stamp::of) else { continue };

@@ -60,7 +60,7 @@ pub(crate) async fn begun<'a>(worker: &'a Worker, client: &mut Client) -> Option
         loop {
             let fresh = !std::mem::take(&mut pipelined);
             if fresh && stream.transport().poll_readable(context).is_pending() {
-                let ends = worker.is_closing(listener);
+                let ends = worker.ends_idle(listener);
                 return if ends { Poll::Ready(None) } else { Poll::Pending };
             }
             match begin(worker, stream, fresh) {

@@ -33,6 +33,8 @@ pub(crate) struct Standing {
     pub(crate) load: u32,
     /// An operator has ordered what the file does not say.
     pub(crate) ordered: bool,
+    /// How it came to be there.
+    pub(crate) origin: &'static str,
 }
 
 /// States of a backend, as metrics name them.
@@ -80,6 +82,7 @@ impl Served {
                 weight: identity.weight(backend.weight),
                 backup: backend.backup,
                 ordered: identity.is_ordered(),
+                origin: backend.origin.name(),
                 load: self.load(identity),
             }));
         }

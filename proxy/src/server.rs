@@ -253,8 +253,12 @@ impl Server {
         self.listeners = listeners;
         self.served.replace(revision);
         self.tls.set(tls);
-        self.tls.reload();
         Ok(all_done)
+    }
+
+    /// Loads the files of TLS again.
+    pub(crate) fn reload_tls(&self) {
+        self.tls.reload();
     }
 
     /// Makes the workers accept that have waited for another process.

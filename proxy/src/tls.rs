@@ -22,6 +22,6 @@ pub(crate) use self::dial::{AnyStream, begin, http_client};
 pub(crate) use self::handshake::{accept, connect};
 pub(crate) use self::listener::Terminator;
 pub(crate) use self::presented::{Wrong, judge, no_session};
-pub(crate) use self::session::{KernelSession, Offered, Records, Session};
+pub(crate) use self::session::{KernelSession, KernelSessionState, Offered, Records, Session};
 pub(crate) use self::setup::{Current, Setup};
 pub(crate) use self::upstream::Originator;

@@ -29,8 +29,9 @@ use crate::ask::Lookups;
 use crate::client::Client;
 use crate::date::{DATE_BYTES, DateCache};
 use crate::downgrades::Downgrades;
+use crate::drain;
 use crate::hot_buffer::HotBuffer;
-use crate::limits::{CLOSING_TURN, FAREWELL_TIMEOUT, SWEEP_INTERVAL};
+use crate::limits::{CLOSING_TURN, SWEEP_INTERVAL};
 use crate::load::{InFlight, Loads};
 use crate::memory::{self, Memory};
 use crate::metrics::{Counters, WorkerCounters};
@@ -99,6 +100,8 @@ pub(crate) struct Worker {
     started: Instant,
     connections: Cell<usize>,
     draining: Cell<bool>,
+    /// Until then a drain waits for the last request of an idle connection.
+    pub(crate) last_requests_until: Cell<Option<Instant>>,
     /// Another process serves.
     leaving: Cell<bool>,
     /// Connections that wait for a request, for that process.
@@ -143,6 +146,7 @@ impl Worker {
             snapshot: RefCell::new(Rc::new(snapshot)),
             connections: Cell::new(0),
             draining: Cell::new(false),
+            last_requests_until: Cell::new(None),
             leaving: Cell::new(false),
             idle: RefCell::default(),
             emptied: RefCell::new(None),
@@ -205,9 +209,21 @@ impl Worker {
         self.draining.get()
     }
 
+    /// Another process serves.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.leaving.get()
+    }
+
     /// Nothing new is to begin on connections of this listener: it was removed, or the worker drains.
     pub(crate) fn is_closing(&self, listener: ListenerId) -> bool {
         self.is_draining() || self.snapshot.borrow().listener(listener).is_none()
+    }
+
+    /// A connection that waits for a request is to be closed: nothing new is to begin on it, and whoever closes an idle
+    /// connection at once may cut a request that is on its way.
+    pub(crate) fn ends_idle(&self, listener: ListenerId) -> bool {
+        let waits = self.last_requests_until.get().is_some_and(|until| self.reactor.now() < until);
+        self.is_closing(listener) && !waits
     }
 
     /// A connection is to be closed on which nothing has come. If another process serves it goes there instead:
@@ -296,9 +312,7 @@ impl Worker {
         };
         self.draining.set(true);
         self.pool.clear();
-        // Idle connections and listeners look at `draining` when they are polled again.
-        self.reactor.wake_all();
-        self.shed(deadline);
+        drain::begin(self, deadline);
         let emptied = poll_fn(|context| {
             if self.connections.get() == 0 {
                 return Poll::Ready(());
@@ -326,18 +340,6 @@ impl Worker {
         }
     }
 
-    /// Closes the tunnels that end here over the time up to `deadline`, the last ones early enough to be answered.
-    fn shed(self: &Rc<Self>, deadline: Instant) {
-        let left = deadline.saturating_duration_since(self.reactor.now());
-        let over = left - FAREWELL_TIMEOUT.min(left / 2);
-        // All others go on in the process that serves.
-        let which = if self.leaving.get() { Shed::Unmovable } else { Shed::All };
-        let worker = Rc::clone(self);
-        self.reactor.spawn(async move {
-            farewell::shed(&worker, which, over, || worker.random(), || true).await;
-        });
-    }
-
     async fn take_part(self: &Rc<Self>, step: Move) {
         // Whoever asked may have given up.
         match step {
@@ -348,6 +350,7 @@ impl Worker {
                     moving::keep(self);
                 }
             }
+            Move::CountStaying(reply) => drop(reply.try_send(moving::count_staying(self))),
             Move::Keep => moving::keep(self),
             Move::LetGo => moving::let_go(self),
             Move::Leave => self.leaving.set(true),

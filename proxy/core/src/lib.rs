@@ -10,6 +10,7 @@ pub mod chatter;
 pub mod client_hello;
 pub mod clients;
 pub mod detect;
+pub mod discovery;
 pub mod downgrade;
 pub mod flash_policy;
 pub mod frames;

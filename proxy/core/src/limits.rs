@@ -213,3 +213,11 @@ pub const FRAME_BYTES_MAX: u32 = (1 << 24) - 8;
 
 /// Seconds a direction does not count as chatting after it turned out not to suit.
 pub const CHAT_PAUSE_SECONDS: u16 = 8;
+
+// ---- Discovery ----
+
+/// Before a source of backends is asked again that has failed once. It doubles with each failure in a row.
+pub const LOOKUP_RETRY_FIRST: Duration = Duration::from_secs(1);
+
+/// And at most this: an outage of DNS should not outlast itself by more.
+pub const LOOKUP_RETRY_MAX: Duration = Duration::from_secs(30);

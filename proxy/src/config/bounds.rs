@@ -21,6 +21,12 @@ pub(crate) const WORKERS_MAX: usize = 1024;
 /// Backends in one process over all upstreams; per-backend load counters are an array of this size.
 pub(crate) const BACKENDS_MAX: usize = 4096;
 
+/// Servers in `discovery.resolvers`: they are asked one after the other.
+pub(crate) const RESOLVERS_MAX: usize = 8;
+
+/// The shortest `discovery.ttl_min`: every answer may bring all workers another configuration.
+pub(crate) const TTL_SHORTEST: Duration = Duration::from_millis(100);
+
 /// Networks in one `trusted_proxies`: each request's addresses are compared with all of them.
 pub(crate) const TRUSTED_PROXIES_MAX: usize = 256;
 

@@ -12,30 +12,14 @@ use ringbolt_core::network::NetworkError;
 use toml::de::{DeTable, DeValue};
 
 use super::bounds::{
-    BACKENDS_MAX, MEMORY_BYTES_MIN, QUEUE, REQUEST_HEAD_BYTES, SLOW_START, TABLE_ENTRIES,
-    TRUSTED_PROXIES_MAX, WEIGHT, WORKERS_MAX,
+    BACKENDS_MAX, MEMORY_BYTES_MIN, REQUEST_HEAD_BYTES, TABLE_ENTRIES, TRUSTED_PROXIES_MAX, WORKERS_MAX,
 };
 use super::problem::{Problems, Refused};
-use super::section::{Field, Section, boolean, integer, or_off, suggest, text, wrong_type};
+use super::section::{Section, boolean, integer, or_off, suggest, text};
 use super::{
-    Admin, Affinity, Backend, BackendState, Balance, Config, Limits, Listener, Log, Process, Protocol,
-    ProxyVersion, Reload, Timeouts, Upstream, Workers, tls, value,
+    Admin, Affinity, Backend, Config, Discovery, Limits, Listener, Log, Process, Protocol, Reload, Timeouts,
+    Upstream, Workers, tls, value,
 };
-
-const BACKEND_STATES: &[(&str, BackendState)] =
-    &[("up", BackendState::Up), ("drain", BackendState::Drain), ("maintenance", BackendState::Maintenance)];
-
-const BALANCES: &[(&str, Balance)] = &[
-    ("rendezvous", Balance::Rendezvous),
-    ("least-tunnels", Balance::LeastTunnels),
-    ("round-robin", Balance::RoundRobin),
-    ("random-two", Balance::RandomTwo),
-];
-
-const PROXY_VERSIONS: &[(&str, ProxyVersion)] = &[("v1", ProxyVersion::V1), ("v2", ProxyVersion::V2)];
-
-/// What `backends` may hold.
-const BACKENDS: &str = r#"a list such as ["10.0.0.1:3000", { name = "b", address = "10.0.0.2:3000" }]"#;
 
 /// Reads a whole file.
 pub(super) fn document(file: &str, source: &str) -> Result<Config, Refused> {
@@ -60,6 +44,7 @@ pub(super) fn document(file: &str, source: &str) -> Result<Config, Refused> {
         admin_socket,
         order_token,
         reload: reload(document.section("reload")),
+        discovery: super::discovery::discovery(document.section("discovery")),
         timeouts: super::timeouts::timeouts(document.section("timeouts")),
         limits: limits(document.section("limits")),
         log: log(document.section("log")),
@@ -113,6 +98,7 @@ impl Config {
             admin_socket: None,
             order_token: None,
             reload: Reload::default(),
+            discovery: Discovery::default(),
             listeners: Vec::new(),
             routes: Vec::new(),
             upstreams: BTreeMap::new(),
@@ -129,7 +115,7 @@ impl Config {
 fn traffic(problems: &Problems, document: &mut Section<'_>, base: &Path) -> Config {
     let section = document.section("upstream");
     let names: Vec<&str> = section.fields().into_iter().map(|(name, _)| name).collect();
-    let upstreams = upstreams(problems, &section, base);
+    let upstreams = super::upstream::upstreams(problems, &section, base);
     if names.is_empty() {
         document.problem("upstream", "there is none; write `[upstream.NAME]` with a list of `backends`");
     }
@@ -284,124 +270,6 @@ pub(super) fn reference(upstreams: &[&str]) -> impl Fn(&DeValue<'_>) -> Result<S
             if upstreams.is_empty() { String::new() } else { suggest(name, upstreams, "the upstreams are") };
         Err(format!(r#"there is no upstream "{name}"{hint}"#))
     })
-}
-
-fn upstreams(problems: &Problems, section: &Section<'_>, base: &Path) -> BTreeMap<String, Upstream> {
-    let mut upstreams = BTreeMap::new();
-    let mut backends_left = BACKENDS_MAX;
-    for (name, field) in section.fields() {
-        if let Err(problem) = value::name(name) {
-            problems.add(field.at.clone(), field.key.clone(), problem);
-        }
-        let expected = "a table; an upstream has a name of its own: `[upstream.NAME]`";
-        let Some(mut section) = Section::of(problems, field, expected) else { continue };
-        let affinity = section.read("affinity", text("a string", super::affinity)).unwrap_or_default();
-        let proxy_protocol =
-            section.read("proxy_protocol", text("a string", |text| value::choice(text, PROXY_VERSIONS)));
-        let verify_accept = section.read("verify_accept", boolean).unwrap_or(true);
-        let abort_on_close = section.read("abort_on_close", boolean).unwrap_or(true);
-        let tls = tls::upstream(&mut section, base);
-        let mut backends = backends(problems, &mut section);
-        if tls.is_some() {
-            backends.iter_mut().for_each(|backend| backend.tls = true);
-        }
-        if backends.len() > backends_left {
-            section
-                .problem("backends", format!("more than {BACKENDS_MAX} backends in all upstreams together"));
-        }
-        backends_left = backends_left.saturating_sub(backends.len());
-        let default = Upstream::new(affinity, backends);
-        let balance = section.read("balance", text("a string", |text| value::choice(text, BALANCES)));
-        let slow_start = section.read("slow_start", or_off(integer(SLOW_START))).flatten();
-        let queue = section.read("queue", integer(QUEUE)).unwrap_or(default.queue);
-        let timeout = text(r#"a duration such as "10s""#, value::duration);
-        let queue_timeout = section.read("queue_timeout", &timeout).unwrap_or(default.queue_timeout);
-        let ask_rate = section.read("ask_rate", or_off(integer(1..=RATE_MAX))).unwrap_or(default.ask_rate);
-        let ask_timeout = section.read("ask_timeout", &timeout).unwrap_or(default.ask_timeout);
-        let health = super::health::health(section.section("health"));
-        section.finish();
-        let upstream = Upstream {
-            proxy_protocol,
-            verify_accept,
-            abort_on_close,
-            tls: tls.unwrap_or_default(),
-            balance,
-            slow_start,
-            queue,
-            queue_timeout,
-            ask_rate,
-            ask_timeout,
-            health,
-            ..default
-        };
-        upstreams.insert(name.to_owned(), upstream);
-    }
-    upstreams
-}
-
-fn backends(problems: &Problems, section: &mut Section<'_>) -> Vec<Backend> {
-    let Some(field) = section.field("backends") else {
-        section.problem("backends", format!("is missing; write {BACKENDS}"));
-        return Vec::new();
-    };
-    let Some(entries) = field.entries() else {
-        problems.add(field.at, field.key, wrong_type(field.value, BACKENDS));
-        return Vec::new();
-    };
-    if entries.is_empty() {
-        problems.add(field.at, field.key, format!("is empty; write {BACKENDS}"));
-    }
-    let mut names = BTreeSet::new();
-    let mut backends = Vec::new();
-    for entry in entries {
-        let (at, key) = (entry.at.clone(), entry.key.clone());
-        let Some(backend) = backend(problems, entry) else { continue };
-        if !names.insert(backend.name.clone()) {
-            problems.add(
-                at,
-                key,
-                format!(r#"there is a backend "{}" in this upstream already"#, backend.name),
-            );
-        }
-        backends.push(backend);
-    }
-    backends
-}
-
-/// One entry of `backends`: an address alone or a table.
-fn backend(problems: &Problems, entry: Field<'_>) -> Option<Backend> {
-    let address = text(r#"an address such as "10.0.0.1:3000""#, value::backend_url);
-    if entry.value.is_str() {
-        let (tls, address) =
-            address(entry.value).map_err(|problem| problems.add(entry.at, entry.key, problem)).ok()?;
-        return Some(Backend { tls, ..Backend::new(address.to_string(), address) });
-    }
-    let expected =
-        r#"an address such as "10.0.0.1:3000" or a table such as { address = "10.0.0.1:3000", weight = 2 }"#;
-    let mut section = Section::of(problems, entry, expected)?;
-    let address = section.require("address", r#""10.0.0.1:3000""#, address);
-    let name = section.read("name", text("a string", value::name));
-    let weight = section.read("weight", weight);
-    let state = section.read("state", text("a string", |text| value::choice(text, BACKEND_STATES)));
-    let backup = section.read("backup", boolean).unwrap_or(false);
-    let maxconn = section.read("maxconn", or_off(integer(TABLE_ENTRIES))).flatten();
-    section.finish();
-    let (tls, address) = address?;
-    Some(Backend {
-        tls,
-        weight: weight.unwrap_or(1),
-        state: state.unwrap_or(BackendState::Up),
-        backup,
-        maxconn,
-        ..Backend::new(name.unwrap_or_else(|| address.to_string()), address)
-    })
-}
-
-fn weight(value: &DeValue<'_>) -> Result<u32, String> {
-    if value.as_integer().is_some_and(|number| number.as_str() == "0") {
-        return Err(r#"is 0; write `state = "drain"` for a backend that gets no new sessions"#.to_owned());
-    }
-    integer(WEIGHT)(value)
 }
 
 fn limits(mut section: Section<'_>) -> Limits {

@@ -10,6 +10,7 @@ use proptest::prelude::*;
 use ringbolt_core::http::Location;
 
 use super::*;
+use crate::config::upstream::Origin;
 use crate::golden;
 
 const SMALLEST: &str = r#"
@@ -87,6 +88,7 @@ fn every_documented_key_of_operation_and_backends_is_read() {
         state: BackendState::Drain,
         backup: true,
         maxconn: Some(90),
+        origin: Origin::Config,
     };
     assert_eq!(chat.backends[1], drained);
     assert_eq!((chat.balance, chat.slow_start), (Some(Balance::RandomTwo), Some(100)));
@@ -159,7 +161,9 @@ fn every_documented_timeout_and_limit_is_read() {
         tunnel_half_closed: Duration::from_secs(6),
         tunnel_idle: Some(Duration::from_secs(7 * 3600)),
         tunnel_max_age: Some(Duration::from_secs(10 * 3600)),
+        drain_delay: Duration::from_secs(11),
         drain: Duration::ZERO,
+        drain_idle: Duration::from_secs(12),
         upstream_keep_alive: Duration::from_secs(9),
     };
     assert_eq!(config.timeouts, timeouts);

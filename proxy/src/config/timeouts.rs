@@ -28,8 +28,12 @@ pub(crate) struct Timeouts {
     pub(crate) tunnel_idle: Option<Duration>,
     /// Time after which a tunnel is closed whatever it does; `None`: never.
     pub(crate) tunnel_max_age: Option<Duration>,
-    /// From SIGTERM to the end of the process, whatever is still open.
+    /// From SIGTERM, when `/readyz` turns, to the beginning of the drain.
+    pub(crate) drain_delay: Duration,
+    /// From the beginning of the drain to the end of the process, whatever is still open.
     pub(crate) drain: Duration,
+    /// How long a drain waits for the last request of an idle connection.
+    pub(crate) drain_idle: Duration,
     /// How long an idle upstream connection is kept for reuse.
     pub(crate) upstream_keep_alive: Duration,
 }
@@ -49,7 +53,10 @@ impl Default for Timeouts {
             tunnel_half_closed: Duration::from_secs(30),
             tunnel_idle: None,
             tunnel_max_age: None,
+            drain_delay: Duration::ZERO,
             drain: Duration::from_secs(30),
+            // Longer than a polling client takes from an answer to its next poll, shorter than anybody's patience.
+            drain_idle: Duration::from_secs(1),
             // node closes an idle connection after 5 s: reuse must end before that.
             upstream_keep_alive: Duration::from_secs(4),
         }
@@ -60,7 +67,11 @@ impl Default for Timeouts {
 pub(super) fn timeouts(mut section: Section<'_>) -> Timeouts {
     let default = Timeouts::default();
     let duration = || text(r#"a duration such as "10s""#, value::duration);
-    let or_zero = text(r#"a duration such as "10s""#, value::duration_or_zero);
+    let or_zero = || text(r#"a duration such as "10s""#, value::duration_or_zero);
+    let mut zero = |name, default| section.read(name, or_zero()).unwrap_or(default);
+    let drain_delay = zero("drain_delay", default.drain_delay);
+    let drain = zero("drain", default.drain);
+    let drain_idle = zero("drain_idle", default.drain_idle);
     let mut read = |name, default| section.read(name, duration()).unwrap_or(default);
     let timeouts = Timeouts {
         tls_handshake: read("tls_handshake", default.tls_handshake),
@@ -74,7 +85,9 @@ pub(super) fn timeouts(mut section: Section<'_>) -> Timeouts {
         upstream_keep_alive: read("upstream_keep_alive", default.upstream_keep_alive),
         tunnel_idle: section.read("tunnel_idle", or_off(duration())).unwrap_or(default.tunnel_idle),
         tunnel_max_age: section.read("tunnel_max_age", or_off(duration())).unwrap_or(default.tunnel_max_age),
-        drain: section.read("drain", or_zero).unwrap_or(default.drain),
+        drain_delay,
+        drain,
+        drain_idle,
     };
     section.finish();
     timeouts

@@ -102,18 +102,51 @@ pub(crate) fn backend_address(text: &str) -> Result<SocketAddr, String> {
         }
         Err(AddressProblem::BadPort) => Err(format!(r#""{text}": the port is a number from 1 to 65535"#)),
         Err(AddressProblem::NoIp) => Err(format!(
-            r#""{text}" is no IP address and port such as "10.0.0.1:3000" or "[fd00::1]:3000"; names come through DNS discovery, which is not supported yet (only "localhost" is known)"#
+            r#""{text}" is no IP address and port such as "10.0.0.1:3000" or "[fd00::1]:3000" (of names only "localhost" is known here)"#
         )),
     }
 }
 
-/// A backend's address, and whether it is behind `https://`.
-pub(crate) fn backend_url(text: &str) -> Result<(bool, SocketAddr), String> {
+/// How a backend is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Reached {
+    At(SocketAddr),
+    /// Where DNS says, at this port.
+    Through(String, u16),
+}
+
+/// How a backend is reached, and whether it is behind `https://`.
+pub(crate) fn backend_url(text: &str) -> Result<(bool, Reached), String> {
     let (tls, address) = match text.strip_prefix("https://") {
         Some(address) => (true, address),
         None => (false, text.strip_prefix("http://").unwrap_or(text)),
     };
-    Ok((tls, backend_address(address)?))
+    if let Err(AddressProblem::NoIp) = socket_address(address)
+        && let Some((host, port)) = address.rsplit_once(':')
+        && !host.contains([':', '['])
+    {
+        let port = port.parse().ok().filter(|port| *port != 0 && address.as_bytes()[host.len() + 1] != b'+');
+        let port = port.ok_or_else(|| format!(r#""{text}": the port is a number from 1 to 65535"#))?;
+        return Ok((tls, Reached::Through(dns_name(host)?, port)));
+    }
+    Ok((tls, Reached::At(backend_address(address)?)))
+}
+
+/// A name to look up, in lower case (RFC 1035 section 2.3.4: 253 characters, labels of 63).
+pub(crate) fn dns_name(text: &str) -> Result<String, String> {
+    let name = text.strip_suffix('.').unwrap_or(text);
+    let is_label = |label: &str| {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+        (1..=63).contains(&label.len()) && label.bytes().all(allowed)
+    };
+    // A last label of digits is half an IP address.
+    let is_number = |label: &str| label.bytes().all(|byte| byte.is_ascii_digit());
+    if name.len() > 253 || !name.split('.').all(is_label) || name.rsplit('.').next().is_none_or(is_number) {
+        return Err(format!(
+            r#""{text}" is neither an IP address nor a name to look up, such as "chat.example.com""#
+        ));
+    }
+    Ok(text.to_ascii_lowercase())
 }
 
 enum AddressProblem {

@@ -172,6 +172,7 @@ mod tests {
             of_upstream: EndState::default(),
             client_first: false,
             frames: Frames::BEGINNING,
+            tls: None,
         }
     }
 

@@ -70,6 +70,8 @@ pub(crate) struct Successor {
 pub(crate) struct TakenOver {
     pub(crate) tunnels: u64,
     pub(crate) sids: u64,
+    /// Tunnels that the other process goes on to serve.
+    pub(crate) staying: u64,
     /// From the first tunnel to the last.
     pub(crate) duration: Duration,
 }
@@ -81,7 +83,9 @@ impl TakenOver {
         counters.handovers.of(Handover::TakenOver).add(1);
         counters.handover_tunnels.add(self.tunnels);
         counters.handover_ms.set(milliseconds);
-        tracing::info!(tunnels = self.tunnels, sids = self.sids, milliseconds, "taken over");
+        counters.handover_tunnels_staying.set(self.staying);
+        let Self { tunnels, sids, staying, .. } = self;
+        tracing::info!(tunnels, sids, staying, milliseconds, "taken over");
     }
 }
 
@@ -243,7 +247,8 @@ impl Incoming {
                     self.give_to_worker(|reply| Move::Admit(connections, reply))?;
                     self.channel.send(&Message::Taken)?;
                 }
-                Message::Prepare { tunnels } if tunnels == parked => {
+                Message::Prepare { tunnels, staying } if tunnels == parked => {
+                    self.taken.staying = staying;
                     stage::reach("prepared");
                     self.channel.send(&Message::Prepared)?;
                 }

@@ -50,15 +50,21 @@ pub(crate) struct Given {
     pub(crate) pid: u32,
     pub(crate) tunnels: u64,
     pub(crate) sids: u64,
+    /// Tunnels that only this process can serve, because it has the keys of their TLS.
+    pub(crate) staying: u64,
     /// From the first tunnel that was halted to the moment all were the other process'.
     pub(crate) halted: Duration,
 }
 
 impl fmt::Display for Given {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { pid, tunnels, sids, halted } = self;
+        let Self { pid, tunnels, sids, staying, halted } = self;
         let halted = halted.as_millis();
-        write!(formatter, "upgraded; pid: {pid}, tunnels: {tunnels}, sids: {sids}, halted for: {halted} ms")
+        write!(
+            formatter,
+            "upgraded; pid: {pid}, tunnels: {tunnels}, tunnels that stay until they end or are drained: {staying}, \
+             sids: {sids}, halted for: {halted} ms"
+        )
     }
 }
 
@@ -118,9 +124,10 @@ impl Outgoing {
         for choose in [Choose::Quiet, Choose::All] {
             tunnels += self.give_tunnels(choose)?;
         }
-        self.commit(tunnels)?;
+        let staying = self.count_staying()?;
+        self.commit(tunnels, staying)?;
         let halted = self.halted_at.take().map_or(Duration::ZERO, |at| at.elapsed());
-        Ok(Given { pid: self.child.id(), tunnels, sids: self.sids, halted })
+        Ok(Given { pid: self.child.id(), tunnels, sids: self.sids, staying, halted })
     }
 
     /// What the new process needs before it can start its workers.
@@ -233,9 +240,18 @@ impl Outgoing {
         Ok(self.channel.expect(&Message::Taken)?)
     }
 
+    fn count_staying(&self) -> Result<u64, Failure> {
+        let mut count = 0;
+        for worker in 0..self.will.crew.len() {
+            let of_worker = self.will.crew.ask_for(worker, HANDOVER_STEP_TIMEOUT, Move::CountStaying);
+            count += of_worker.map_err(|error| Failure::Other(error.to_string()))?.unwrap_or(0);
+        }
+        Ok(count)
+    }
+
     /// Makes the tunnels the new process' own.
-    fn commit(&mut self, tunnels: u64) -> Result<(), Failure> {
-        self.channel.send(&Message::Prepare { tunnels })?;
+    fn commit(&mut self, tunnels: u64, staying: u64) -> Result<(), Failure> {
+        self.channel.send(&Message::Prepare { tunnels, staying })?;
         self.channel.expect(&Message::Prepared)?;
         self.pass_mirrored_on()?;
         if self.abort.load(Relaxed) {
@@ -338,7 +354,8 @@ impl Outgoing {
             0 => Ok(()),
             tunnels => {
                 self.halted_at = None;
-                self.commit(tunnels)
+                let staying = self.count_staying()?;
+                self.commit(tunnels, staying)
             }
         }
     }

@@ -138,9 +138,16 @@ impl Upgrader {
             };
             let outcome = self.upgrade(reloader).await;
             match &outcome {
-                Ok(Given { pid, tunnels, sids, halted }) => {
+                Ok(Given { pid, tunnels, sids, staying, halted }) => {
                     let halted_ms = u64::try_from(halted.as_millis()).unwrap_or(u64::MAX);
-                    tracing::info!(pid, tunnels, sids, halted_ms, "upgraded, another process serves");
+                    tracing::info!(
+                        pid,
+                        tunnels,
+                        sids,
+                        staying,
+                        halted_ms,
+                        "upgraded, another process serves"
+                    );
                     reloader.notify().main_process_is(*pid);
                     drop(self.admin.take());
                 }

@@ -22,7 +22,7 @@
 //! | 10 `Tunnels` | old | tunnels; the two sockets of each |
 //! | 11 `Held` | old | bytes that one end of a tunnel has sent and the other not taken |
 //! | 12 `Taken` | new | the last `Sids` or `Tunnels`, with its `Held`, is in its place |
-//! | 13 `Prepare` | old | that was all for now, and how many tunnels |
+//! | 13 `Prepare` | old | that was all for now, how many tunnels, and how many only it can serve |
 //! | 14 `Prepared` | new | it has them and has touched none |
 //! | 15 `Commit` | old | they are the new process' as soon as it says so |
 //! | 16 `Committed` | new | they are its own |
@@ -33,16 +33,30 @@ use std::net::{IpAddr, SocketAddr};
 
 use ringbolt_core::affinity::{BackendId, SidKey, SidRecord};
 use ringbolt_core::frames::Frames;
+use ringbolt_reactor::{TlsCipher, TlsVersion};
 
 use crate::limits::{
     HANDOVER_DESCRIPTORS_MAX, HANDOVER_MESSAGE_BYTES_MAX, HANDOVER_SIDS_MAX, HANDOVER_TUNNELS_MAX,
 };
+use crate::tls::KernelSessionState;
 
 #[cfg(test)]
 mod tests;
 
 /// The version this program speaks.
 pub(super) const VERSION: u16 = 2;
+
+/// Versions and ciphers of the kernel's TLS. A version's number is its own.
+const VERSIONS: [TlsVersion; 2] = [TlsVersion::Tls12, TlsVersion::Tls13];
+const CIPHERS: [TlsCipher; 3] = [TlsCipher::Aes128Gcm, TlsCipher::Aes256Gcm, TlsCipher::Chacha20Poly1305];
+
+fn cipher_number(cipher: TlsCipher) -> u16 {
+    match cipher {
+        TlsCipher::Aes128Gcm => 1,
+        TlsCipher::Aes256Gcm => 2,
+        TlsCipher::Chacha20Poly1305 => 3,
+    }
+}
 
 /// Bytes before the fields of a message.
 const HEADER_BYTES: usize = 8;
@@ -83,8 +97,10 @@ pub(super) enum Message {
         bytes: Vec<u8>,
     },
     Taken,
+    /// `staying`: tunnels that only the old process can serve.
     Prepare {
         tunnels: u64,
+        staying: u64,
     },
     Prepared,
     Commit,
@@ -109,6 +125,8 @@ pub(crate) struct TunnelState {
     pub(crate) client_first: bool,
     /// Where the stream of frames is that the client has been sent, what is held included.
     pub(crate) frames: Frames,
+    /// TLS of the client, which the kernel has.
+    pub(crate) tls: Option<KernelSessionState>,
 }
 
 /// One end of it.
@@ -190,7 +208,7 @@ impl Message {
                 listeners.iter().fold(&mut out, |out, place| out.u16(*place))
             }
             Self::Held { tunnel, by_upstream, bytes } => out.u16(*tunnel).flag(*by_upstream).bytes(bytes),
-            Self::Prepare { tunnels } => out.u64(*tunnels),
+            Self::Prepare { tunnels, staying } => out.u64(*tunnels).u64(*staying),
             Self::Inherited
             | Self::Started
             | Self::Taken
@@ -246,7 +264,7 @@ impl Message {
             10 => Self::Tunnels(fields.list(HANDOVER_TUNNELS_MAX, Fields::tunnel)?),
             11 => Self::Held { tunnel: fields.u16()?, by_upstream: fields.flag()?, bytes: fields.rest() },
             12 => Self::Taken,
-            13 => Self::Prepare { tunnels: fields.u64()? },
+            13 => Self::Prepare { tunnels: fields.u64()?, staying: fields.u64()? },
             14 => Self::Prepared,
             15 => Self::Commit,
             16 => Self::Committed,
@@ -322,6 +340,12 @@ impl Writer {
             None => self.bytes(&[0]),
             Some(IpAddr::V4(address)) => self.bytes(&[4]).bytes(&address.octets()),
             Some(IpAddr::V6(address)) => self.bytes(&[6]).bytes(&address.octets()),
+        };
+        match &tunnel.tls {
+            None => self.u16(0),
+            Some(KernelSessionState { version, cipher, ended, said_goodbye }) => {
+                self.u16(*version as u16).u16(cipher_number(*cipher)).flag(*ended).flag(*said_goodbye)
+            }
         };
         [tunnel.of_client, tunnel.of_upstream]
             .iter()
@@ -407,6 +431,18 @@ impl Fields<'_> {
         })
     }
 
+    fn kernel_session(&mut self) -> Result<Option<KernelSessionState>, Malformed> {
+        let number = self.u16()?;
+        if number == 0 {
+            return Ok(None);
+        }
+        let version = VERSIONS.into_iter().find(|version| *version as u16 == number);
+        let number = self.u16()?;
+        let cipher = CIPHERS.into_iter().find(|cipher| cipher_number(*cipher) == number);
+        let (version, cipher) = version.zip(cipher).ok_or(Malformed::Value)?;
+        Ok(Some(KernelSessionState { version, cipher, ended: self.flag()?, said_goodbye: self.flag()? }))
+    }
+
     fn tunnel(&mut self) -> Result<TunnelState, Malformed> {
         let (backend, silent_seconds, client_first) = (BackendId(self.u32()?), self.u32()?, self.flag()?);
         let frames = Frames::from_word(self.u32()?).ok_or(Malformed::Value)?;
@@ -417,6 +453,7 @@ impl Fields<'_> {
             [6] => Some(IpAddr::from(self.array::<16>()?)),
             _ => return Err(Malformed::Value),
         };
+        let tls = self.kernel_session()?;
         let mut end = || Ok(EndState { finished: self.flag()?, held: self.u32()? });
         let (of_client, of_upstream) = (end()?, end()?);
         Ok(TunnelState {
@@ -428,6 +465,7 @@ impl Fields<'_> {
             of_upstream,
             client_first,
             frames,
+            tls,
         })
     }
 }

@@ -257,6 +257,15 @@ labels! {
         Timeout = "timeout",
     }
 
+    /// What a look for backends came to.
+    Look "result" {
+        Found = "found",
+        /// The answer names nobody.
+        Empty = "empty",
+        /// There is no answer, or a wrong one.
+        Failed = "failed",
+    }
+
     /// What became of a request that had to wait for a connection to its backend.
     Queued "result" {
         /// Its turn came.

@@ -145,6 +145,10 @@ metrics! {
         "Times a backend became suspect because requests to it failed.";
     CHECKS = Counter Count "ringbolt_health_checks_total" [LabelKey::of::<label::Check>()]
         "Health checks of backends, by what they showed.";
+    DISCOVERY_LOOKS = Counter Count "ringbolt_discovery_lookups_total" [LabelKey::of::<label::Look>()]
+        "Looks for backends, in DNS and in files of backends; empty, failed: what was found before stays.";
+    SOURCES_FAILING = Gauge Count "ringbolt_discovery_sources_failing" []
+        "Sources of backends whose last look found nothing.";
     QUEUED = Counter Count "ringbolt_queued_total" [LabelKey::of::<label::Queued>()]
         "Requests that had to wait for a connection to a backend with maxconn, by what became of them.";
     QUEUE_WAITING = Gauge Count "ringbolt_queue_waiting" [] "Requests that wait for one now.";
@@ -170,6 +174,8 @@ metrics! {
         "Upgrades of the binary, by what became of them; a process that was upgraded is not asked any more.";
     HANDOVER_TUNNELS = Counter Count "ringbolt_handover_tunnels_total" []
         "Tunnels taken over from the process before this one.";
+    HANDOVER_TUNNELS_STAYING = Gauge Count "ringbolt_handover_tunnels_staying" []
+        "Tunnels not taken over, because the keys of their TLS are in the memory of the process before this one, which closes them while it drains.";
     HANDOVER_TIME = Gauge Milliseconds "ringbolt_handover_milliseconds" []
         "From the first of these tunnels to the last; none was halted longer.";
 

@@ -23,7 +23,7 @@ use rustls::{CommonState, Error};
 use crate::hot_buffer::HotBuffer;
 use crate::limits::{HOT_BUFFER_BYTES, TLS_PARTIAL_BYTES_MAX};
 
-pub(crate) use self::kernel::{KernelSession, Offered, support};
+pub(crate) use self::kernel::{KernelSession, KernelSessionState, Offered, support};
 
 /// The worker's buffer for TLS records, as the hot buffer is for what they carry. A handle.
 #[derive(Clone, Debug)]

@@ -130,9 +130,8 @@ impl Setup {
             }));
         }
         for (name, upstream) in &config.upstreams {
-            let has_tls = upstream.backends.iter().any(|backend| backend.tls);
             let kept = || self.upstreams.iter().flatten().find(|originator| originator.is_of(&upstream.tls));
-            let originator = has_tls.then(|| match kept() {
+            let originator = upstream.has_tls().then(|| match kept() {
                 Some(kept) => Ok(Arc::clone(kept)),
                 None => Originator::load(&upstream.tls).map(Arc::new),
             });

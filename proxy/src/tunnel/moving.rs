@@ -13,6 +13,7 @@ use ringbolt_reactor::{Key, Socket};
 
 use super::end::{End, Held, Reading};
 use super::farewell::Farewell;
+use super::tls::Tls;
 use super::{Beside, Side, Tunnel, arm, begin, close, drive, insert};
 use crate::admission::{self, Entered};
 use crate::handover::{EndState, TunnelState};
@@ -21,6 +22,7 @@ use crate::load::Counted;
 use crate::metrics::label::TunnelEnd;
 use crate::snapshot::ListenerId;
 use crate::stream::Stream;
+use crate::tls::KernelSession;
 use crate::worker::Worker;
 
 /// Between two looks whether a halted tunnel has come to rest, which takes a turn of the loop or two.
@@ -108,6 +110,13 @@ pub(crate) async fn give(worker: &Worker) -> Vec<Leaving> {
     leaving
 }
 
+/// Tunnels that no other process can take over.
+pub(crate) fn count_staying(worker: &Worker) -> u64 {
+    let slots = worker.tunnels.slots.borrow();
+    slots.keys().into_iter().filter_map(|key| slots.get(key)).filter(|tunnel| !tunnel.may_move()).count()
+        as u64
+}
+
 fn halt_next(worker: &Worker) -> Vec<Key> {
     let mut moves = worker.tunnels.moves.borrow_mut();
     let mut slots = worker.tunnels.slots.borrow_mut();
@@ -148,6 +157,7 @@ fn describe(worker: &Worker, key: Key) -> Option<Leaving> {
             of_upstream: end(&tunnel.upstream, &held[1])?,
             client_first: tunnel.first_closed == Some(Side::Client),
             frames: tunnel.frames,
+            tls: tunnel.kernel_session().map(KernelSession::state),
         },
         client: tunnel.client.fd.as_fd().try_clone_to_owned().ok()?,
         upstream: tunnel.upstream.fd.as_fd().try_clone_to_owned().ok()?,
@@ -205,13 +215,14 @@ pub(crate) fn park(worker: &Worker, arriving: Vec<Arriving>) -> io::Result<()> {
             log.begin_connection(worker, address, None)
         });
         let entered = admission::enter_again(worker, listener, state.client);
+        let tls = state.tls.map(|state| Tls::Kernel(KernelSession::of(state)));
         let first = if state.client_first { Side::Client } else { Side::Upstream };
         let tunnel = Tunnel {
             client: end(client, of_client, client_finished),
             upstream: end(upstream, of_upstream, upstream_finished),
             counted,
-            beside: (entered.is_some() || record.is_some())
-                .then(|| Box::new(Beside { entered, client: None, upstream: None, record })),
+            beside: (entered.is_some() || tls.is_some() || record.is_some())
+                .then(|| Box::new(Beside { entered, client: tls, upstream: None, record })),
             first_closed: (client_finished || upstream_finished).then_some(first),
             timer: None,
             active_at: worker.uptime_seconds().wrapping_sub(state.silent_seconds),
@@ -255,14 +266,18 @@ pub(crate) fn discard(worker: &Worker) {
 }
 
 impl Tunnel {
-    /// Both connections can be served by another process as they are: neither has keys or counters of TLS here, and
-    /// it is not about to end.
+    /// Both connections can be served by another process as they are: neither has keys or counters of TLS in this one's
+    /// memory, and it is not about to end.
     pub(super) fn may_move(&self) -> bool {
-        self.farewell == Farewell::Open
-            && self
-                .beside
-                .as_deref()
-                .is_none_or(|beside| beside.client.is_none() && beside.upstream.is_none())
+        self.farewell == Farewell::Open && !self.has_user_space_tls()
+    }
+
+    /// The TLS of its client, where the kernel has that.
+    fn kernel_session(&self) -> Option<&KernelSession> {
+        match self.beside.as_deref()?.client.as_ref()? {
+            Tls::Kernel(session) => Some(session),
+            Tls::UserSpace(_) => None,
+        }
     }
 
     /// What the client's connection counts towards.

@@ -36,6 +36,8 @@ pub(crate) enum Move {
     Choose(Choose),
     /// Halt and describe some of them; none: there are no more.
     Give(SyncSender<Vec<Leaving>>),
+    /// How many tunnels no other process can take over.
+    CountStaying(SyncSender<u64>),
     /// Serve on what was given.
     Keep,
     /// Let go of what was given.

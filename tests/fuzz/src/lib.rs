@@ -60,7 +60,7 @@ use daemon::{config, hot_buffer, limits, load, pipes, stream, transport, tunnel}
 mod tls {
     #[expect(dead_code, unused_imports, reason = "no session is begun here")]
     mod session;
-    pub(crate) use self::session::{KernelSession, Offered, Session};
+    pub(crate) use self::session::{KernelSession, KernelSessionState, Offered, Session};
 }
 
 /// What a connection of the daemon counts towards; here nothing is bounded.

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod backends;
+mod dns;
 mod install;
 mod lanes;
 mod one_port;
@@ -17,6 +18,7 @@ mod scenario;
 pub mod tls;
 
 pub use backends::{Backends, Kind};
+pub use dns::{Dns, Mood};
 pub use install::{browser_folder, install, python};
 pub use lanes::run_everywhere;
 pub use process::{Grandchild, Process};

@@ -182,7 +182,12 @@ impl Ringbolt {
         self.successors.push(Grandchild::find(pid).expect("the new process runs"));
         let ready = self.process.line("new ready line", START_LIMIT, nth(before + 2, "ready"));
         self.ready = Ready::from_line(&ready.to_string()).expect("a ready line");
-        Upgraded { tunnels: number("tunnels"), sids: number("sids"), halted_ms: number("halted_ms") }
+        Upgraded {
+            tunnels: number("tunnels"),
+            sids: number("sids"),
+            staying: number("staying"),
+            halted_ms: number("halted_ms"),
+        }
     }
 
     /// Upgrades by SIGUSR2 and does something with the new process while it takes over. True: it failed to.
@@ -355,6 +360,8 @@ pub struct Upgraded {
     pub tunnels: u64,
     /// Sessions that were.
     pub sids: u64,
+    /// Tunnels that the process before goes on to serve.
+    pub staying: u64,
     /// How long tunnels were halted at most.
     pub halted_ms: u64,
 }

@@ -13,7 +13,12 @@ fn end() -> impl Strategy<Value = EndState> {
 fn tunnel() -> impl Strategy<Value = TunnelState> {
     let numbers = any::<(u32, Option<u16>, Option<IpAddr>, u32, bool)>();
     let frames = (0_u32..1 << 24).prop_map(|word| Frames::from_word(word).unwrap());
-    (numbers, end(), end(), frames).prop_map(|(numbers, of_client, of_upstream, frames)| {
+    let session = (any::<[bool; 3]>(), prop::sample::select(&CIPHERS[..]));
+    let tls = prop::option::of(session.prop_map(|([is_new, ended, said_goodbye], cipher)| {
+        let version = VERSIONS[usize::from(is_new)];
+        KernelSessionState { version, cipher, ended, said_goodbye }
+    }));
+    (numbers, end(), end(), frames, tls).prop_map(|(numbers, of_client, of_upstream, frames, tls)| {
         let (backend, listener, client, silent_seconds, client_first) = numbers;
         TunnelState {
             backend: BackendId(backend),
@@ -24,6 +29,7 @@ fn tunnel() -> impl Strategy<Value = TunnelState> {
             of_upstream,
             client_first,
             frames,
+            tls,
         }
     })
 }
@@ -56,7 +62,7 @@ fn message() -> impl Strategy<Value = Message> {
         prop::collection::vec(tunnel(), 0..HANDOVER_TUNNELS_MAX).prop_map(Message::Tunnels),
         (any::<u16>(), any::<bool>(), prop::collection::vec(any::<u8>(), 0..500))
             .prop_map(|(tunnel, by_upstream, bytes)| Message::Held { tunnel, by_upstream, bytes }),
-        any::<u64>().prop_map(|tunnels| Message::Prepare { tunnels }),
+        any::<(u64, u64)>().prop_map(|(tunnels, staying)| Message::Prepare { tunnels, staying }),
         prop::collection::vec(any::<u16>(), 0..HANDOVER_DESCRIPTORS_MAX).prop_map(Message::Connections),
         prop::sample::select(vec![
             Message::Inherited,

@@ -48,6 +48,15 @@ pub(crate) struct KernelSession {
     said_goodbye: bool,
 }
 
+/// What another process has to know of such a session: all else is in the kernel, with the connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct KernelSessionState {
+    pub(crate) version: TlsVersion,
+    pub(crate) cipher: TlsCipher,
+    pub(crate) ended: bool,
+    pub(crate) said_goodbye: bool,
+}
+
 /// What became of a session that was offered to the kernel.
 #[derive(Debug)]
 pub(crate) enum Offered {
@@ -90,6 +99,19 @@ impl Session {
 }
 
 impl KernelSession {
+    /// For another process.
+    pub(crate) fn state(&self) -> KernelSessionState {
+        let Self { version, cipher, keys: _, ended, said_goodbye } = *self;
+        KernelSessionState { version, cipher, ended, said_goodbye }
+    }
+
+    /// The session of a connection that another process had. The secrets that make the next keys have stayed there, so
+    /// that it is from now on as where the kernel cannot change keys.
+    pub(crate) fn of(state: KernelSessionState) -> Self {
+        let KernelSessionState { version, cipher, ended, said_goodbye } = state;
+        Self { version, cipher, keys: None, ended, said_goodbye }
+    }
+
     /// Receives plain bytes; 0 is the end that the client has declared.
     ///
     /// # Errors

@@ -87,7 +87,19 @@ impl Backend {
     /// If no port is free.
     #[must_use]
     pub fn start(script: impl Fn(&Request, &mut Wire) + Send + Sync + 'static) -> Self {
-        Self::begin(Begin::AtEnd, Arc::new(script))
+        Self::start_on(SocketAddr::from(([127, 0, 0, 1], 0)), script)
+    }
+
+    /// The same, at an address of its own.
+    ///
+    /// # Panics
+    /// If the address is taken.
+    #[must_use]
+    pub fn start_on(
+        address: SocketAddr,
+        script: impl Fn(&Request, &mut Wire) + Send + Sync + 'static,
+    ) -> Self {
+        Self::begin(Begin::AtEnd, address, Arc::new(script))
     }
 
     /// Runs `script` for each request, once its head is complete; [`Wire::read_request_body`] takes the rest.
@@ -96,7 +108,7 @@ impl Backend {
     /// If no port is free.
     #[must_use]
     pub fn start_at_head(script: impl Fn(&Request, &mut Wire) + Send + Sync + 'static) -> Self {
-        Self::begin(Begin::AtHead, Arc::new(script))
+        Self::begin(Begin::AtHead, SocketAddr::from(([127, 0, 0, 1], 0)), Arc::new(script))
     }
 
     /// Answers every request with `response`.
@@ -112,8 +124,8 @@ impl Backend {
         Self::answering(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{name}", name.len()))
     }
 
-    fn begin(begin: Begin, script: Arc<Script>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    fn begin(begin: Begin, address: SocketAddr, script: Arc<Script>) -> Self {
+        let listener = TcpListener::bind(address).expect("a free port");
         let address = listener.local_addr().expect("a bound socket");
         let shared = Arc::new(Shared::default());
         let for_thread = Arc::clone(&shared);

@@ -4,6 +4,7 @@ use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rcgen::{
     BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair,
@@ -142,13 +143,26 @@ impl Authority {
     /// If it cannot be made or written.
     #[must_use]
     pub fn issue_for(&self, stem: &str, names: &[&str], years: Range<i32>) -> Files {
-        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        let mut params = CertificateParams::new(names).expect("names");
-        params.distinguished_name = rcgen::DistinguishedName::new();
-        params.distinguished_name.push(DnType::OrganizationName, "Ringbolt, tests");
-        params.distinguished_name.push(DnType::CommonName, stem);
+        let mut params = params(stem, names);
         params.not_before = date_time_ymd(years.start, 1, 1);
         params.not_after = date_time_ymd(years.end, 1, 1);
+        self.sign(stem, &params)
+    }
+
+    /// As [`Self::issue`], valid for this much longer.
+    ///
+    /// # Panics
+    /// If it cannot be made or written.
+    #[must_use]
+    pub fn issue_until(&self, stem: &str, names: &[&str], left: Duration) -> Files {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+        let mut params = params(stem, names);
+        params.not_before = date_time_ymd(2020, 1, 1);
+        params.not_after = date_time_ymd(1970, 1, 1) + now + left;
+        self.sign(stem, &params)
+    }
+
+    fn sign(&self, stem: &str, params: &CertificateParams) -> Files {
         let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
         Files::write(self.folder(), stem, &certificate, &key)
@@ -190,4 +204,13 @@ impl Authority {
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Arc::new(config)
     }
+}
+
+fn params(stem: &str, names: &[&str]) -> CertificateParams {
+    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    let mut params = CertificateParams::new(names).expect("names");
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(DnType::OrganizationName, "Ringbolt, tests");
+    params.distinguished_name.push(DnType::CommonName, stem);
+    params
 }
