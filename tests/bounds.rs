@@ -145,6 +145,55 @@ fn sessions_are_opened_only_so_often_and_the_refusal_is_one_a_browser_can_read()
 }
 
 #[test]
+fn a_storm_of_new_sessions_is_let_in_at_its_rate_and_known_ones_go_on() {
+    let backend = chat_backend();
+    let ringbolt = start(&backend, "", "[limits]\nsession_rate = 3");
+    let mut clients = [A, B].map(|address| Wire::connect_from(address, ringbolt.address()));
+    let mut number = 0;
+    until_refused(3, || {
+        number += 1;
+        let answer = clients[number % 2].exchange(OPEN);
+        if answer.status() == 200 {
+            return true;
+        }
+        let after = answer.head.value("Retry-After").and_then(|seconds| seconds.parse().ok());
+        assert!(answer.status() == 503 && after.is_some_and(|seconds: u64| (1..=5).contains(&seconds)));
+        assert_eq!(answer.head.value("Access-Control-Allow-Origin"), Some("*"));
+        assert!(answer.text().starts_with("{\"code\":3,"), "{}", answer.text());
+        false
+    });
+    let known =
+        format!("GET /socket.io/?EIO=4&transport=polling&sid={SID} HTTP/1.1\r\nHost: a.example\r\n\r\n");
+    assert_eq!(clients[0].exchange(known).status(), 200, "a session that is known is served");
+    assert_eq!(limited(&ringbolt, "session_rate"), 1.0);
+}
+
+#[test]
+fn a_backend_gets_new_sessions_at_its_rate_and_the_rest_goes_to_others() {
+    let backends = ["a", "b"].map(|name| Backend::start(move |request, wire| request.answer_as(name, wire)));
+    let config = format!(
+        "[[listener]]\naddress = \"127.0.0.1:0\"\n[upstream.a]\nbackends = [{{ name = \"a\", address = \"{}\", \
+         weight = 100 }}, {{ name = \"b\", address = \"{}\" }}]\n[limits]\nsession_rate_per_backend = 4\n",
+        backends[0].address(),
+        backends[1].address()
+    );
+    let options = Options::new(env!("CARGO_BIN_EXE_ringbolt"), &[]);
+    let ringbolt = Ringbolt::start(&Options { config: Some(config), ..options });
+    let mut client = Wire::connect(ringbolt.address());
+    let mut of = [0_u64; 2];
+    let both = |of: [u64; 2]| of.iter().all(|sessions| *sessions >= 4);
+    until_refused(8, || {
+        let answer = client.exchange(OPEN);
+        if answer.status() == 200 {
+            of[usize::from(answer.text().contains("\"sid\":\"b\""))] += 1;
+        }
+        answer.status() == 200
+    });
+    assert!(both(of), "nobody is refused while a backend has room: {of:?}");
+    assert_eq!(limited(&ringbolt, "backend_session_rate"), 1.0);
+}
+
+#[test]
 fn requests_of_a_route_are_bounded_over_all_clients_and_workers() {
     let backend = Backend::answering(OK);
     let route = "[[route]]\npath = \"/slow\"\nupstream = \"a\"\nrequest_rate = 3\n";

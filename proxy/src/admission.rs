@@ -18,6 +18,7 @@ use ringbolt_core::rate::Rate;
 
 use crate::client::Client;
 use crate::config::{self, Config};
+use crate::identity::{Identity, uptime_ms};
 use crate::metrics::label;
 use crate::snapshot::{ListenerId, Snapshot};
 use crate::worker::Worker;
@@ -44,6 +45,10 @@ pub(crate) struct Admission {
     listeners: Box<[Listener]>,
     /// By route.
     routes: Box<[Option<RouteRate>]>,
+    /// New sessions of the process, over all workers.
+    sessions: Option<(Rate, Arc<AtomicU64>)>,
+    /// New sessions of each backend, which count with it.
+    backend_sessions: Option<Rate>,
     started: Instant,
 }
 
@@ -93,7 +98,8 @@ impl Admission {
         let per_client = bounds != ClientBounds { dry_run: limits.dry_run, ..ClientBounds::default() };
         let per_listener = config.listeners.iter().any(|listener| listener.connections.is_some());
         let per_route = config.routes.iter().any(|route| route.request_rate.is_some());
-        if !per_client && !per_listener && !per_route {
+        let per_process = limits.session_rate.is_some() || limits.session_rate_per_backend.is_some();
+        if !per_client && !per_listener && !per_route && !per_process {
             return None;
         }
         let clients = per_client.then(|| match former.and_then(|former| former.clients.as_ref()) {
@@ -101,11 +107,17 @@ impl Admission {
             None => Arc::new(Clients::new(limits.clients as usize, shard_count, hash_key)),
         });
         let listeners = config.listeners.iter().zip(listeners);
+        let sessions = limits.session_rate.map(|rate| {
+            let former = former.and_then(|former| former.sessions.as_ref());
+            (Rate::per_second(rate), former.map(|(_, state)| Arc::clone(state)).unwrap_or_default())
+        });
         Some(Arc::new(Self {
             clients,
             bounds,
             listeners: listeners.map(|(listener, id)| Listener::new(listener, *id, former)).collect(),
             routes: config.routes.iter().map(|route| RouteRate::new(route, former)).collect(),
+            sessions,
+            backend_sessions: limits.session_rate_per_backend.map(Rate::per_second),
             started: former.map_or_else(Instant::now, |former| former.started),
         }))
     }
@@ -270,16 +282,60 @@ pub(crate) fn enter_again(
     (listener.is_some() || client.is_some()).then(|| Box::new(Entered { listener, client }))
 }
 
-/// Whether one more Engine.IO session of this client may begin.
+/// Whether one more Engine.IO session of this client may begin, in this process.
 ///
 /// # Errors
-/// 429 if not.
+/// 429 if not of this client, 503 if not of anybody.
 pub(crate) fn open_session(worker: &Worker, snapshot: &Snapshot, client: IpAddr) -> Result<(), Answer> {
     let Some(admission) = &snapshot.admission else { return Ok(()) };
-    let Some(clients) = &admission.clients else { return Ok(()) };
-    let (place, shard) = clients.place(client);
-    let verdict = shard.lock().open_session(place, &admission.bounds, clients.now(worker));
-    if admission.judge(worker, verdict) { Err(Answer::TOO_MANY_SESSIONS) } else { Ok(()) }
+    if let Some(clients) = &admission.clients {
+        let (place, shard) = clients.place(client);
+        let verdict = shard.lock().open_session(place, &admission.bounds, clients.now(worker));
+        if admission.judge(worker, verdict) {
+            return Err(Answer::TOO_MANY_SESSIONS);
+        }
+    }
+    let Some((rate, state)) = &admission.sessions else { return Ok(()) };
+    let is_one_too_many = !take(*rate, state, worker);
+    if is_one_too_many && admission.refuses(worker, label::Limit::SessionRate) {
+        return Err(Answer::TOO_MANY_OPENING);
+    }
+    Ok(())
+}
+
+/// Whether one more Engine.IO session may begin at this backend.
+///
+/// # Errors
+/// 503 if not.
+pub(crate) fn open_session_at(
+    worker: &Worker,
+    snapshot: &Snapshot,
+    backend: &Identity,
+) -> Result<(), Answer> {
+    let Some(admission) = &snapshot.admission else { return Ok(()) };
+    let Some(rate) = admission.backend_sessions else { return Ok(()) };
+    let is_one_too_many = !take(rate, &backend.sessions, worker);
+    if is_one_too_many && admission.refuses(worker, label::Limit::BackendSessionRate) {
+        return Err(Answer::BACKEND_OPENING);
+    }
+    Ok(())
+}
+
+/// The backend would be given sessions faster than it may be: others come first.
+pub(crate) fn opens_too_fast(worker: &Worker, snapshot: &Snapshot, backend: &Identity) -> bool {
+    let rate = snapshot.admission.as_ref().and_then(|admission| admission.backend_sessions);
+    rate.is_some_and(|rate| rate.admit(backend.sessions.load(Relaxed), uptime_ns(worker)).is_none())
+}
+
+/// Takes a token of a rate that all workers share. `false`: there is none.
+fn take(rate: Rate, state: &AtomicU64, worker: &Worker) -> bool {
+    let now = uptime_ns(worker);
+    state.fetch_update(Relaxed, Relaxed, |state| rate.admit(state, now)).is_ok()
+}
+
+/// A clock that outlives configurations.
+fn uptime_ns(worker: &Worker) -> u64 {
+    uptime_ms(worker.reactor.now()).saturating_mul(1_000_000)
 }
 
 /// Whether one more request of this route may be served; routes are numbered as in the snapshot's configuration.

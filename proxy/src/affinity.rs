@@ -72,7 +72,7 @@ pub(crate) fn choose<'a>(
     let affinity = route.affinity();
     let query = if *affinity == Affinity::EngineIo { request.head.query().and_then(query) } else { None };
     if let Some(query) = &query {
-        asked.by_engine_io(&request.head);
+        asked.by_engine_io(&request.head, query);
         if let Some(record) = &asked.record {
             record.note_engine_io(query);
         }
@@ -115,6 +115,10 @@ pub(crate) fn choose<'a>(
         };
         return Ok(Chosen::Unknown(Unknown { sid, protocol: query.protocol }));
     };
+    if opens {
+        let backend = &route.upstream().backends[choice.index];
+        admission::open_session_at(worker, route.snapshot(), &backend.identity)?;
+    }
     Ok(Chosen::Backend(Choice {
         worker,
         route,
@@ -281,6 +285,7 @@ fn member(worker: &Worker, route: &Route, backend: &Backend, has_failed: bool, u
     let is_full = || backend.maxconn.is_some_and(|most| backend.identity.gate.is_full(most));
     let starts =
         || slow_start.is_some_and(|most| !takes_part(backend.identity.given(), most, worker.random()));
+    let hurries = || admission::opens_too_fast(worker, route.snapshot(), &backend.identity);
     // These would move a client's requests to and fro.
     let by_value = matches!(route.affinity(), Affinity::ClientIp | Affinity::Header(_));
     let (state, health) = standing(backend, uptime_ms);
@@ -288,7 +293,7 @@ fn member(worker: &Worker, route: &Route, backend: &Backend, has_failed: bool, u
         state: if has_failed { State::Drain } else { state },
         health,
         backup: backend.backup,
-        reluctant: !by_value && (is_full() || starts()),
+        reluctant: !by_value && (is_full() || starts() || hurries()),
     }
 }
 
@@ -395,6 +400,7 @@ impl Choice<'_> {
             Ok(is_known) => {
                 self.offered.set(handshake.offers_websocket);
                 counters.sessions.of(label::EngineIo::of(self.protocol())).add(1);
+                counters.transports.of(label::Transport::Polling).add(1);
                 Ok(is_known)
             }
             Err(_) => {
@@ -411,6 +417,10 @@ impl Choice<'_> {
 
     /// The upgrade was answered 101.
     pub(crate) fn upgraded(&self) {
+        if self.protocol.is_some() {
+            let began = if self.has_sid { label::Transport::Upgraded } else { label::Transport::WebSocket };
+            self.worker.counters().transports.of(began).add(1);
+        }
         if let Some(session) = &self.session {
             session.upgraded();
         }

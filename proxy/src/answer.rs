@@ -2,6 +2,7 @@
 
 use std::io;
 
+use ringbolt_core::affinity::{Query, Transport};
 use ringbolt_core::http::{
     Answer, AnswerContext, Framing, Method, OwnReply, RequestHead, Upgrade, Version, WebSocketKey,
     write_answer, write_engine_io_answer,
@@ -29,6 +30,8 @@ pub(crate) struct Asked {
     /// Of a WebSocket upgrade.
     pub(crate) websocket_key: Option<WebSocketKey>,
     engine_io: Option<EngineIo>,
+    /// Its backend holds it until there is something to say.
+    is_poll: bool,
 }
 
 /// What an Engine.IO client's answers depend on.
@@ -49,6 +52,7 @@ impl Asked {
                 && matches!(head.upgrade(), Upgrade::None | Upgrade::Ignored),
             websocket_key: head.websocket_key(),
             engine_io: None,
+            is_poll: false,
         }
     }
 
@@ -74,8 +78,15 @@ impl Asked {
         }
     }
 
+    /// Its duration says nothing about anybody's health.
+    pub(crate) fn is_poll(&self) -> bool {
+        self.is_poll
+    }
+
     /// Notes that the client speaks Engine.IO, and expects errors in its form.
-    pub(crate) fn by_engine_io(&mut self, head: &RequestHead) {
+    pub(crate) fn by_engine_io(&mut self, head: &RequestHead, query: &Query) {
+        self.is_poll =
+            head.method() == Method::Get && query.transport == Transport::Polling && query.sid.is_some();
         self.engine_io = Some(EngineIo { origin: head.field(b"origin").map(Box::from) });
     }
 }
@@ -132,7 +143,12 @@ pub(crate) async fn refuse(worker: &Worker, client: &mut Client, asked: &Asked, 
     let close = !(asked.keep_alive && asked.is_whole) || worker.is_closing(client.listener);
     let mut bytes = Vec::new();
     let head_only = asked.method == Method::Head;
-    let context = AnswerContext { version: asked.version, head_only, close, date: &worker.date() };
+    let retry_after_seconds = match &reply {
+        Reply::Answer(answer) => answer.retry_after_seconds(worker.random()),
+        Reply::Own(_) => 1,
+    };
+    let context =
+        AnswerContext { version: asked.version, head_only, close, date: &worker.date(), retry_after_seconds };
     match (&reply, &asked.engine_io) {
         (Reply::Own(reply), _) => reply.write(&context, &mut bytes),
         (Reply::Answer(answer), Some(EngineIo { origin })) => {

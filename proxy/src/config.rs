@@ -217,6 +217,9 @@ pub(crate) struct Limits {
     pub(crate) connection_rate_per_client: Option<u32>,
     /// New Engine.IO sessions a second of one client address.
     pub(crate) session_rate_per_client: Option<u32>,
+    /// New Engine.IO sessions a second of the process, and of each backend.
+    pub(crate) session_rate: Option<u32>,
+    pub(crate) session_rate_per_backend: Option<u32>,
     /// Slots of the table of clients, over all shards.
     pub(crate) clients: u32,
     /// Bounds per listener, client and route are only counted.
@@ -284,6 +287,8 @@ impl Default for Limits {
             connections_per_client: None,
             connection_rate_per_client: None,
             session_rate_per_client: None,
+            session_rate: None,
+            session_rate_per_backend: None,
             // 40 bytes each, for four times fewer clients at once.
             clients: 262_144,
             dry_run: false,

@@ -78,6 +78,7 @@ pub(crate) async fn open<'a>(
 
 /// Notes that a backend could not be connected to, or closed without an answer.
 pub(crate) fn failed(worker: &Worker, upstream: &Upstream, backend: &Backend) {
+    backend.identity.count_failure();
     let Some(most) = upstream.failures else { return };
     if backend.identity.failed(most, upstream.failure_pause, uptime_ms(worker.reactor.now())) {
         worker.counters().backends_suspected.add(1);
@@ -101,14 +102,17 @@ pub(crate) async fn attempt<'a>(
         worker.counters().upstream_reuses.add(1);
         return Ok(Connection { stream, backend, reused: true, in_flight, pass: None });
     }
+    let began = worker.reactor.now();
     let connecting = connect(&worker.reactor, backend.address, &SOCKET_OPTIONS);
     let (label, outcome) = match worker.reactor.timeout_at(Some(deadline), connecting).await {
         Ok(Ok(socket)) => {
             match begin_tls(worker, client, route, backend, Stream::new(socket), deadline).await {
-                Ok(stream) => (
-                    label::Connect::Ok,
-                    Ok(Connection { stream, backend, reused: false, in_flight, pass: None }),
-                ),
+                Ok(stream) => {
+                    let duration = worker.reactor.now().saturating_duration_since(began);
+                    worker.counters().upstream_connect_durations.add(duration);
+                    let connection = Connection { stream, backend, reused: false, in_flight, pass: None };
+                    (label::Connect::Ok, Ok(connection))
+                }
                 Err(failure) => (label::Connect::Tls, Err(failure)),
             }
         }

@@ -120,6 +120,8 @@ async fn begin(
 /// One request, from its first byte to the last of its answer.
 async fn serve_request(worker: &Worker, client: &mut Client, begun: Begun<'_>) -> After {
     let mut asked = Asked::default();
+    let began = worker.reactor.now();
+    worker.counters().requests_active.add(1);
     asked.record = worker.access_log.as_ref().map(|log| log.begin(worker, client));
     let mut cause = Cause::None;
     let after = match pass_on(worker, client, &mut asked, begun).await {
@@ -141,6 +143,13 @@ async fn serve_request(worker: &Worker, client: &mut Client, begun: Begun<'_>) -
             }
         }
     };
+    worker.counters().requests_active.sub(1);
+    let duration = worker.reactor.now().saturating_duration_since(began);
+    match &after {
+        After::Tunnel(..) => {}
+        _ if asked.is_poll() => worker.counters().poll_durations.add(duration),
+        _ => worker.counters().request_durations.add(duration),
+    }
     if let Some(log) = &worker.access_log {
         log.request(worker, &mut asked, cause);
     }

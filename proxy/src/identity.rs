@@ -39,6 +39,8 @@ pub(crate) struct Identity {
     pub(crate) id: BackendId,
     /// Who may connect, where that is bounded.
     pub(crate) gate: Gate,
+    /// How fast it is given new sessions, where that is bounded.
+    pub(crate) sessions: AtomicU64,
     /// Turns it has had, for `balance = "round-robin"`.
     turns: AtomicU64,
     /// Sessions and tunnels it was given since it came, for `slow_start`.
@@ -55,6 +57,8 @@ pub(crate) struct Identity {
     checked: AtomicBool,
     /// Requests that failed in a row.
     failures: AtomicU32,
+    /// All that have.
+    failures_ever: AtomicU64,
     /// Until then it is suspect, in milliseconds of [`uptime_ms`].
     suspect_until: AtomicU64,
     /// When it may be asked for sessions as often as at the beginning, in nanoseconds: the state of a [`Rate`].
@@ -69,6 +73,7 @@ impl Identity {
         Self {
             id,
             gate: Gate::default(),
+            sessions: AtomicU64::new(0),
             turns: AtomicU64::new(0),
             given: AtomicU32::new(given),
             ordered_state: AtomicU8::new(0),
@@ -77,6 +82,7 @@ impl Identity {
             down: AtomicBool::new(false),
             checked: AtomicBool::new(false),
             failures: AtomicU32::new(0),
+            failures_ever: AtomicU64::new(0),
             suspect_until: AtomicU64::new(0),
             questions: AtomicU64::new(0),
             tells_sids_apart: AtomicBool::new(false),
@@ -184,6 +190,16 @@ impl Identity {
             self.failures.store(0, Relaxed);
             self.suspect_until.store(0, Relaxed);
         }
+    }
+
+    /// Counts that it could not be connected to, or closed without an answer, whatever that is to mean for it.
+    pub(crate) fn count_failure(&self) {
+        self.failures_ever.fetch_add(1, Relaxed);
+    }
+
+    /// How often that was.
+    pub(crate) fn failures_ever(&self) -> u64 {
+        self.failures_ever.load(Relaxed)
     }
 
     /// It could not be connected to, or closed without an answer. `true`: that makes it suspect, which it was not.

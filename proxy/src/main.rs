@@ -63,6 +63,7 @@ mod spare;
 mod start;
 mod status;
 mod stream;
+mod sweep;
 mod tcp;
 mod tls;
 mod transport;

@@ -5,6 +5,7 @@
 
 pub(crate) mod cell;
 mod classify;
+mod histogram;
 pub(crate) mod label;
 pub(crate) mod names;
 mod page;
@@ -13,10 +14,11 @@ mod process;
 use std::sync::Arc;
 
 use self::cell::{Cell, Counter, Gauge, PerLabel, See};
+use self::histogram::{Histogram, Lives, Waits};
 use self::label::{
     AccessLine, AnswerStatus, Check, Connect, Detected, Direction, Downgraded, DrainedBy, EngineInUse,
     EngineIo, Evidence, Handover, Limit, Look, Lookup, Method, Question, Queued, RefusedConnection, Reload,
-    StatusClass, TlsFailure, TlsRecords, TlsVersion, TunnelEnd, TunnelKind, Upgrade,
+    StatusClass, TlsFailure, TlsRecords, TlsVersion, Transport, TunnelEnd, TunnelKind, Upgrade,
 };
 
 pub(crate) use self::page::{CONTENT_TYPE, Page};
@@ -61,6 +63,8 @@ counters! {
     clients_unseen: Counter => CLIENTS_UNSEEN,
     /// Sessions of clients that were established.
     tls_handshakes: PerLabel<TlsVersion> => TLS_HANDSHAKES,
+    /// How long they took.
+    tls_handshake_durations: Histogram<Waits> => TLS_HANDSHAKE_DURATION,
     /// The part of them that resumed an earlier one.
     tls_resumptions: Counter => TLS_RESUMPTIONS,
     /// Handshakes of clients that failed.
@@ -69,6 +73,12 @@ counters! {
     tls_tunnels: PerLabel<TlsRecords> => TLS_TUNNELS,
     /// Requests whose head was read in full.
     requests: PerLabel<Method> => REQUESTS,
+    /// Requests that are served now.
+    requests_active: Gauge => REQUESTS_ACTIVE,
+    /// How long requests took that are no polls and became no tunnels.
+    request_durations: Histogram<Waits> => REQUEST_DURATION,
+    /// How long polls of Engine.IO sessions took, which their servers hold.
+    poll_durations: Histogram<Waits> => POLL_DURATION,
     /// Response heads sent to clients, own answers included.
     responses: PerLabel<StatusClass> => RESPONSES,
     /// Own answers; count them in `responses` too.
@@ -87,6 +97,8 @@ counters! {
     tunnels_closed: PerLabel<TunnelEnd> => TUNNELS_CLOSED,
     /// Tunnels that a drain has ended.
     tunnels_drained: PerLabel<DrainedBy> => TUNNELS_DRAINED,
+    /// How long tunnels lived that have ended here.
+    tunnel_durations: Histogram<Lives> => TUNNEL_DURATION,
     /// Bytes carried through tunnels, counted when they were sent on.
     tunnel_bytes: PerLabel<Direction> => TUNNEL_BYTES,
     /// The part of them that was spliced.
@@ -99,6 +111,8 @@ counters! {
     body_spliced_bytes: Counter => BODY_SPLICED_BYTES,
     /// Engine.IO handshakes whose sid was learned.
     sessions: PerLabel<EngineIo> => SESSIONS,
+    /// Engine.IO sessions, by the transport that began them or that they changed to.
+    transports: PerLabel<Transport> => TRANSPORTS,
     /// Choices of a backend.
     affinity_decisions: PerLabel<Evidence> => AFFINITY_DECISIONS,
     /// Requests with an unknown sid.
@@ -119,6 +133,8 @@ counters! {
     backends_suspected: Counter => BACKENDS_SUSPECTED,
     /// Attempts to connect to a backend.
     upstream_connects: PerLabel<Connect> => UPSTREAM_CONNECTS,
+    /// How long connecting took where it succeeded.
+    upstream_connect_durations: Histogram<Waits> => UPSTREAM_CONNECT_DURATION,
     /// Requests sent over a pooled connection.
     upstream_reuses: Counter => UPSTREAM_REUSES,
     /// Bytes this worker holds, as of its last look; negative where it frees what others allocate.
@@ -127,6 +143,14 @@ counters! {
     allocations: Gauge => ALLOCATIONS,
     /// Lines of the access log, by whether its writer got them.
     access_lines: PerLabel<AccessLine> => ACCESS_LINES,
+    /// Pipes of this worker, as of its last look.
+    pipes: Gauge => PIPES,
+    /// What the event loop has done, as of its last look: its turns, events, system calls of the ring and turns that
+    /// found its completion queue overflown.
+    turns: Counter => TURNS,
+    events: Counter => EVENTS,
+    ring_enters: Counter => RING_ENTERS,
+    ring_overflows: Counter => RING_OVERFLOWS,
     /// 1 for the engine this worker runs on; added once, at its start.
     engine_info: PerLabel<EngineInUse> => ENGINE_INFO,
     /// 1 if this worker wanted a ring and got epoll; added once, at its start.
@@ -151,8 +175,8 @@ counters! {
     handover_tunnels: Counter => HANDOVER_TUNNELS,
     /// Tunnels that the process before this one went on to serve.
     handover_tunnels_staying: Gauge => HANDOVER_TUNNELS_STAYING,
-    /// How long that took.
-    handover_ms: Gauge => HANDOVER_TIME,
+    /// How long that took: from the first to the last.
+    handover_durations: Histogram<Waits> => HANDOVER_DURATION,
     /// Health checks.
     checks: PerLabel<Check> => CHECKS,
     /// Looks for backends.

@@ -51,6 +51,11 @@ impl Pipes {
         self.existing.set(self.existing.get() - 1);
     }
 
+    /// How many there are, idle or in use.
+    pub(crate) fn count(&self) -> usize {
+        self.existing.get()
+    }
+
     /// Closes the pipes nobody has used since the last call but a few: bulk transfers come in bursts.
     pub(crate) fn sweep(&self) {
         let half = self.idle.borrow().len() / 2;

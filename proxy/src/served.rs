@@ -31,6 +31,9 @@ pub(crate) struct Standing {
     pub(crate) backup: bool,
     /// Sessions and tunnels.
     pub(crate) load: u32,
+    /// Times it could not be connected to, or closed without an answer.
+    #[serde(skip)]
+    pub(crate) failures: u64,
     /// An operator has ordered what the file does not say.
     pub(crate) ordered: bool,
     /// How it came to be there.
@@ -81,6 +84,7 @@ impl Served {
                 state: state(backend, identity, uptime_ms),
                 weight: identity.weight(backend.weight),
                 backup: backend.backup,
+                failures: identity.failures_ever(),
                 ordered: identity.is_ordered(),
                 origin: backend.origin.name(),
                 load: self.load(identity),

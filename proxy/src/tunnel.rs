@@ -428,7 +428,9 @@ fn close(worker: &Worker, index: u32, reason: TunnelEnd) {
     if reason.is_orderly() {
         tunnel.say_goodbye();
     }
-    let Tunnel { client, upstream, counted, timer, beside, .. } = tunnel;
+    let Tunnel { client, upstream, counted, timer, beside, opened_at, .. } = tunnel;
+    let life = worker.uptime_seconds().wrapping_sub(opened_at);
+    worker.counters().tunnel_durations.add(Duration::from_secs(life.into()));
     if let Some(timer) = timer {
         worker.reactor.cancel_timer(timer);
     }

@@ -31,9 +31,9 @@ use crate::date::{DATE_BYTES, DateCache};
 use crate::downgrades::Downgrades;
 use crate::drain;
 use crate::hot_buffer::HotBuffer;
-use crate::limits::{CLOSING_TURN, SWEEP_INTERVAL};
+use crate::limits::CLOSING_TURN;
 use crate::load::{InFlight, Loads};
-use crate::memory::{self, Memory};
+use crate::memory::Memory;
 use crate::metrics::{Counters, WorkerCounters};
 use crate::pipes::Pipes;
 use crate::pool::Pool;
@@ -410,19 +410,6 @@ impl Worker {
     pub(crate) fn flush_access_log(&self) {
         if let Some(log) = &self.access_log {
             log.flush(self.counters());
-        }
-    }
-
-    /// Keeps the worker's shard and pool free of what has expired. Never ends.
-    pub(crate) async fn sweep(&self) {
-        loop {
-            self.reactor.sleep_until(self.reactor.now() + SWEEP_INTERVAL).await;
-            self.pool.sweep(self.reactor.now());
-            self.pipes.sweep();
-            tunnel::quieten(self);
-            self.shared.sids.sweep(self);
-            memory::look(self);
-            self.flush_access_log();
         }
     }
 }

@@ -21,7 +21,7 @@ pub(crate) struct Tool {
 }
 
 /// What `cargo xtask check` needs.
-pub(crate) const TOOLS: [Tool; 11] = [
+pub(crate) const TOOLS: [Tool; 12] = [
     Tool { probe: "command -v node", package: "nodejs", reason: "Socket.IO servers and clients" },
     Tool { probe: "command -v npm", package: "npm", reason: "installs the Node packages of the tests" },
     Tool { probe: "command -v python3", package: "python3", reason: "python-socketio" },
@@ -41,6 +41,7 @@ pub(crate) const TOOLS: [Tool; 11] = [
         package: "valgrind",
         reason: "counts instructions, for the budgets",
     },
+    Tool { probe: "command -v promtool", package: "prometheus", reason: "tests metrics and alerts" },
 ];
 
 /// What C code of dependencies needs to be built for arm64. Apart from [`TOOLS`]: no test here needs it.
@@ -132,7 +133,8 @@ mod tests {
 
     #[test]
     fn what_cannot_be_installed_is_named_with_its_reason() {
-        let text = by_hand(&[&TOOLS[4]], "no network");
+        let chromium = TOOLS.iter().find(|tool| tool.package == "chromium").unwrap();
+        let text = by_hand(&[chromium], "no network");
         assert!(text.contains("no network") && text.contains("chromium       for: browser test"), "{text}");
     }
 

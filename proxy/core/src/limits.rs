@@ -182,6 +182,9 @@ pub const CLIENT_SLOTS_PER_GROUP: usize = 8;
 /// Most events a second that a rate can bound: beyond it the steps of a clock of nanoseconds show.
 pub const RATE_MAX: u32 = 1_000_000;
 
+/// Clients whose session is one too many for the process or a backend are told to come back within so many seconds.
+pub const STORM_RETRY_SECONDS_MAX: u64 = 5;
+
 // ---- Tunnels ----
 
 /// Time over which the bytes of a direction are judged: several round trips of a fast network, short

@@ -296,6 +296,8 @@ fn limits(mut section: Section<'_>) -> Limits {
             .unwrap_or(default.connections_per_client),
         connection_rate_per_client: rate(&mut section, "connection_rate_per_client"),
         session_rate_per_client: rate(&mut section, "session_rate_per_client"),
+        session_rate: rate(&mut section, "session_rate"),
+        session_rate_per_backend: rate(&mut section, "session_rate_per_backend"),
         clients: section.read("clients", integer(TABLE_ENTRIES)).unwrap_or(default.clients),
         dry_run: section.read("dry_run", boolean).unwrap_or(default.dry_run),
     };

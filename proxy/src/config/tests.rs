@@ -178,6 +178,8 @@ fn every_documented_timeout_and_limit_is_read() {
         connections_per_client: Some(50),
         connection_rate_per_client: Some(60),
         session_rate_per_client: Some(70),
+        session_rate: Some(71),
+        session_rate_per_backend: Some(72),
         clients: 80,
         dry_run: true,
     };

@@ -21,6 +21,11 @@ impl Counter {
         self.0.store(self.0.load(Relaxed).wrapping_add(amount), Relaxed);
     }
 
+    /// Takes over what was counted elsewhere. Only the owner may call this, and the total only grows.
+    pub(crate) fn raise(&self, total: u64) {
+        self.0.store(total, Relaxed);
+    }
+
     /// What has been counted.
     pub(crate) fn get(&self) -> u64 {
         self.0.load(Relaxed)

@@ -111,6 +111,10 @@ labels! {
         ClientConnectionRate = "client_connection_rate",
         /// `limits.session_rate_per_client`.
         ClientSessionRate = "client_session_rate",
+        /// `limits.session_rate`.
+        SessionRate = "session_rate",
+        /// `limits.session_rate_per_backend`.
+        BackendSessionRate = "backend_session_rate",
         /// `request_rate` of a route.
         RouteRequestRate = "route_request_rate",
         /// `limits.memory`.
@@ -145,6 +149,16 @@ labels! {
         HandedOver = "handed_over",
         /// Its TLS key had protected all it may, and the kernel that has it cannot change keys.
         KeyUsedUp = "key_used_up",
+    }
+
+    /// How an Engine.IO session moves its packets.
+    Transport "transport" {
+        /// It began with polling.
+        Polling = "polling",
+        /// It began with WebSocket.
+        WebSocket = "websocket",
+        /// It began with polling and has changed to WebSocket.
+        Upgraded = "upgraded",
     }
 
     /// What became of a line of the access log.

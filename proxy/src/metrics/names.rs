@@ -14,6 +14,8 @@ pub(crate) enum Kind {
     Counter,
     /// Goes up and down.
     Gauge,
+    /// Durations by bucket.
+    Histogram,
 }
 
 /// A label and the values it may have; none are listed where they are not known when the program is built.
@@ -80,6 +82,8 @@ metrics! {
         "Connections and sessions that no bound per client applied to, because limits.clients was too small.";
     TLS_HANDSHAKES = Counter Count "ringbolt_tls_handshakes_total" [LabelKey::of::<label::TlsVersion>()]
         "TLS handshakes of clients that were completed.";
+    TLS_HANDSHAKE_DURATION = Histogram Seconds "ringbolt_tls_handshake_duration_seconds" []
+        "From the first byte of a client's handshake to its end.";
     TLS_RESUMPTIONS = Counter Count "ringbolt_tls_resumptions_total" []
         "The part of them that resumed an earlier session.";
     TLS_FAILURES = Counter Count "ringbolt_tls_handshake_failures_total" [LabelKey::of::<label::TlsFailure>()]
@@ -92,6 +96,12 @@ metrics! {
         "When a certificate in use ends, in seconds since 1970-01-01 UTC, by its first name.";
     REQUESTS = Counter Count "ringbolt_requests_total" [LabelKey::of::<label::Method>()]
         "Requests whose head was read in full.";
+    REQUESTS_ACTIVE = Gauge Count "ringbolt_requests_active" []
+        "Requests that are served now, held polls included.";
+    REQUEST_DURATION = Histogram Seconds "ringbolt_request_duration_seconds" []
+        "From the head of a request to the last byte of its answer; without polls of Engine.IO sessions and tunnels.";
+    POLL_DURATION = Histogram Seconds "ringbolt_poll_duration_seconds" []
+        "The same of polls of Engine.IO sessions, which their servers hold until there is something to say.";
     RESPONSES = Counter Count "ringbolt_responses_total" [LabelKey::of::<label::StatusClass>()]
         "Response heads sent to clients, from backends and by the proxy itself.";
     ANSWERS = Counter Count "ringbolt_answers_total" [LabelKey::of::<label::AnswerStatus>()]
@@ -107,6 +117,8 @@ metrics! {
         "Tunnels opened, by what they carry.";
     TUNNELS_CLOSED = Counter Count "ringbolt_tunnels_closed_total" [LabelKey::of::<label::TunnelEnd>()]
         "Tunnels that ended, by the cause.";
+    TUNNEL_DURATION = Histogram Seconds "ringbolt_tunnel_duration_seconds" []
+        "Lives of tunnels that have ended, in this process.";
     TUNNELS_DRAINED = Counter Count "ringbolt_tunnels_drained_total" [LabelKey::of::<label::DrainedBy>()]
         "Tunnels that a drain has ended, by what their clients were told.";
     TUNNEL_BYTES = Counter Bytes "ringbolt_tunnel_bytes_total" [LabelKey::of::<label::Direction>()]
@@ -122,6 +134,8 @@ metrics! {
 
     SESSIONS = Counter Count "ringbolt_engine_io_sessions_total" [LabelKey::of::<label::EngineIo>()]
         "Engine.IO sessions whose handshake answer passed through.";
+    TRANSPORTS = Counter Count "ringbolt_engine_io_transports_total" [LabelKey::of::<label::Transport>()]
+        "Engine.IO sessions by the transport they began with; upgraded: changed from polling to WebSocket.";
     AFFINITY_DECISIONS = Counter Count "ringbolt_affinity_decisions_total" [LabelKey::of::<label::Evidence>()]
         "Choices of a backend for a request, by what decided.";
     SIDS_UNKNOWN = Counter Count "ringbolt_sids_unknown_total" []
@@ -141,6 +155,9 @@ metrics! {
         "1 for the state each backend is in: up, suspect, down, drain or maintenance; 0 for the others.";
     BACKEND_LOAD = Gauge Count "ringbolt_backend_load" [LabelKey::open("upstream"), LabelKey::open("backend")]
         "Sessions and tunnels of each backend.";
+    BACKEND_FAILURES = Counter Count "ringbolt_backend_failures_total"
+        [LabelKey::open("upstream"), LabelKey::open("backend")]
+        "Times a backend could not be connected to, or closed without an answer.";
     BACKENDS_SUSPECTED = Counter Count "ringbolt_backends_suspected_total" []
         "Times a backend became suspect because requests to it failed.";
     CHECKS = Counter Count "ringbolt_health_checks_total" [LabelKey::of::<label::Check>()]
@@ -154,6 +171,8 @@ metrics! {
     QUEUE_WAITING = Gauge Count "ringbolt_queue_waiting" [] "Requests that wait for one now.";
     UPSTREAM_CONNECTS = Counter Count "ringbolt_upstream_connects_total" [LabelKey::of::<label::Connect>()]
         "Attempts to connect to a backend.";
+    UPSTREAM_CONNECT_DURATION = Histogram Seconds "ringbolt_upstream_connect_duration_seconds" []
+        "Connecting to a backend where that succeeded, TLS included.";
     UPSTREAM_REUSES = Counter Count "ringbolt_upstream_reuses_total" []
         "Requests sent over a pooled upstream connection.";
 
@@ -176,13 +195,23 @@ metrics! {
         "Tunnels taken over from the process before this one.";
     HANDOVER_TUNNELS_STAYING = Gauge Count "ringbolt_handover_tunnels_staying" []
         "Tunnels not taken over, because the keys of their TLS are in the memory of the process before this one, which closes them while it drains.";
-    HANDOVER_TIME = Gauge Milliseconds "ringbolt_handover_milliseconds" []
+    HANDOVER_DURATION = Histogram Seconds "ringbolt_handover_duration_seconds" []
         "From the first of these tunnels to the last; none was halted longer.";
 
     ACCESS_LINES = Counter Count "ringbolt_access_log_lines_total" [LabelKey::of::<label::AccessLine>()]
         "Lines of the access log; dropped: their writer was too far behind.";
     ACCESS_LINES_LOST = Counter Count "ringbolt_access_log_lost_total" []
         "Lines of the access log that could not be written to their output.";
+    PIPES = Gauge Count "ringbolt_pipes" [] "Pipes for splicing that are open, of 256 KiB or what the kernel gave.";
+    TURNS = Counter Count "ringbolt_loop_turns_total" [] "Turns of the workers' event loops.";
+    EVENTS = Counter Count "ringbolt_loop_events_total" []
+        "Events of these turns: divided by turns, how much a worker finds to do when it looks.";
+    RING_ENTERS = Counter Count "ringbolt_ring_enters_total" []
+        "System calls to submit to a ring or to wait for it.";
+    RING_OVERFLOWS = Counter Count "ringbolt_ring_overflows_total" []
+        "Turns that found the completion queue of a ring overflown: nothing is lost, but the kernel had to allocate.";
+    WORKER_CPU = Counter Seconds "ringbolt_worker_cpu_seconds_total" [LabelKey::open("worker")]
+        "Processor time of each worker's thread: the busy part of its loop.";
     ENGINE_INFO = Gauge Count "ringbolt_engine_info" [LabelKey::of::<label::EngineInUse>()]
         "Workers that run on this engine.";
     RING_FALLBACKS = Counter Count "ringbolt_ring_fallbacks_total" []

@@ -11,9 +11,10 @@ use metrics::{Key, Label, Level, Metadata, Recorder as _};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
 use super::cell::Label as _;
+use super::histogram;
 use super::label::TlsReload;
 use super::names::{self, Kind, Metric};
-use super::process::Process;
+use super::process::{self, Process};
 use super::{Counters, Totals, WorkerCounters};
 use crate::limits::TLS_CERTIFICATES_SHOWN_MAX;
 use crate::served::{STATES, Standing};
@@ -53,6 +54,8 @@ impl Page {
                 Kind::Gauge => {
                     page.recorder.describe_gauge(metric.name.into(), Some(metric.unit), metric.help.into());
                 }
+                // Written here.
+                Kind::Histogram => {}
             }
         }
         page.gauge(&names::SID_TABLE_CAPACITY, &[], f64::from(sids_max));
@@ -62,6 +65,7 @@ impl Page {
 
     /// The page as of now, with how the backends stand.
     pub(crate) fn render(&self, backends: &[Standing]) -> String {
+        let (mut histograms, mut counted) = (String::new(), 0);
         for (metric, label, value) in self.counters.totals() {
             let labels = label.as_slice();
             match metric.kind {
@@ -70,6 +74,9 @@ impl Page {
                 }
                 // Shares of a gauge wrap around 0, see `Gauge`; the sum is a small positive number.
                 Kind::Gauge => self.gauge(metric, labels, value.cast_signed() as f64),
+                Kind::Histogram => {
+                    write_bucket(&mut histograms, metric, label.unwrap_or_default(), value, &mut counted);
+                }
             }
         }
         let process = Process::now();
@@ -96,6 +103,8 @@ impl Page {
         if let Some(seconds) = process.cpu_seconds {
             write_fraction(&mut rendered, &names::PROCESS_CPU, seconds);
         }
+        rendered.push_str(&histograms);
+        write_workers(&mut rendered);
         write_backends(&mut rendered, backends);
         in_order(&rendered)
     }
@@ -127,6 +136,33 @@ pub(super) fn sums(workers: &[WorkerCounters]) -> Totals {
     sums
 }
 
+/// Writes one number of a histogram, which come bound by bound and then the sum. `counted` is what was counted below.
+fn write_bucket(page: &mut String, metric: &Metric, bound: &str, value: u64, counted: &mut u64) {
+    let Metric { name, help, .. } = metric;
+    if bound == histogram::SUM {
+        let seconds = value as f64 / 1e6;
+        // Writing to a String does not fail.
+        let _ = write!(page, "{name}_sum {seconds}\n{name}_count {counted}\n\n");
+        *counted = 0;
+        return;
+    }
+    if page.is_empty() || page.ends_with("\n\n") {
+        let _ = write!(page, "# HELP {name} {help}\n# TYPE {name} histogram\n");
+    }
+    *counted += value;
+    let _ = writeln!(page, "{name}_bucket{{le=\"{bound}\"}} {counted}");
+}
+
+/// Writes the time of each worker's thread, as the kernel counts it.
+fn write_workers(page: &mut String) {
+    let Metric { name, help, .. } = names::WORKER_CPU;
+    let _ = writeln!(page, "# HELP {name} {help}\n# TYPE {name} counter");
+    for (worker, seconds) in process::worker_cpu_seconds() {
+        let _ = writeln!(page, "{name}{{worker=\"{worker}\"}} {seconds}");
+    }
+    page.push('\n');
+}
+
 /// Writes a counter with a fraction, which the recorder does not have.
 fn write_fraction(page: &mut String, metric: &Metric, value: f64) {
     let Metric { name, help, .. } = metric;
@@ -153,6 +189,11 @@ fn write_backends(page: &mut String, backends: &[Standing]) {
     for Standing { upstream, name: backend, load, .. } in backends {
         let _ = writeln!(page, "{name}{{upstream=\"{upstream}\",backend=\"{backend}\"}} {load}");
     }
+    let Metric { name, help, .. } = names::BACKEND_FAILURES;
+    let _ = writeln!(page, "\n# HELP {name} {help}\n# TYPE {name} counter");
+    for Standing { upstream, name: backend, failures, .. } in backends {
+        let _ = writeln!(page, "{name}{{upstream=\"{upstream}\",backend=\"{backend}\"}} {failures}");
+    }
     page.push('\n');
 }
 
@@ -176,8 +217,10 @@ fn in_order(rendered: &str) -> String {
         .collect();
     metrics.retain(|lines| !lines.is_empty());
     for lines in &mut metrics {
-        // `#` sorts before every name, and HELP before TYPE, as the format wants it.
-        lines.sort_unstable();
+        // `#` sorts before every name, and HELP before TYPE, as the format wants it. Buckets are in order already.
+        if !lines.iter().any(|line| line.contains("_bucket{")) {
+            lines.sort_unstable();
+        }
     }
     metrics.sort_unstable();
     let mut page = String::with_capacity(rendered.len());

@@ -68,6 +68,21 @@ impl Stat {
     }
 }
 
+/// Processor time of the worker threads, by their numbers. A thread that ends meanwhile is left out.
+pub(super) fn worker_cpu_seconds() -> Vec<(usize, f64)> {
+    let ticks_per_second = rustix::param::clock_ticks_per_second() as f64;
+    let Ok(tasks) = fs::read_dir("/proc/self/task") else { return Vec::new() };
+    let worker = |task: fs::DirEntry| {
+        let name = fs::read_to_string(task.path().join("comm")).ok()?;
+        let worker = name.trim_end().strip_prefix("worker-")?.parse().ok()?;
+        let stat = Stat::parse(&fs::read_to_string(task.path().join("stat")).ok()?)?;
+        Some((worker, stat.cpu_ticks as f64 / ticks_per_second))
+    };
+    let mut workers: Vec<(usize, f64)> = tasks.flatten().filter_map(worker).collect();
+    workers.sort_unstable_by_key(|(worker, _)| *worker);
+    workers
+}
+
 fn boot_seconds(text: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()
 }

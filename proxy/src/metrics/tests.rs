@@ -24,6 +24,7 @@ fn document() -> String {
         let kind = match kind {
             Kind::Counter => "counter",
             Kind::Gauge => "gauge",
+            Kind::Histogram => "histogram",
         };
         let labels: Vec<String> = labels
             .iter()
@@ -60,7 +61,7 @@ fn every_counter_is_counted_somewhere() {
     let data_path: String = data_path().split_ascii_whitespace().collect();
     let fields = [WorkerCounters::FIELDS, HousekeepingCounters::FIELDS, WriterCounters::FIELDS];
     for field in fields.into_iter().flatten() {
-        let counted = ["add(", "sub(", "set(", "of("]
+        let counted = ["add(", "sub(", "set(", "of(", "raise("]
             .iter()
             .any(|verb| data_path.contains(&format!(".{field}.{verb}")));
         assert!(counted, "nothing counts in {field}");

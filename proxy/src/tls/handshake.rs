@@ -68,6 +68,7 @@ async fn terminate(
     terminator: &Terminator,
     deadline: Instant,
 ) -> Result<Protocols, Fault> {
+    let began = worker.reactor.now();
     let late = |_| Fault::of(TlsFailure::Timeout, "the handshake took too long");
     let connection = UnbufferedServerConnection::new(terminator.config())
         .map_err(|error| Fault::of(TlsFailure::Protocol, error.to_string()))?;
@@ -80,6 +81,8 @@ async fn terminate(
         _ => TlsVersion::V1_3,
     };
     worker.counters().tls_handshakes.of(version).add(1);
+    let duration = worker.reactor.now().saturating_duration_since(began);
+    worker.counters().tls_handshake_durations.add(duration);
     if agreed.handshake_kind() == Some(HandshakeKind::Resumed) {
         worker.counters().tls_resumptions.add(1);
     }

@@ -2,12 +2,15 @@
 
 #[path = "../../../proxy/src/metrics/cell.rs"]
 pub(crate) mod cell;
+#[path = "../../../proxy/src/metrics/histogram.rs"]
+mod histogram;
 #[path = "../../../proxy/src/metrics/label.rs"]
 pub(crate) mod label;
 #[path = "../../../proxy/src/metrics/names.rs"]
 pub(crate) mod names;
 
 use self::cell::{Counter, Gauge, PerLabel};
+use self::histogram::{Histogram, Lives};
 use self::label::{Direction, DrainedBy, TlsRecords, TunnelEnd};
 
 #[derive(Debug, Default)]
@@ -16,6 +19,7 @@ pub(crate) struct TunnelCounters {
     pub(crate) tunnels_active: Gauge,
     pub(crate) tunnels_closed: PerLabel<TunnelEnd>,
     pub(crate) tunnels_drained: PerLabel<DrainedBy>,
+    pub(crate) tunnel_durations: Histogram<Lives>,
     pub(crate) tunnel_bytes: PerLabel<Direction>,
     pub(crate) tunnel_spliced_bytes: PerLabel<Direction>,
     pub(crate) tls_tunnels: PerLabel<TlsRecords>,

@@ -66,7 +66,13 @@ fn refused(refusal: Refusal) {
     let answer = Answer::from(refusal);
     for head_only in [false, true] {
         let mut out = Vec::new();
-        let answering = AnswerContext { version: Version::Http11, head_only, close: true, date: DATE };
+        let answering = AnswerContext {
+            version: Version::Http11,
+            head_only,
+            close: true,
+            date: DATE,
+            retry_after_seconds: 1,
+        };
         write_answer(&answer, &answering, &mut out);
         answered(&out, refusal.status, head_only);
     }
@@ -86,7 +92,13 @@ fn answered(out: &[u8], status: u16, head_only: bool) {
 fn accepted(head: &RequestHead) {
     let mut out = Vec::new();
     let origin = head.field(b"origin");
-    let answering = AnswerContext { version: head.version(), head_only: false, close: false, date: DATE };
+    let answering = AnswerContext {
+        version: head.version(),
+        head_only: false,
+        close: false,
+        date: DATE,
+        retry_after_seconds: 1,
+    };
     write_engine_io_answer(&Answer::NO_BACKEND, &answering, origin, &mut out);
     answered(&out, 503, false);
     assert_ne!(head.framing(), Framing::UntilClose, "a request has no such body");

@@ -7,6 +7,7 @@ use super::Version;
 use super::fields::{write_field, write_text};
 use super::framing::write_length;
 use super::refusal::{BadBody, BadResponse, Refusal};
+use crate::limits::STORM_RETRY_SECONDS_MAX;
 
 /// An answer: what happened, in a status and a sentence.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -65,12 +66,29 @@ impl Answer {
     pub const MEMORY_FULL: Self = Self::new(503, "proxy is short of memory");
     /// The proxy is drained and takes no new work.
     pub const DRAINING: Self = Self::new(503, "proxy is shutting down");
+    /// The process opens Engine.IO sessions faster than it may.
+    pub const TOO_MANY_OPENING: Self = Self::new(503, "too many new sessions");
+    /// The backend that is to have the session is given them faster than it may be.
+    pub const BACKEND_OPENING: Self = Self::new(503, "too many new sessions for the backend");
     /// The route gets more requests a second than it may.
     pub const ROUTE_BUSY: Self = Self::new(503, "too many requests for this route");
     /// Connecting to a backend took too long.
     pub const BACKEND_TIMEOUT: Self = Self::new(504, "connecting to the backend timed out");
     /// A backend took the request and did not answer in time.
     pub const BACKEND_SILENT: Self = Self::new(504, "backend did not answer in time");
+}
+
+impl Answer {
+    /// Value of Retry-After, where the status has one; `random` spreads the clients of a storm, who would else come
+    /// back all at once.
+    #[must_use]
+    pub fn retry_after_seconds(&self, random: u64) -> u64 {
+        match *self {
+            Self::TOO_MANY_OPENING | Self::BACKEND_OPENING => 1 + random % STORM_RETRY_SECONDS_MAX,
+            // Also right where a rate is exceeded: a second's worth of tokens comes in a second.
+            _ => 1,
+        }
+    }
 }
 
 /// What a client is told that speaks TLS where that is not taken up: a fatal alert (RFC 8446 section 6.2).
@@ -125,6 +143,8 @@ pub struct AnswerContext<'a> {
     pub close: bool,
     /// Value of its Date field.
     pub date: &'a [u8],
+    /// Of its Retry-After field, if it has one.
+    pub retry_after_seconds: u64,
 }
 
 /// Appends `answer` to `out` as plain text.
@@ -167,8 +187,7 @@ fn write_head(status: u16, context: &AnswerContext<'_>, out: &mut Vec<u8>) {
         // RFC 9110 sections 15.5.6, 15.5.22 and 10.2.3.
         405 => write_field(b"Allow", b"GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH", out),
         426 => write_field(b"Upgrade", b"websocket", out),
-        // Also right where a rate is exceeded: a second's worth of tokens comes in a second.
-        429 | 503 => write_field(b"Retry-After", b"1", out),
+        429 | 503 => write_text(format_args!("Retry-After: {}\r\n", context.retry_after_seconds), out),
         _ => {}
     }
     match (status, context.close) {

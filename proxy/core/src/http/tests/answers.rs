@@ -68,6 +68,20 @@ fn statuses_bring_the_fields_they_require() {
 }
 
 #[test]
+fn who_is_turned_away_in_a_storm_comes_back_at_a_time_of_its_own() {
+    for answer in [Answer::TOO_MANY_OPENING, Answer::BACKEND_OPENING] {
+        let mut seconds: Vec<u64> = (0..100).map(|random| answer.retry_after_seconds(random)).collect();
+        seconds.sort_unstable();
+        seconds.dedup();
+        assert_eq!(seconds, [1, 2, 3, 4, 5]);
+    }
+    assert_eq!(Answer::TOO_MANY_SESSIONS.retry_after_seconds(3), 1);
+    let mut out = Vec::new();
+    write_answer(&Answer::TOO_MANY_OPENING, &AnswerContext { retry_after_seconds: 4, ..ANSWERED }, &mut out);
+    assert!(out.windows(18).any(|bytes| bytes == b"\r\nRetry-After: 4\r\n"));
+}
+
+#[test]
 fn reasons_need_no_escaping_and_statuses_have_a_phrase() {
     let refusals = [
         Refusal::HEAD_TOO_LONG,

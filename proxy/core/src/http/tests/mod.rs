@@ -44,8 +44,13 @@ const REPLY: ReplyContext<'_> = ReplyContext {
     rules: None,
 };
 
-const ANSWERED: AnswerContext<'_> =
-    AnswerContext { version: Version::Http11, head_only: false, close: false, date: DATE };
+const ANSWERED: AnswerContext<'_> = AnswerContext {
+    version: Version::Http11,
+    head_only: false,
+    close: false,
+    date: DATE,
+    retry_after_seconds: 1,
+};
 
 const GET: Asked = Asked { method: Method::Get, upgrade: None, verify_accept: true };
 

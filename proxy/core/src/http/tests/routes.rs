@@ -170,7 +170,7 @@ fn fixed_replies_are_whole_responses() {
     let written = |reply: &RouteReply, version, head_only, close| {
         let rules = rules(|rules| rules.set("X-A", "1"));
         let mut out = Vec::new();
-        let context = AnswerContext { version, head_only, close, date: DATE };
+        let context = AnswerContext { version, head_only, close, date: DATE, retry_after_seconds: 1 };
         reply.to(&get_with("").unwrap(), Some(&rules)).write(&context, &mut out);
         undated(out)
     };
