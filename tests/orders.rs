@@ -225,3 +225,59 @@ fn orders_are_taken_over_the_admin_address_from_who_has_the_token() {
     assert_eq!(ask("POST", "/reload", &bearer(second), "").0, 200);
     assert_eq!(ask("GET", "/status", &bearer(second), "").0, 403, "there is none any more");
 }
+
+#[test]
+fn backends_are_added_and_removed_while_the_process_runs() {
+    let backends = ["a", "b"].map(named);
+    let third = named("c");
+    let address = third.address().to_string();
+    let ringbolt = start(&backends);
+    assert!(sessions(&ringbolt).contains(&true));
+    let added = ["add", "u", &address, "--name", "c", "--weight", "3", "--maxconn", "7"];
+    assert_eq!(order(&ringbolt, &added), "u/c: added\n");
+    let told = backend(&ringbolt, "c");
+    assert_eq!(
+        (&told["weight"], &told["origin"], &told["ordered"]),
+        (&3.into(), &"order".into(), &true.into())
+    );
+    assert!(get(&ringbolt, "/?EIO=4&transport=polling").contains("\"sid\":\"c\""), "it has none");
+    assert_eq!(order(&ringbolt, &["remove", "u/b"]), "u/b: removed, its tunnels go on\n");
+    assert_eq!(get(&ringbolt, "/?EIO=4&transport=polling&sid=a"), "a");
+    // Above the file, over reloads.
+    order(&ringbolt, &["reload"]);
+    let names = |ringbolt: &Ringbolt| {
+        let all: Value = serde_json::from_str(&order(ringbolt, &["backends", "--json"])).expect("JSON");
+        let name = |backend: &Value| backend["name"].as_str().expect("a name").to_owned();
+        all.as_array().expect("a list").iter().map(name).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&ringbolt), ["a", "c"]);
+    for (arguments, why) in [
+        (&["add", "u", &address, "--name", "c"][..], "is there already"),
+        (&["add", "v", &address], "there is no upstream"),
+        (&["add", "u", "chat.example:3000"], "names belong into the configuration"),
+        (&["add", "u", &address, "--weight", "0"], "from 1 to 1000"),
+        (&["add", "u", &address, "--name", "x y"], "is no name"),
+        (&["remove", "b"], "there is no backend"),
+    ] {
+        let (code, said) = ringbolt.order(arguments);
+        assert_eq!(code, Some(1), "{arguments:?}: {said}");
+        assert!(said.contains(why), "{arguments:?}: {said}");
+    }
+    order(&ringbolt, &["remove", "a"]);
+    let (code, said) = ringbolt.order(&["remove", "c"]);
+    assert!(code == Some(1) && said.contains("left without a backend"), "{said}");
+    order(&ringbolt, &["reset", "a"]);
+    order(&ringbolt, &["reset", "b"]);
+    order(&ringbolt, &["reset", "c"]);
+    assert_eq!(names(&ringbolt), ["a", "b"]);
+    // Written into the file, it is the file's.
+    order(&ringbolt, &added);
+    let entry = format!("{{ name = \"c\", address = \"{address}\" }}, {{ name = \"a\"");
+    ringbolt.configure(&ringbolt.configuration().replace("{ name = \"a\"", &entry));
+    order(&ringbolt, &["reload"]);
+    let told = backend(&ringbolt, "c");
+    assert_eq!(
+        (&told["weight"], &told["origin"], &told["ordered"]),
+        (&1.into(), &"config".into(), &false.into())
+    );
+}

@@ -38,8 +38,10 @@ pub(crate) use self::timeouts::Timeouts;
 pub(crate) use self::tls::{
     CIPHERS, CertificateFiles, ClientAuth, ListenerTls, TlsPolicy, TlsVersion, UpstreamTls,
 };
-pub(crate) use self::upstream::{Backend, Upstream};
-pub(crate) use self::value::{backend_address, duration, host, listen_address, name as backend_name, path};
+pub(crate) use self::upstream::{Backend, Origin, Upstream};
+pub(crate) use self::value::{
+    Reached, backend_address, backend_url, duration, host, listen_address, name as backend_name, path,
+};
 pub(crate) use ringbolt_core::affinity::{Affinity, Balance, State as BackendState};
 pub(crate) use ringbolt_core::detect::{Protocol, Protocols};
 pub(crate) use ringbolt_core::flash_policy::FlashPolicy;

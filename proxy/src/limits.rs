@@ -313,6 +313,9 @@ pub(crate) const DISCOVERY_RETRY: Duration = Duration::from_secs(5);
 
 const _: () = assert!(DISCOVERY_START_TIMEOUT.as_secs() < HANDOVER_START_TIMEOUT.as_secs());
 
+/// Backends that orders have added or removed: what differs from the file that much belongs into it.
+pub(crate) const EDITS_MAX: usize = 256;
+
 /// Words, lines and blocks of a file that is imported: far more than people write, and soon read.
 pub(crate) const IMPORT_DIRECTIVES_MAX: usize = 65_536;
 

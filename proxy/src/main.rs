@@ -21,6 +21,7 @@ mod discovery;
 mod doctor;
 mod downgrades;
 mod drain;
+mod edits;
 mod error;
 mod forward;
 #[cfg(test)]

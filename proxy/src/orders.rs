@@ -24,6 +24,7 @@ use crate::served::{Served, name_of};
 use crate::snapshot::Revision;
 use crate::worker::{Command, Shared, Shedding};
 
+mod edit;
 #[cfg(test)]
 mod tests;
 
@@ -92,11 +93,6 @@ struct WeightOrder {
 }
 
 #[derive(Deserialize, Debug)]
-struct ResetOrder {
-    backend: String,
-}
-
-#[derive(Deserialize, Debug)]
 struct SessionQuestion {
     sid: String,
 }
@@ -115,7 +111,9 @@ pub(crate) fn router(orders: Arc<Orders>) -> Router {
         .route("/backends", get(backends))
         .route("/backends/state", post(order_state))
         .route("/backends/weight", post(order_weight))
-        .route("/backends/reset", post(reset))
+        .route("/backends/reset", post(edit::reset))
+        .route("/backends/add", post(edit::add))
+        .route("/backends/remove", post(edit::remove))
         .route("/session", post(session))
         .with_state(orders)
 }
@@ -168,20 +166,6 @@ async fn order_weight(
     identity.order_weight(weight);
     tracing::info!(backend = name, weight, "weight ordered");
     Ok(format!("{name}: weight {weight}\n"))
-}
-
-async fn reset(
-    State(orders): State<Arc<Orders>>,
-    Json(ResetOrder { backend }): Json<ResetOrder>,
-) -> Result<String, NotDone> {
-    let revision = orders.served.revision();
-    let (name, identity) = find(&revision, &backend)?;
-    let (before, after) = changing(&revision, &identity, Identity::forget_orders);
-    if after == affinity::State::Up && before != after {
-        revision.join(&identity);
-    }
-    tracing::info!(backend = name, "orders forgotten");
-    Ok(format!("{name}: as the file says\n"))
 }
 
 async fn session(

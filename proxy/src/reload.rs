@@ -11,11 +11,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::cli::Run;
 use crate::config::{Config, Refused};
 use crate::discovery::Discovery;
+use crate::edits::{Edit, Edits, Senseless};
 use crate::health::Checks;
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::limits::{ADOPT_TIMEOUT, RELOADS_WAITING_MAX, WATCH_INTERVAL};
@@ -67,9 +69,27 @@ impl fmt::Display for Reloaded {
     }
 }
 
-/// Where a reload is asked for, from any thread.
+/// Why an edit is not served.
+#[derive(Debug)]
+pub(crate) enum NotEdited {
+    Senseless(Senseless),
+    NotServed(NotReloaded),
+}
+
+/// Something another thread or task wants to be served, and where to answer.
+#[derive(Debug)]
+enum Request {
+    Reload(oneshot::Sender<Outcome>),
+    Edit(Edit, oneshot::Sender<Result<(), NotEdited>>),
+}
+
+/// Where a reload or an edit is asked for, from any thread.
 #[derive(Clone, Debug)]
-pub(crate) struct Requests(mpsc::Sender<oneshot::Sender<Outcome>>);
+pub(crate) struct Requests {
+    sender: mpsc::Sender<Request>,
+    /// What is edited now.
+    edits: Arc<Mutex<Edits>>,
+}
 
 impl Requests {
     /// Asks for a reload and waits for what it comes to.
@@ -77,10 +97,27 @@ impl Requests {
     /// # Errors
     /// The configuration is refused, or the process has no time for it.
     pub(crate) async fn reload(&self) -> Outcome {
+        self.ask(Request::Reload).await?
+    }
+
+    /// Asks for an edit and waits until it is served.
+    ///
+    /// # Errors
+    /// It means nothing, or the process has no time for it.
+    pub(crate) async fn edit(&self, edit: Edit) -> Result<(), NotEdited> {
+        self.ask(|reply| Request::Edit(edit, reply)).await.map_err(NotEdited::NotServed)?
+    }
+
+    /// Upstream and name of a removed backend that is called so.
+    pub(crate) fn removed(&self, wanted: &str) -> Option<(String, String)> {
+        self.edits.lock().removed(wanted)
+    }
+
+    async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, NotReloaded> {
         let (reply, outcome) = oneshot::channel();
         let busy = || NotReloaded::Failed("too many reloads are waiting already".to_owned());
-        self.0.try_send(reply).map_err(|_| busy())?;
-        outcome.await.unwrap_or_else(|_| Err(NotReloaded::Failed("the process is ending".to_owned())))
+        self.sender.try_send(request(reply)).map_err(|_| busy())?;
+        outcome.await.map_err(|_| NotReloaded::Failed("the process is ending".to_owned()))
     }
 }
 
@@ -102,7 +139,7 @@ pub(crate) struct Reloader {
     notify: Notify,
     checks: RefCell<Checks>,
     requests: Requests,
-    requested: RefCell<Option<mpsc::Receiver<oneshot::Sender<Outcome>>>>,
+    requested: RefCell<Option<mpsc::Receiver<Request>>>,
     /// Held while the configuration or the process is being replaced.
     changing: tokio::sync::Mutex<()>,
 }
@@ -132,7 +169,7 @@ impl Reloader {
             lifecycle,
             counters,
             notify,
-            requests: Requests(sender),
+            requests: Requests { sender, edits: Arc::default() },
             requested,
             changing: tokio::sync::Mutex::default(),
         }
@@ -182,7 +219,14 @@ impl Reloader {
                     continue;
                 }
                 () = hangups.next() => ("SIGHUP", None),
-                Some(reply) = requested.recv() => ("request", Some(reply)),
+                Some(request) = requested.recv() => match request {
+                    Request::Reload(reply) => ("request", Some(reply)),
+                    Request::Edit(edit, reply) => {
+                        // Whoever asked may have gone.
+                        let _ = reply.send(self.edit(edit).await);
+                        continue;
+                    }
+                },
                 () = watch.changed(|| self.server().config().reload.watch) => ("changed file", None),
             };
             watch.see();
@@ -242,7 +286,10 @@ impl Reloader {
         self.discovery.borrow_mut().begin(&file);
         let settled = self.discovery.borrow().settled();
         settled.await;
+        let edits = self.requests.edits.lock().differing(&self.discovery.borrow().complete(&file));
+        let former_edits = std::mem::replace(&mut *self.requests.edits.lock(), edits);
         if let Err(error) = self.serve(&file).await {
+            *self.requests.edits.lock() = former_edits;
             self.discovery.borrow_mut().begin(&former);
             self.discovery.borrow_mut().keep(&former);
             return Err(error);
@@ -256,7 +303,7 @@ impl Reloader {
     /// Serves by this file and what was found for it.
     async fn serve(&self, file: &Config) -> Result<(), NotReloaded> {
         let failed = |cause: &dyn fmt::Display| NotReloaded::Failed(cause.to_string());
-        let config = self.discovery.borrow().complete(file);
+        let config = self.requests.edits.lock().applied(&self.discovery.borrow().complete(file));
         let adopted = self.server.borrow_mut().adopt(Arc::new(config)).map_err(|error| failed(&error))?;
         if tokio::time::timeout(ADOPT_TIMEOUT, adopted).await.is_err() {
             return Err(failed(&"workers have not taken the new configuration in time"));
@@ -265,11 +312,26 @@ impl Reloader {
         Ok(())
     }
 
+    /// Serves by one more edit.
+    async fn edit(&self, edit: Edit) -> Result<(), NotEdited> {
+        let _changing = self.changing.lock().await;
+        let file = Arc::clone(&self.file.borrow());
+        let found = self.discovery.borrow().complete(&file);
+        let edits = self.requests.edits.lock().with(edit, &found).map_err(NotEdited::Senseless)?;
+        let former = std::mem::replace(&mut *self.requests.edits.lock(), edits);
+        let served = self.serve(&file).await;
+        if served.is_err() {
+            *self.requests.edits.lock() = former;
+        }
+        served.map_err(NotEdited::NotServed)
+    }
+
     /// Serves the backends that are found now.
     async fn follow(&self) {
         let _changing = self.changing.lock().await;
         let file = Arc::clone(&self.file.borrow());
-        let is_served = self.discovery.borrow().complete(&file) == *self.server().config();
+        let found = self.discovery.borrow().complete(&file);
+        let is_served = self.requests.edits.lock().applied(&found) == *self.server().config();
         if is_served || self.lifecycle.phase() == Phase::Draining {
             return;
         }

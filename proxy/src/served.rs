@@ -84,8 +84,8 @@ impl Served {
                 state: state(backend, identity, uptime_ms),
                 weight: identity.weight(backend.weight),
                 backup: backend.backup,
+                ordered: identity.is_ordered() || backend.origin == config::Origin::Order,
                 failures: identity.failures_ever(),
-                ordered: identity.is_ordered(),
                 origin: backend.origin.name(),
                 load: self.load(identity),
             }));

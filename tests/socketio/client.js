@@ -25,6 +25,7 @@ const SCENARIOS = {
   ...require("./scenarios/engine.js"),
   ...require("./scenarios/idle.js"),
   ...require("./scenarios/upgrade.js"),
+  ...require("./scenarios/backends.js"),
   ...require("./scenarios/restart.js"),
 };
 

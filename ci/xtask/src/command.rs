@@ -19,7 +19,8 @@ Commands:
           `bench scale`               one proxy process with more and more tunnels, in a guest up to a million
   vm      run a program on another kernel, under qemu: `cargo xtask vm --kernel 6.1 -- PROGRAM` (see --help there)
   ktls    what the proxy relies on of kTLS, checked under qemu on Linux 6.1 and 6.12;
-          `ktls proxy` checks tunnels through the proxy; `ktls compare` counts instructions of TLS records in
+          `ktls proxy` checks tunnels through the proxy,
+          `ktls upgrade` over an upgrade; `ktls compare` counts instructions of TLS records in
           user space and in the kernel
   arm64   build for arm64 and run core and black-box tests on an arm64 kernel under qemu;
           `arm64 build [--profile NAME]` builds the static daemon (for release) and prints its path

@@ -1,5 +1,5 @@
 //! `cargo xtask ktls`: what the proxy relies on of kTLS, checked on the kernels it is meant for; with the word
-//! `proxy`, the proxy itself, and with `compare`, what records cost.
+//! `proxy`, the proxy itself, with `upgrade`, its tunnels over an upgrade, and with `compare`, what records cost.
 
 use std::path::Path;
 use std::time::Duration;
@@ -30,8 +30,8 @@ pub(crate) fn modules() -> Vec<String> {
 pub(crate) fn run(root: &Path, words: &[String]) -> Result<(), String> {
     let word = match words {
         [] => "",
-        [word] if word == "compare" || word == "proxy" => word,
-        _ => return Err("`ktls` takes nothing, `proxy` or `compare`".to_owned()),
+        [word] if ["compare", "proxy", "upgrade"].contains(&word.as_str()) => word,
+        _ => return Err("`ktls` takes nothing, `proxy`, `upgrade` or `compare`".to_owned()),
     };
     let arch =
         Arch::native().ok_or("guests have the architecture of this machine, which is not known here")?;
@@ -39,14 +39,16 @@ pub(crate) fn run(root: &Path, words: &[String]) -> Result<(), String> {
     let built = release::target()?.join("debug");
     steps::succeed(steps::cargo(root).args(["build", "--quiet", "-p", PROGRAM, "-p", PROXY]))?;
     let mut program = Program::new(built.join(PROGRAM), words.to_vec());
-    if word == "proxy" {
+    if word == "proxy" || word == "upgrade" {
         program.files.push((built.join(PROXY), PROXY_THERE.into()));
         program.arguments.push(PROXY_THERE.to_owned());
     }
     for kernel in KERNELS {
         eprintln!("== Linux {kernel}");
         let mut machine = Machine { modules: modules(), ..Machine::new(arch, kernel) };
-        if !word.is_empty() {
+        if word == "upgrade" {
+            machine = Machine { cpus: 1, timeout: SLOW_TIMEOUT, ..machine };
+        } else if !word.is_empty() {
             // An emulated processor's seconds say nothing; instructions say what they say on any.
             machine = Machine { clock_counts_instructions: true, cpus: 1, timeout: SLOW_TIMEOUT, ..machine };
         }

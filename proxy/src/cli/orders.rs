@@ -91,6 +91,29 @@ pub(crate) enum Order {
         /// From 1 to 1000
         weight: u32,
     },
+    /// Add a backend to an upstream
+    Add {
+        /// The upstream's name
+        upstream: String,
+        /// IP address and port
+        address: String,
+        /// By default the address
+        #[arg(long)]
+        name: Option<String>,
+        /// From 1 to 1000
+        #[arg(long)]
+        weight: Option<u32>,
+        /// It gets new sessions only while no other backend can
+        #[arg(long)]
+        backup: bool,
+        /// Requests and tunnels at once
+        #[arg(long, value_name = "COUNT")]
+        maxconn: Option<u32>,
+        #[command(flatten)]
+        reach: Reach,
+    },
+    /// Take a backend out of its upstream: its tunnels go on, its sessions are unknown
+    Remove(Named),
     /// Forget what was ordered about a backend: what the file says holds again
     Reset(Named),
 }
@@ -145,6 +168,16 @@ impl Order {
             Self::Weight { named, weight } => {
                 let order = json!({ "backend": named.backend, "weight": weight });
                 (&named.reach.socket, post("/backends/weight", order))
+            }
+            Self::Add { upstream, address, name, weight, backup, maxconn, reach } => {
+                let order = json!({
+                    "upstream": upstream, "address": address, "name": name, "weight": weight,
+                    "backup": backup, "maxconn": maxconn,
+                });
+                (&reach.socket, post("/backends/add", order))
+            }
+            Self::Remove(named) => {
+                (&named.reach.socket, post("/backends/remove", json!({ "backend": named.backend })))
             }
             Self::Reset(named) => {
                 (&named.reach.socket, post("/backends/reset", json!({ "backend": named.backend })))

@@ -72,6 +72,8 @@ pub(crate) enum Origin {
     Dns,
     /// The upstream's `backends_file` has it.
     BackendsFile,
+    /// An operator has added it.
+    Order,
 }
 
 impl Origin {
@@ -81,13 +83,14 @@ impl Origin {
             Self::Config => "config",
             Self::Dns => "dns",
             Self::BackendsFile => "backends_file",
+            Self::Order => "order",
         }
     }
 }
 
 impl Backend {
     /// A backend of this name and address, defaults else.
-    pub(super) fn new(name: String, address: SocketAddr) -> Self {
+    pub(crate) fn new(name: String, address: SocketAddr) -> Self {
         Self {
             name,
             address,

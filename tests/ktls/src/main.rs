@@ -3,7 +3,7 @@
 //!
 //! A check that fails panics, which ends the program with a status of its own. An argument names the checks that
 //! run: those whose name contains it. `compare` measures instead, what records
-//! cost that are sealed here or there; `proxy PROGRAM` checks the proxy instead.
+//! cost that are sealed here or there; `proxy PROGRAM` checks the proxy instead, and `upgrade PROGRAM` its tunnels over an upgrade.
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "a check fails by a panic")]
 
@@ -23,6 +23,7 @@ fn main() {
     match wanted.as_str() {
         "compare" => return compare::run(),
         "proxy" => return proxy::run(&std::env::args().nth(2).expect("the proxy's path")),
+        "upgrade" => return proxy::upgrade(&std::env::args().nth(2).expect("the proxy's path")),
         _ => {}
     }
     for (name, check) in checks::ALL.into_iter().filter(|(name, _)| name.contains(&wanted)) {

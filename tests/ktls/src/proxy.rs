@@ -9,6 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ringbolt_reactor::{TlsCipher, TlsVersion};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::session::{Client, Parties};
 use crate::traffic;
@@ -66,15 +67,33 @@ pub(crate) fn run(program: &str) {
     }
 }
 
+/// Tunnels of kTLS go on in the process that the proxy at `program` is upgraded to.
+pub(crate) fn upgrade(program: &str) {
+    for version in [TlsVersion::Tls13, TlsVersion::Tls12] {
+        let parties = Parties::new(version, TlsCipher::Aes128Gcm);
+        let proxy = start(program, &parties, "auto", origin());
+        let mut client = tunnel(&parties, proxy.address);
+        send_messages(&mut client);
+        kill_process(Pid::from_child(&proxy.child), Signal::USR2).unwrap();
+        let deadline = Instant::now() + PATIENCE;
+        let metrics = loop {
+            let metrics = metrics(proxy.admin);
+            if metrics.contains("ringbolt_handovers_total{result=\"taken_over\"} 1") {
+                break metrics;
+            }
+            assert!(Instant::now() < deadline, "nobody takes over: {metrics}");
+            thread::sleep(Duration::from_millis(200));
+        };
+        assert_eq!(value(&metrics, "ringbolt_handover_tunnels_total"), 1, "{metrics}");
+        assert_eq!(value(&metrics, "ringbolt_handover_tunnels_staying"), 0, "{metrics}");
+        exchange(&mut client);
+        println!("passed: {version:?} over an upgrade");
+    }
+}
+
 /// Messages, bulk, and the end of both directions.
 fn exchange(client: &mut Client) {
-    for message in 0..MESSAGES {
-        let sent = traffic::bytes(MESSAGE_BYTES, message);
-        client.write_all(&sent).unwrap();
-        let mut received = vec![0; sent.len()];
-        client.read_exact(&mut received).unwrap();
-        assert!(received == sent, "message {message}");
-    }
+    send_messages(client);
     let sent = traffic::bytes(BULK_BYTES, 9);
     for piece in sent.chunks(200_000) {
         client.write_all(piece).unwrap();
@@ -89,6 +108,16 @@ fn exchange(client: &mut Client) {
     // Fails where the end comes without close_notify.
     client.read_to_end(&mut rest).unwrap();
     assert_eq!(rest, b"last");
+}
+
+fn send_messages(client: &mut Client) {
+    for message in 0..MESSAGES {
+        let sent = traffic::bytes(MESSAGE_BYTES, message);
+        client.write_all(&sent).unwrap();
+        let mut received = vec![0; sent.len()];
+        client.read_exact(&mut received).unwrap();
+        assert!(received == sent, "message {message}");
+    }
 }
 
 /// After tunnels are opened, before memory is read: what was used to open them is given back.
