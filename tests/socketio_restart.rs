@@ -6,19 +6,55 @@
 //! front here lets the proxy be killed between two polls.
 #![forbid(unsafe_code)]
 
+use std::fs;
 use std::thread;
 use std::time::Duration;
 
 use ringbolt_harness::raw::Relay;
 use ringbolt_harness::{Backends, Client, Kind, Lane, Options, Ringbolt, Scenario};
 use rustix::process::Signal;
+use tempfile::TempDir;
 
 /// Sessions of each kind of client.
 const SESSIONS: usize = 10;
 const LIMIT: Duration = Duration::from_secs(60);
 
-fn proxy(backends: &Backends) -> Ringbolt {
-    Ringbolt::start(&Options::new(env!("CARGO_BIN_EXE_ringbolt"), backends.addresses()))
+/// By what a proxy finds sessions that it has not seen begin.
+enum Evidence {
+    /// As it comes: by asking.
+    Ask,
+    /// By their tags alone, with the key in this folder.
+    Tags(TempDir),
+}
+
+impl Evidence {
+    fn tags() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::write(folder.path().join("keys"), "0123456789abcdef".repeat(4)).expect("the file is written");
+        Self::Tags(folder)
+    }
+
+    fn proxy(&self, backends: &Backends) -> Ringbolt {
+        let options = Options::new(env!("CARGO_BIN_EXE_ringbolt"), backends.addresses());
+        let Self::Tags(folder) = self else { return Ringbolt::start(&options) };
+        let entries: Vec<_> = backends.addresses().iter().map(|address| format!("\"{address}\"")).collect();
+        let config = format!(
+            "[[listener]]\naddress = \"127.0.0.1:0\"\n[upstream.chat]\nask_rate = \"off\"\n\
+             sid_tags = {{ keys = \"{}\" }}\nbackends = [{}]\n",
+            folder.path().join("keys").display(),
+            entries.join(", ")
+        );
+        Ringbolt::start(&Options { config: Some(config), ..options })
+    }
+
+    /// How often it has found one.
+    fn found(&self, proxy: &Ringbolt) -> f64 {
+        let metrics = proxy.metrics();
+        match self {
+            Self::Ask => metrics["ringbolt_sid_lookups_total{result=\"found\"}"],
+            Self::Tags(_) => metrics["ringbolt_sid_tags_total{result=\"valid\"}"],
+        }
+    }
 }
 
 /// As many ways to one relay as there are sessions.
@@ -26,9 +62,9 @@ fn lanes(relay: &Relay) -> Vec<Lane> {
     (1..=SESSIONS).map(|number| Lane::plain(number.to_string(), relay.address())).collect()
 }
 
-fn sessions_outlive_their_proxy(kind: Kind, client: Client) {
+fn sessions_outlive_their_proxy(kind: Kind, client: Client, evidence: &Evidence) {
     let backends = Backends::shared(kind);
-    let mut former = proxy(backends);
+    let mut former = evidence.proxy(backends);
     let relay = Relay::start(&[former.address()]);
     let scenario = Scenario { name: "restart", client, limit: LIMIT };
     thread::scope(|scope| {
@@ -37,40 +73,38 @@ fn sessions_outlive_their_proxy(kind: Kind, client: Client) {
         relay.hold();
         former.signal(Signal::KILL);
         former.wait();
-        let proxy = proxy(backends);
+        let proxy = evidence.proxy(backends);
         relay.release(&[proxy.address()]);
         // As long as it serves.
         sessions.join().expect("every session goes on");
-        let found = proxy.metrics()["ringbolt_sid_lookups_total{result=\"found\"}"];
-        assert!(found >= SESSIONS as f64, "{found} sessions were asked for");
+        assert!(evidence.found(&proxy) >= SESSIONS as f64);
     });
 }
 
-fn sessions_spread_over_two_proxies(kind: Kind, client: Client) {
+fn sessions_spread_over_two_proxies(scenario: &str, kind: Kind, client: Client, evidence: &Evidence) {
     let backends = Backends::shared(kind);
-    let proxies = [proxy(backends), proxy(backends)];
+    let proxies = [evidence.proxy(backends), evidence.proxy(backends)];
     let relay = Relay::start(&proxies.each_ref().map(Ringbolt::address));
-    Scenario { name: "polling", client, limit: LIMIT }.run(backends, &lanes(&relay));
+    Scenario { name: scenario, client, limit: LIMIT }.run(backends, &lanes(&relay));
     for proxy in &proxies {
-        let found = proxy.metrics()["ringbolt_sid_lookups_total{result=\"found\"}"];
-        assert!(found > 0.0, "each proxy met sessions of the other");
+        assert!(evidence.found(proxy) > 0.0, "each proxy met sessions of the other");
     }
 }
 
 macro_rules! sessions {
-    ($($name:ident: $kind:ident, $client:ident;)+) => {
+    ($($name:ident: $kind:ident, $client:ident, $evidence:expr;)+) => {
         $(
             mod $name {
                 use super::*;
 
                 #[test]
                 fn outlive_their_proxy() {
-                    sessions_outlive_their_proxy(Kind::$kind, Client::$client);
+                    sessions_outlive_their_proxy(Kind::$kind, Client::$client, &$evidence);
                 }
 
                 #[test]
                 fn spread_over_two_proxies() {
-                    sessions_spread_over_two_proxies(Kind::$kind, Client::$client);
+                    sessions_spread_over_two_proxies("polling", Kind::$kind, Client::$client, &$evidence);
                 }
             }
         )+
@@ -78,8 +112,17 @@ macro_rules! sessions {
 }
 
 sessions! {
-    socketio2: SocketIo2, Node2;
-    socketio3: SocketIo3, Node3;
-    socketio4: SocketIo4, Node4;
-    python: Python, Python;
+    socketio2: SocketIo2, Node2, Evidence::Ask;
+    socketio3: SocketIo3, Node3, Evidence::Ask;
+    socketio4: SocketIo4, Node4, Evidence::Ask;
+    python: Python, Python, Evidence::Ask;
+    socketio3_tagged: SocketIo3, Node3, Evidence::tags();
+    socketio4_tagged: SocketIo4, Node4, Evidence::tags();
+    python_tagged: Python, Python, Evidence::tags();
+}
+
+/// Only tags tell such sessions apart.
+#[test]
+fn sids_that_every_backend_issues_are_told_apart_by_their_tags() {
+    sessions_spread_over_two_proxies("counting", Kind::SocketIo4, Client::Node4, &Evidence::tags());
 }

@@ -4,9 +4,10 @@ use std::cell::Cell;
 
 use ringbolt_core::affinity::{
     self, Affinity, BackendId, Balance, Candidate, Decision, Evidence, Handshake, Health, Member, Protocol,
-    Role, Seen, State, Tier, Told, cookie_value, is_close, key_of_address, query, takes_part,
+    Query, Role, Seen, Sid, State, TAG_BYTES, Tier, Told, cookie_value, is_close, key_of_address, query,
+    tagged, takes_part, without_tag,
 };
-use ringbolt_core::http::Answer;
+use ringbolt_core::http::{Answer, RequestHead};
 use tokio::sync::oneshot;
 
 use crate::admission;
@@ -22,6 +23,7 @@ use crate::request::Request;
 use crate::route::Route;
 use crate::sids::Session;
 use crate::snapshot::{Backend, Upstream};
+use crate::tags;
 use crate::worker::Worker;
 
 /// The backend chosen for a request, and what follows from the choice.
@@ -48,6 +50,8 @@ pub(crate) struct Choice<'a> {
     pooled: bool,
     /// The session it has opened was offered websocket.
     offered: Cell<bool>,
+    /// The request's sid has a tag of ours, which its backend must not see.
+    tagged: bool,
 }
 
 /// What came of choosing.
@@ -91,8 +95,10 @@ pub(crate) fn choose<'a>(
         Affinity::Cookie(name) => request.head.cookie(name),
         Affinity::EngineIo | Affinity::ClientIp | Affinity::None => None,
     };
+    let tag = tag_of(worker, route, query.as_ref());
     let seen = Seen {
         role: role.as_ref(),
+        tag: tag.backend(),
         table: known.as_ref().map(|(owner, _)| *owner),
         told: told.unwrap_or(if route.upstream().ask.is_some() { Told::NotYet } else { Told::Never }),
         value,
@@ -134,7 +140,20 @@ pub(crate) fn choose<'a>(
         // A connection that begins with a PROXY header belongs to one client.
         pooled: route.upstream().proxy_protocol.is_none(),
         offered: Cell::new(false),
+        tagged: tag.is_ours(),
     }))
+}
+
+/// What the tag of a request's sid is worth, where sids are tagged.
+fn tag_of(worker: &Worker, route: &Route, query: Option<&Query>) -> tags::Seen {
+    let (Some(tags), Some(Query { protocol: Protocol::V4, sid: Some(Ok(sid)), .. })) =
+        (&route.upstream().tags, query)
+    else {
+        return tags::Seen::None;
+    };
+    let seen = tags.open(sid, tags::now());
+    worker.counters().sid_tags.of(seen.label()).add(1);
+    seen
 }
 
 /// Chooses the backend of a connection that has no request: as if it opened a session of its client.
@@ -146,7 +165,7 @@ pub(crate) fn choose_for_connection<'a>(worker: &'a Worker, route: &'a Route) ->
     let (rotation, random) = (worker.next_rotation(), worker.random());
     let (role, balance) = (Some(&Role::Handshake), route.upstream().balance);
     let told = Told::Never;
-    let seen = Seen { role, table: None, told, value: None, client, balance, rotation, random };
+    let seen = Seen { role, tag: None, table: None, told, value: None, client, balance, rotation, random };
     let choice = decide(worker, route, true, &seen)?.ok_or(Answer::NO_BACKEND)?;
     Ok(Choice {
         worker,
@@ -162,6 +181,7 @@ pub(crate) fn choose_for_connection<'a>(worker: &'a Worker, route: &'a Route) ->
         failed: Vec::new(),
         pooled: false,
         offered: Cell::new(false),
+        tagged: false,
     })
 }
 
@@ -180,7 +200,8 @@ fn decide(
     seen: &Seen<'_>,
 ) -> Result<Option<affinity::Choice>, Error> {
     let serves = |id| place_if_serving(worker, route.upstream(), id);
-    let owner = seen.table.and_then(|owner| affinity::owner(route.affinity(), owner, serves));
+    let owner = seen.table.filter(|_| seen.tag.is_none());
+    let owner = owner.and_then(|owner| affinity::owner(route.affinity(), owner, serves));
     let decision = owner.map(Decision::Backend).unwrap_or_else(|| {
         with_candidates(worker, route, &[], opens, |candidates| {
             affinity::decide(route.affinity(), seen, candidates)
@@ -383,17 +404,40 @@ impl Choice<'_> {
         self.protocol.unwrap_or(Protocol::Other)
     }
 
-    /// Stores the session that the answer opens. What this returns is to be awaited before the answer leaves.
+    /// The answer may get a sid with a tag.
+    pub(crate) fn tags(&self) -> bool {
+        self.learns && self.protocol == Some(Protocol::V4) && self.route.upstream().tags.is_some()
+    }
+
+    /// The tag for the sid of a session that the answer opens, and both together. `None`: it gets none.
+    pub(crate) fn tag(&self, handshake: &Handshake) -> Option<([u8; TAG_BYTES], Sid)> {
+        let tags = self.route.upstream().tags.as_ref().filter(|_| self.tags())?;
+        let tag = tags.seal(&handshake.sid, self.backend().seed, tags::now())?;
+        let sid = tagged(&handshake.sid, &tag)?;
+        self.worker.counters().sid_tags.of(label::SidTag::Issued).add(1);
+        Some((tag, sid))
+    }
+
+    /// The target that goes to the backend in place of the request's own.
+    pub(crate) fn target(&self, head: &RequestHead) -> Option<Vec<u8>> {
+        self.tagged.then(|| without_tag(head.target()))
+    }
+
+    /// Stores the session that the answer opens, by the sid that the client gets. What this returns is to be awaited before the answer leaves.
     ///
     /// # Errors
     /// 503 if the sid table has no room.
-    pub(crate) fn bind(&self, handshake: &Handshake) -> Result<Option<oneshot::Receiver<()>>, Error> {
+    pub(crate) fn bind(
+        &self,
+        handshake: &Handshake,
+        sid: &Sid,
+    ) -> Result<Option<oneshot::Receiver<()>>, Error> {
         let (worker, backend) = (self.worker, self.backend().id);
         let counters = worker.counters();
         match worker.shared.sids.insert(
             worker,
             self.route.upstream().seed,
-            &handshake.sid,
+            sid,
             handshake.time_to_live(),
             backend,
         ) {

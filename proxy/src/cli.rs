@@ -403,4 +403,6 @@ fn admin(text: &str) -> Result<AdminFlag, String> {
 }
 
 #[cfg(test)]
+mod pages;
+#[cfg(test)]
 mod tests;

@@ -14,6 +14,7 @@ mod problem;
 mod read;
 mod route;
 mod section;
+mod sid_tags;
 mod timeouts;
 mod tls;
 mod upstream;
@@ -29,11 +30,14 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 pub(crate) use self::access_log::{AccessFormat, AccessLog, AccessOutput};
+#[cfg(test)]
+pub(crate) use self::admin::Secret;
 pub(crate) use self::admin::{Admin, OrderToken};
 pub(crate) use self::bounds::BACKENDS_MAX;
 pub(crate) use self::discovery::{Discovery, Place, Source, read_backends};
 pub(crate) use self::health::{Check, Health};
 pub(crate) use self::problem::Refused;
+pub(crate) use self::sid_tags::SidTags;
 pub(crate) use self::timeouts::Timeouts;
 pub(crate) use self::tls::{
     CIPHERS, CertificateFiles, ClientAuth, ListenerTls, TlsPolicy, TlsVersion, UpstreamTls,
@@ -374,6 +378,7 @@ impl Config {
             Err(error) => return Err(Refused::not_utf8(&file, &bytes[..error.valid_up_to()])),
         };
         let read = config.read_flash_policy(path).and_then(|()| config.read_order_token());
+        let read = read.and_then(|()| config.read_sid_tags());
         read.map_err(|problem| Refused::whole(&file, &problem))?;
         config.check_backend_files()?;
         Ok(config)

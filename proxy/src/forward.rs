@@ -179,6 +179,7 @@ fn upload_of(
 ) -> Relay {
     let Some(sent) = request else { unreachable!("a request is kept as long as it may be sent again") };
     let session = client.stream.tls.as_ref().map(|session| session.borrow());
+    let target = choice.target(&sent.head);
     let context = ForwardContext {
         connection: client.address.ip(),
         source: route.source(),
@@ -186,6 +187,7 @@ fn upload_of(
         client_certificate: session.as_ref().and_then(|session| session.client_fields()),
         request_id: route.listener().request_id.then(|| worker.request_ids.next()),
         drop_accept_encoding: choice.learns(),
+        target: target.as_deref(),
         rules: route.target().request.as_ref(),
         rewrite: route.target().rewrite.as_ref(),
     };

@@ -65,6 +65,7 @@ mod start;
 mod status;
 mod stream;
 mod sweep;
+mod tags;
 mod tcp;
 mod tls;
 mod transport;

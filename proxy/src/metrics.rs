@@ -18,7 +18,7 @@ use self::histogram::{Histogram, Lives, Waits};
 use self::label::{
     AccessLine, AnswerStatus, Check, Connect, Detected, Direction, Downgraded, DrainedBy, EngineInUse,
     EngineIo, Evidence, Handover, Limit, Look, Lookup, Method, Question, Queued, RefusedConnection, Reload,
-    StatusClass, TlsFailure, TlsRecords, TlsVersion, Transport, TunnelEnd, TunnelKind, Upgrade,
+    SidTag, StatusClass, TlsFailure, TlsRecords, TlsVersion, Transport, TunnelEnd, TunnelKind, Upgrade,
 };
 
 pub(crate) use self::page::{CONTENT_TYPE, Page};
@@ -119,6 +119,8 @@ counters! {
     sids_unknown: Counter => SIDS_UNKNOWN,
     /// Those whose backends were to be asked.
     lookups: PerLabel<Lookup> => LOOKUPS,
+    /// Tags of sids.
+    sid_tags: PerLabel<SidTag> => SID_TAGS,
     /// Questions to backends.
     questions: PerLabel<Question> => QUESTIONS,
     /// Entries of the sid table; one worker may add what another takes away.

@@ -145,6 +145,12 @@ impl Relay {
         &self.held
     }
 
+    /// Puts `bytes` into the payload kept back, at `position`, and another head before it.
+    pub(crate) fn insert(&mut self, position: usize, bytes: &[u8], head: Vec<u8>) {
+        self.held.splice(position..position, bytes.iter().copied());
+        self.pending = head;
+    }
+
     /// Sends the head and the payload that was kept back.
     pub(crate) fn release(&mut self, target: Transport<'_>) -> Result<(), RelayError> {
         let held = std::mem::take(&mut self.held);

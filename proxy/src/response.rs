@@ -2,10 +2,13 @@
 
 use std::io;
 
-use ringbolt_core::affinity::{HandshakeReading, read_handshake};
+use ringbolt_core::affinity::{HandshakeReading, TAG_BYTES, read_handshake};
 use ringbolt_core::allowance::Allowance;
-use ringbolt_core::http::{self, Answer, ReplyContext, ResponseHead, ResponseKind, Version, write_response};
+use ringbolt_core::http::{
+    self, Answer, ReplyContext, ResponseHead, ResponseKind, Version, write_longer_response, write_response,
+};
 use ringbolt_core::limits::HANDSHAKE_BODY_BYTES_MAX;
+use tokio::sync::oneshot;
 
 use crate::access_log::Record;
 use crate::downgrades;
@@ -38,6 +41,8 @@ enum Head<'a> {
 #[derive(Debug)]
 pub(crate) struct Final {
     relay: Relay,
+    /// The head for a body with a tag in it; empty where there cannot be one.
+    longer: Vec<u8>,
     /// The payload is kept back until the session it opens is known.
     holds: bool,
     upstream_keep_alive: bool,
@@ -102,7 +107,7 @@ pub(crate) async fn receive(
     let mut last = Noted { last, record: exchange.asked.record.as_deref() };
     let last = &mut last.last;
     if last.holds {
-        learn(upstream, client, &mut last.relay, exchange).await?;
+        learn(upstream, client, last, exchange).await?;
     }
     last.relay.run(exchange.worker, upstream, client).await.map_err(|error| body_error(&error))?;
     exchange.choice.see_payload(last.relay.short_payload());
@@ -194,6 +199,34 @@ fn begin(head: &ResponseHead, exchange: &Exchange<'_>) -> Final {
     // Whoever is answered while still sending cannot be heard any further.
     let closing = exchange.worker.is_closing(exchange.route.listener_id());
     let keep_alive = exchange.asked.keep_alive && exchange.uploaded.get() && !closing;
+    let (bytes, framing) = write_final(head, exchange, keep_alive, 0);
+    let holds = exchange.choice.learns() && head.status() == 200;
+    let longer = match holds && exchange.choice.tags() {
+        true => write_final(head, exchange, keep_alive, TAG_BYTES).0,
+        false => Vec::new(),
+    };
+    let (timeout, min_rate) = (exchange.timeouts().response, exchange.route.snapshot().response_min_rate);
+    let patience = Patience {
+        source: Allowance::new(exchange.response_timeout(), None),
+        target: Allowance::new(timeout, min_rate),
+    };
+    Final {
+        relay: Relay::new(head.framing(), framing, bytes, None, patience),
+        longer,
+        holds,
+        upstream_keep_alive: head.keep_alive(),
+        client_keep_alive: keep_alive && framing != http::Framing::UntilClose,
+    }
+}
+
+/// The final head in the form the client gets it, and how the body behind it is framed, which becomes longer by
+/// `added` bytes.
+fn write_final(
+    head: &ResponseHead,
+    exchange: &Exchange<'_>,
+    keep_alive: bool,
+    added: usize,
+) -> (Vec<u8>, http::Framing) {
     let cookie = exchange.choice.cookie();
     let context = ReplyContext {
         client_version: exchange.asked.version,
@@ -204,22 +237,40 @@ fn begin(head: &ResponseHead, exchange: &Exchange<'_>) -> Final {
         rules: exchange.route.target().response.as_ref(),
     };
     let mut bytes = exchange.worker.buffers.take(head.bytes_len() + ADDED_BYTES_USUAL);
-    let framing = write_response(head, &context, &mut bytes);
-    let (timeout, min_rate) = (exchange.timeouts().response, exchange.route.snapshot().response_min_rate);
-    let patience = Patience {
-        source: Allowance::new(exchange.response_timeout(), None),
-        target: Allowance::new(timeout, min_rate),
-    };
-    Final {
-        relay: Relay::new(head.framing(), framing, bytes, None, patience),
-        holds: exchange.choice.learns() && head.status() == 200,
-        upstream_keep_alive: head.keep_alive(),
-        client_keep_alive: keep_alive && framing != http::Framing::UntilClose,
-    }
+    let framing = write_longer_response(head, &context, added, &mut bytes);
+    (bytes, framing)
 }
 
 /// What forwarding usually adds to a head; more costs one reallocation.
 const ADDED_BYTES_USUAL: usize = 64;
+
+/// What the payload that is kept back shows.
+enum Learned {
+    /// A session, which is stored here; to be waited for until it is elsewhere.
+    Session(Option<oneshot::Receiver<()>>),
+    Nothing,
+    /// More has to be read.
+    TooLittle,
+}
+
+/// Looks for a session in the payload that is kept back, stores it, and tags its sid where that is configured.
+fn look(last: &mut Final, exchange: &Exchange<'_>) -> Result<Learned, Error> {
+    let Final { relay, longer, .. } = last;
+    let handshake = match read_handshake(relay.held(), exchange.choice.protocol()) {
+        HandshakeReading::Found(handshake) => handshake,
+        HandshakeReading::Incomplete if !relay.is_done() && relay.held().len() < HANDSHAKE_BODY_BYTES_MAX => {
+            return Ok(Learned::TooLittle);
+        }
+        HandshakeReading::Incomplete | HandshakeReading::NotAHandshake => return Ok(Learned::Nothing),
+    };
+    let tagged = exchange.choice.tag(&handshake);
+    let sid = tagged.as_ref().map_or(&handshake.sid, |(_, sid)| sid);
+    let is_known = exchange.choice.bind(&handshake, sid)?;
+    if let Some((tag, _)) = &tagged {
+        relay.insert(handshake.sid_range.end, tag, std::mem::take(longer));
+    }
+    Ok(Learned::Session(is_known))
+}
 
 /// Holds the answer to an Engine.IO handshake back until its sid is stored: the client's next request
 /// follows its first byte at once, on any connection, so at any worker.
@@ -229,28 +280,24 @@ const ADDED_BYTES_USUAL: usize = 64;
 async fn learn(
     upstream: &mut Reader<'_>,
     client: Transport<'_>,
-    relay: &mut Relay,
+    last: &mut Final,
     exchange: &Exchange<'_>,
 ) -> Result<(), Error> {
     let worker = exchange.worker;
     let deadline = worker.reactor.now() + exchange.timeouts().response;
     loop {
-        match read_handshake(relay.held(), exchange.choice.protocol()) {
-            HandshakeReading::Found(handshake) => {
-                if let Some(is_known) = exchange.choice.bind(&handshake)? {
+        match look(last, exchange)? {
+            Learned::Session(is_known) => {
+                if let Some(is_known) = is_known {
                     // By the process that takes over, which may get the session's next request.
                     let _ = worker.reactor.timeout_at(Some(deadline), is_known).await;
                 }
                 break;
             }
-            HandshakeReading::NotAHandshake => break,
-            HandshakeReading::Incomplete
-                if relay.is_done() || relay.held().len() >= HANDSHAKE_BODY_BYTES_MAX =>
-            {
-                break;
-            }
-            HandshakeReading::Incomplete => {}
+            Learned::Nothing => break,
+            Learned::TooLittle => {}
         }
+        let relay = &mut last.relay;
         let reading = upstream.read(&worker.hot, |input| -> Result<_, RelayError> {
             Ok(Consumed::Done(relay.hold(input)?, ()))
         });
@@ -262,7 +309,7 @@ async fn learn(
         }
     }
     exchange.answered.set(true);
-    relay.release(client).map_err(|error| body_error(&error))
+    last.relay.release(client).map_err(|error| body_error(&error))
 }
 
 /// What a body that could not be relayed means for a client that has nothing of the answer yet.

@@ -21,6 +21,7 @@ use crate::admission::Admission;
 use crate::ask::Asking;
 use crate::config::{self, BackendState, Balance, Config, Policy};
 use crate::identity::Identity;
+use crate::tags::Tags;
 use crate::tls::{Originator, Setup, Terminator};
 
 /// A listener's number, its own for the life of the process: a connection knows its listener by it over reloads.
@@ -113,6 +114,8 @@ pub(crate) struct Upstream {
     pub(crate) queue_timeout: Duration,
     /// How its backends are asked for sessions that nobody else knows; `None`: they are not.
     pub(crate) ask: Option<Asking>,
+    /// Who tags its sids; `None`: nobody.
+    pub(crate) tags: Option<Tags>,
     /// How its backends with TLS are talked to.
     pub(crate) tls: Option<Arc<Originator>>,
     pub(crate) backends: Vec<Backend>,
@@ -360,6 +363,7 @@ fn upstreams(revision: &Revision) -> Vec<Upstream> {
             ask: upstream
                 .ask_rate
                 .map(|rate| Asking { rate: Rate::per_second(rate), timeout: upstream.ask_timeout }),
+            tags: upstream.sid_tags.as_ref().map(|tags| Tags::new(tags, seed_of_name(name))),
             tls: revision.tls.upstream(number),
             backends: upstream.backends.iter().zip(&mut identities).map(backend).collect(),
         })

@@ -21,6 +21,8 @@ const PATHS = {
   // Compresses even the Engine.IO handshake for a client that accepts it.
   "/compressed": { httpCompression: { threshold: 0 } },
   "/cookie": { cookie: "io" },
+  // Issues the sids that every other backend issues too.
+  "/counting": { counts: true },
   // The first backend takes its time to accept a session, as a busy one does.
   "/sluggish": { allowRequest: (_, accept) => setTimeout(accept, NAME === "backend-1" ? 2000 : 0, null, true) },
 };
@@ -37,6 +39,8 @@ function serveSocketIo(version, server) {
     const later = version === 2 ? {} : { allowEIO3: true, cors: { origin: true, credentials: true } };
     const io = new Server(server, { path, serveClient: false, ...COMMON, ...later, ...options });
     engines.push(io.engine);
+    let issued = 0;
+    if (options.counts) io.engine.generateId = () => String(++issued);
     for (const namespace of ["/", "/admin"]) {
       io.of(namespace).on("connection", (socket) => serveSocket(io.of(namespace), socket));
     }

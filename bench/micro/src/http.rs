@@ -73,6 +73,7 @@ pub(crate) fn write_request(units: u64) -> Work {
         client_certificate: None,
         request_id: None,
         drop_accept_encoding: false,
+        target: None,
         rules: None,
         rewrite: None,
     };

@@ -1,5 +1,7 @@
 //! What the user asked for: the words of the command line, and the nearest command to a misspelt one.
 
+use crate::package::{self, Package};
+
 /// Text of `--help`.
 pub(crate) const HELP: &str = "\
 The project's own commands.
@@ -34,13 +36,16 @@ Commands:
           (`cargo xtask fuzz-smoke [--seconds N] [TARGET...]`; not part of CI's check)
   soak    torn, stalled and hostile connections for a quarter of an hour, or `--minutes N`, on each engine; then
           nothing may be left (the part of it that CI runs takes half a minute)
+  package  a Debian package, a tarball, checksums and a list of what is in the program, in target/package
+          (`--arch amd64|arm64`, `--binary FILE`, `--version V`, `--out FOLDER`); `package check` installs, upgrades
+          under open tunnels and removes it in a Debian system of its own
 
 Options:
   -h, --help    print this text
 ";
 
 /// Every command by its word, in the order of the help text.
-const WORDS: [&str; 12] = [
+const WORDS: [&str; 13] = [
     "demo",
     "bench",
     "vm",
@@ -53,6 +58,7 @@ const WORDS: [&str; 12] = [
     "tools",
     "fuzz-smoke",
     "soak",
+    "package",
 ];
 
 /// How long a soak takes on each engine, settling aside.
@@ -74,6 +80,7 @@ pub(crate) enum Command {
     Vm(Vec<String>),
     /// With nothing, `proxy` or `compare`.
     Ktls(Vec<String>),
+    Package(Package),
     /// With nothing, or `build` and its options.
     Arm64(Vec<String>),
     /// With nothing, or `table`.
@@ -95,6 +102,7 @@ pub(crate) fn parse(words: &[String]) -> Result<Command, String> {
         "bench" => return Ok(Command::Bench(rest.to_vec())),
         "vm" => return Ok(Command::Vm(rest.to_vec())),
         "ktls" => return Ok(Command::Ktls(rest.to_vec())),
+        "package" => return package::parse(rest).map(Command::Package),
         "kernels" => return Ok(Command::Kernels(rest.to_vec())),
         "arm64" => return Ok(Command::Arm64(rest.to_vec())),
         "fuzz-smoke" => return Ok(Command::FuzzSmoke(rest.to_vec())),

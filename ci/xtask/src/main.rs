@@ -10,6 +10,7 @@ mod command;
 mod fuzz;
 mod kernels;
 mod ktls;
+mod package;
 mod packages;
 mod release;
 mod steps;
@@ -51,6 +52,7 @@ fn run(command: Command) -> Result<ExitCode, String> {
         Command::Demo(options) => release::demo(&root, &options)?,
         Command::Bench(options) => release::bench(&root, &options)?,
         Command::Ktls(words) => ktls::run(&root, &words)?,
+        Command::Package(asked) => package::run(&root, &asked)?,
         Command::Arm64(words) => arm64::run(&root, &words)?,
         Command::Kernels(words) => kernels::run(&root, &words)?,
         Command::FuzzSmoke(options) => fuzz::run(&root, &options)?,

@@ -20,6 +20,13 @@ pub(crate) struct Tool {
     reason: &'static str,
 }
 
+impl Tool {
+    /// A tool that one command alone needs.
+    pub(crate) const fn new(probe: &'static str, package: &'static str, reason: &'static str) -> Self {
+        Self { probe, package, reason }
+    }
+}
+
 /// What `cargo xtask check` needs.
 pub(crate) const TOOLS: [Tool; 12] = [
     Tool { probe: "command -v node", package: "nodejs", reason: "Socket.IO servers and clients" },

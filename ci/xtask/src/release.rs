@@ -15,6 +15,12 @@ const RUNTIMES: &str = "ringbolt-runtimes";
 /// The units of work whose instructions are counted.
 const MICRO: &str = "ringbolt-micro";
 
+/// Builds the proxy for release; where it is.
+pub(crate) fn proxy(root: &Path) -> Result<PathBuf, String> {
+    build(root, &[PROXY])?;
+    Ok(target()?.join("release").join(PROXY))
+}
+
 /// Runs the chat. Returns only when that failed.
 pub(crate) fn demo(root: &Path, options: &[String]) -> Result<(), String> {
     build(root, &[PROXY, "ringbolt-demo"])?;

@@ -81,6 +81,9 @@ pub(crate) const REQUEST_HEAD_BYTES: RangeInclusive<u64> = 1024..=1024 * 1024;
 /// Bytes of memory for all workers: their tables, spare heads and hot buffers alone take some MiB each.
 pub(crate) const MEMORY_BYTES_MIN: u64 = 64 * 1024 * 1024;
 
+/// Keys of sid tags: the one in use, those before it and the next.
+pub(crate) const SID_TAG_KEYS_MAX: usize = 16;
+
 /// Path prefixes of the access log: each request's path is compared with all of them.
 pub(crate) const ACCESS_LOG_PATHS_MAX: usize = 64;
 

@@ -93,6 +93,12 @@ fn every_documented_key_of_operation_and_backends_is_read() {
     assert_eq!(chat.backends[1], drained);
     assert_eq!((chat.balance, chat.slow_start), (Some(Balance::RandomTwo), Some(100)));
     assert_eq!((chat.queue, chat.queue_timeout), (110, Duration::from_secs(12)));
+    assert_eq!((chat.ask_rate, chat.ask_timeout), (Some(300), Duration::from_secs(13)));
+    let tags = chat.sid_tags.as_ref().unwrap();
+    assert_eq!(
+        (tags.file.as_path(), tags.max_age),
+        (Path::new("complete.keys"), Duration::from_secs(3 * 3600))
+    );
     let (path, host) = ("/health".to_owned(), Some("health.example.com".to_owned()));
     let health = Health {
         check: Some(Check::Http { path, host, status: 200..=204, body: Some("fine".to_owned()) }),

@@ -244,7 +244,7 @@ fn policy(section: &mut Section<'_>) -> TlsPolicy {
 }
 
 /// A reader of paths.
-fn path(base: &Path) -> impl Fn(&DeValue<'_>) -> Result<PathBuf, String> + use<> {
+pub(super) fn path(base: &Path) -> impl Fn(&DeValue<'_>) -> Result<PathBuf, String> + use<> {
     let base = base.to_owned();
     text("a path", move |text| match text {
         "" => Err("is empty, expected a path".to_owned()),

@@ -12,7 +12,9 @@ use super::bounds::{BACKENDS_MAX, QUEUE, SLOW_START, TABLE_ENTRIES, WEIGHT};
 use super::problem::Problems;
 use super::section::{Field, Section, boolean, integer, or_off, text, wrong_type};
 use super::value::Reached;
-use super::{Affinity, BackendState, Balance, Health, Place, ProxyVersion, Source, UpstreamTls, tls, value};
+use super::{
+    Affinity, BackendState, Balance, Health, Place, ProxyVersion, SidTags, Source, UpstreamTls, tls, value,
+};
 
 /// `[upstream.NAME]`
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +36,8 @@ pub(crate) struct Upstream {
     pub(crate) ask_rate: Option<u32>,
     /// How long asking may take, with all backends together.
     pub(crate) ask_timeout: Duration,
+    /// Its sids say whose they are; `None`: they are left alone.
+    pub(crate) sid_tags: Option<SidTags>,
     pub(crate) health: Health,
     /// How its backends with TLS are talked to.
     pub(crate) tls: UpstreamTls,
@@ -119,6 +123,7 @@ impl Upstream {
             queue_timeout: Duration::from_secs(10),
             ask_rate: Some(500),
             ask_timeout: Duration::from_secs(3),
+            sid_tags: None,
             health: Health::default(),
             backends,
             sources: Vec::new(),
@@ -195,6 +200,7 @@ fn upstream(problems: &Problems, section: &mut Section<'_>, base: &Path) -> Upst
     let queue_timeout = section.read("queue_timeout", &timeout).unwrap_or(default.queue_timeout);
     let ask_rate = section.read("ask_rate", or_off(integer(1..=RATE_MAX))).unwrap_or(default.ask_rate);
     let ask_timeout = section.read("ask_timeout", &timeout).unwrap_or(default.ask_timeout);
+    let sid_tags = super::sid_tags::sid_tags(section, base);
     let health = super::health::health(section.section("health"));
     let upstream = Upstream {
         proxy_protocol,
@@ -207,6 +213,7 @@ fn upstream(problems: &Problems, section: &mut Section<'_>, base: &Path) -> Upst
         queue_timeout,
         ask_rate,
         ask_timeout,
+        sid_tags,
         health,
         sources,
         ..default

@@ -13,6 +13,7 @@ impl Evidence {
     /// The value for what decided.
     pub(crate) fn of(evidence: affinity::Evidence) -> Self {
         match evidence {
+            affinity::Evidence::Tag => Self::Tag,
             affinity::Evidence::Table => Self::Table,
             affinity::Evidence::Ask => Self::Ask,
             affinity::Evidence::Cookie => Self::Cookie,

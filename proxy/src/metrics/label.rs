@@ -224,6 +224,8 @@ labels! {
     /// What a request's backend was chosen by.
     Evidence "evidence" {
         /// Its sid stood in the sid table.
+        /// The sid's tag named it.
+        Tag = "tag",
         Table = "table",
         /// A backend said, when it was asked, that it has the session.
         Ask = "ask",
@@ -236,6 +238,21 @@ labels! {
         Placement = "placement",
         /// Nothing bound it: the backend with the least load.
         Least = "least",
+    }
+
+    /// What the tag of a sid was worth, or that a sid was tagged.
+    SidTag "result" {
+        /// A new session's sid was tagged.
+        Issued = "issued",
+        Valid = "valid",
+        /// It is older than `max_age`.
+        Expired = "expired",
+        /// Its key is not in the file.
+        Foreign = "foreign",
+        /// It was not made by the key it names.
+        Forged = "forged",
+        /// There was none, or a part of one.
+        None = "none",
     }
 
     /// What came of asking backends for a session.

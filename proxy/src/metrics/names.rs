@@ -144,6 +144,8 @@ metrics! {
         "Those of them whose backends were to be asked, by what came of it.";
     QUESTIONS = Counter Count "ringbolt_sid_questions_total" [LabelKey::of::<label::Question>()]
         "Questions to backends whether they have a session, by the answer.";
+    SID_TAGS = Counter Count "ringbolt_sid_tags_total" [LabelKey::of::<label::SidTag>()]
+        "Sids of upstreams with sid_tags: tagged ones, and what the tags of requests were worth.";
     SID_TABLE_ENTRIES = Gauge Count "ringbolt_sid_table_entries" [] "Sids in the sid table.";
     SID_TABLE_CAPACITY = Gauge Count "ringbolt_sid_table_capacity" []
         "Sids the sid table may hold (limits.sids).";

@@ -21,6 +21,7 @@ mod proxy_header;
 mod request_head;
 mod response_head;
 mod sid_query;
+mod sid_tag;
 mod splits;
 mod tunnel_life;
 mod worker;
@@ -150,12 +151,13 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 11] = [
+pub const TARGETS: [Target; 12] = [
     Target { name: "request_head", run: request_head::run },
     Target { name: "response_head", run: response_head::run },
     Target { name: "body", run: body::run },
     Target { name: "handshake", run: handshake::run },
     Target { name: "sid_query", run: sid_query::run },
+    Target { name: "sid_tag", run: sid_tag::run },
     Target { name: "proxy_header", run: proxy_header::run },
     Target { name: "client_hello", run: client_hello::run },
     Target { name: "tunnel_life", run: tunnel_life::run },

@@ -31,6 +31,7 @@ pub(crate) fn context(trusted: bool, drop_accept_encoding: bool) -> ForwardConte
         client_certificate: None,
         request_id: None,
         drop_accept_encoding,
+        target: None,
         rules: None,
         rewrite: None,
     }

@@ -412,7 +412,17 @@ impl World {
     ) -> Seen<'a> {
         self.workers[worker].rotation += 1;
         let rotation = self.workers[worker].rotation;
-        Seen { role, table, told: Told::Never, value: None, client, balance: None, rotation, random: 0 }
+        Seen {
+            role,
+            tag: None,
+            table,
+            told: Told::Never,
+            value: None,
+            client,
+            balance: None,
+            rotation,
+            random: 0,
+        }
     }
 
     /// Half of the clients are behind one address.

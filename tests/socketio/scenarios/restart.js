@@ -35,4 +35,13 @@ async function restart(context) {
   return first;
 }
 
-module.exports = { restart: { run: restart } };
+/// A session with a sid that every backend has issued to somebody.
+async function counting(context) {
+  const client = await connect(context, { transports: ["polling"], path: "/counting/" });
+  const first = await client.ask("whoami");
+  for (let number = 0; number < 20; number++) assert.deepEqual(await client.ask("whoami"), first);
+  client.close();
+  return first;
+}
+
+module.exports = { restart: { run: restart }, counting: { run: counting } };

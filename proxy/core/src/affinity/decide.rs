@@ -2,7 +2,7 @@
 //!
 //! | affinity | first | else |
 //! | --- | --- | --- |
-//! | `engine-io`, request of a session | the sid table | what backends say when they are asked; client address |
+//! | `engine-io`, request of a session | the sid's tag, where sids are tagged; the sid table | what backends say when they are asked; client address |
 //! | `engine-io`, opens a session | client address, load-bounded | |
 //! | `engine-io`, any other request | least connections | |
 //! | `client-ip` | client address | |
@@ -24,8 +24,8 @@ use std::net::IpAddr;
 
 use super::rendezvous::best;
 use super::{
-    Affinity, BackendId, Balance, Candidate, Placing, Role, choose, cookie, key_of_address, key_of_bytes,
-    place,
+    Affinity, BackendId, Balance, Candidate, Placing, Role, TaggedBackend, choose, cookie, key_of_address,
+    key_of_bytes, place,
 };
 
 #[cfg(test)]
@@ -36,6 +36,8 @@ mod tests;
 pub struct Seen<'a> {
     /// Its role in Engine.IO; `None` if it is no Engine.IO request.
     pub role: Option<&'a Role>,
+    /// What the sid's tag says of its backend, if it has one that is genuine.
+    pub tag: Option<TaggedBackend>,
     /// What the sid table says of its sid.
     pub table: Option<BackendId>,
     /// What backends say of its sid.
@@ -71,6 +73,8 @@ pub enum Told {
 /// What decided.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Evidence {
+    /// The sid's tag names the backend.
+    Tag,
     /// The sid table knows the session.
     Table,
     /// A backend said that it has the session.
@@ -113,7 +117,8 @@ pub enum Decision {
 
 impl Evidence {
     /// Every kind, for counters.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
+        Self::Tag,
         Self::Table,
         Self::Ask,
         Self::Cookie,
@@ -128,6 +133,7 @@ impl Evidence {
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Tag => "tag",
             Self::Table => "table",
             Self::Ask => "ask",
             Self::Cookie => "cookie",
@@ -201,10 +207,18 @@ pub fn owner(
 fn of_session(seen: &Seen<'_>, candidates: &[Candidate]) -> Decision {
     let serving =
         |owner: BackendId| candidates.iter().position(|candidate| candidate.id == owner && candidate.serves);
+    let named = |tag: TaggedBackend| {
+        let is_it = |one: &Candidate| one.serves && TaggedBackend::of_seed(one.seed) == tag;
+        candidates.iter().position(is_it)
+    };
+    if let Some(index) = seen.tag.and_then(named) {
+        return Decision::of(Some(index), Evidence::Tag);
+    }
     if let Some(choice) = seen.table.and_then(|table| owner(&Affinity::EngineIo, table, serving)) {
         return Decision::Backend(choice);
     }
-    let is_askable = matches!(seen.role, Some(Role::Session(_))) && seen.table.is_none();
+    let is_askable =
+        matches!(seen.role, Some(Role::Session(_))) && seen.table.is_none() && seen.tag.is_none();
     let guess = match seen.told {
         // The only one that can have it is asked by the request itself.
         Told::NotYet if is_askable && candidates.iter().filter(|candidate| candidate.serves).count() > 1 => {

@@ -129,6 +129,22 @@ pub fn query(query: &[u8]) -> Option<Query> {
     Some(Query { protocol, transport, sid, jsonp })
 }
 
+/// Where the value of the sid that [`query`] reads stands in a query, as it is encoded there.
+pub(super) fn sid_value(query: &[u8]) -> Option<std::ops::Range<usize>> {
+    let mut start = 0;
+    for end in memchr::memchr_iter(b'&', query).chain([query.len()]) {
+        let pair = &query[start..end];
+        if let Some(equals) = pair.iter().position(|&byte| byte == b'=') {
+            let (key, value) = (&pair[..equals], start + equals + 1..end);
+            if !value.is_empty() && (key == b"sid" || is_escaped(key, b"sid")) {
+                return Some(value);
+            }
+        }
+        start = end + 1;
+    }
+    None
+}
+
 /// Whether `encoded` is an encoding of `plain` with escapes. Such a one is longer.
 fn is_escaped(encoded: &[u8], plain: &[u8]) -> bool {
     encoded.len() > plain.len() && decoded(encoded).eq(plain.iter().copied())
@@ -136,6 +152,11 @@ fn is_escaped(encoded: &[u8], plain: &[u8]) -> bool {
 
 /// Percent-decoded bytes. A `%` without two hexadecimal digits stays as it is, as in node and Python.
 fn decoded(encoded: &[u8]) -> impl Iterator<Item = u8> {
+    units(encoded).map(|(byte, _)| byte)
+}
+
+/// The same, each with the bytes that it is encoded in.
+pub(super) fn units(encoded: &[u8]) -> impl Iterator<Item = (u8, usize)> {
     let mut rest = encoded;
     std::iter::from_fn(move || {
         let (&first, after) = rest.split_first()?;
@@ -144,10 +165,10 @@ fn decoded(encoded: &[u8]) -> impl Iterator<Item = u8> {
             && let (Some(high), Some(low)) = (hex(*high), hex(*low))
         {
             rest = after;
-            return Some(high << 4 | low);
+            return Some((high << 4 | low, 3));
         }
         rest = after;
-        Some(first)
+        Some((first, 1))
     })
 }
 

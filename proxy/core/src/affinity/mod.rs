@@ -2,7 +2,7 @@
 //!
 //! `engine_io` reads what a query says, `handshake` learns the sid a backend issues, `close` sees a
 //! session end, `sid_table` remembers who issued what, `standing` tells who may be given anything new,
-//! `balance`, `rendezvous` and `least` place it, `ask` puts a question about it to backends, `policy` is the configured
+//! `balance`, `rendezvous` and `least` place it, `ask` puts a question about it to backends, `tag` writes its backend into the sid, `policy` is the configured
 //! rule and `decide` weighs all of it. Nothing here knows sockets, HTTP heads or configuration files; time is an argument.
 
 mod ask;
@@ -20,6 +20,7 @@ mod sid;
 mod sid_key;
 mod sid_table;
 mod standing;
+mod tag;
 mod tick;
 
 pub use ask::{Reply, read_reply, write_encoded, write_question_query};
@@ -36,6 +37,7 @@ pub use sid::{Sid, SidTooLong};
 pub use sid_key::{SidHasher, SidKey};
 pub use sid_table::{Full, Known, Shard, SidRecord};
 pub use standing::{Health, Member, State, Tier};
+pub use tag::{Mac, Opened, TAG_BYTES, Tag, TaggedBackend, Tagging, tagged, without_tag};
 pub use tick::Tick;
 
 /// One backend, by a number of the caller's.

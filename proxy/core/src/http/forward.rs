@@ -44,6 +44,8 @@ pub struct ForwardContext<'a> {
     pub drop_accept_encoding: bool,
     /// What the route does to fields.
     pub rules: Option<&'a FieldRules>,
+    /// The target in place of the request's own.
+    pub target: Option<&'a [u8]>,
     /// What the route does to the path.
     pub rewrite: Option<&'a PathRewrite>,
 }
@@ -52,9 +54,10 @@ pub struct ForwardContext<'a> {
 pub fn write_request(head: &RequestHead, context: &ForwardContext<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(head.method_bytes());
     out.push(b' ');
+    let target = context.target.unwrap_or(head.target());
     match context.rewrite {
-        Some(rewrite) => rewrite.write(head.target(), out),
-        None => out.extend_from_slice(head.target()),
+        Some(rewrite) => rewrite.write(target, out),
+        None => out.extend_from_slice(target),
     }
     out.extend_from_slice(b" HTTP/1.1\r\n");
     write_field(b"Host", head.authority(), out);

@@ -45,7 +45,7 @@ pub use lines::HeadLimits;
 pub use own_reply::{Location, LocationError, OwnReply, RouteReply};
 pub use question::write_question;
 pub use refusal::{BadBody, BadResponse, Refusal};
-pub use reply::{ReplyContext, write_response};
+pub use reply::{ReplyContext, write_longer_response, write_response};
 pub use request::{RequestHead, Upgrade};
 pub use request_id::RequestId;
 pub use request_line::Method;

@@ -34,7 +34,20 @@ const HSTS: &[u8] = b"Strict-Transport-Security";
 /// the caller must close whatever [`ReplyContext::close`] said. The caller keeps 1xx from HTTP/1.0
 /// clients.
 pub fn write_response(head: &ResponseHead, context: &ReplyContext<'_>, out: &mut Vec<u8>) -> Framing {
-    let framing = framing_for(head, context.client_version);
+    write_longer_response(head, context, 0, out)
+}
+
+/// As [`write_response`], for a body that becomes longer by `added` bytes.
+pub fn write_longer_response(
+    head: &ResponseHead,
+    context: &ReplyContext<'_>,
+    added: usize,
+    out: &mut Vec<u8>,
+) -> Framing {
+    let framing = match framing_for(head, context.client_version) {
+        Framing::Length(length) => Framing::Length(length.saturating_add(added as u64)),
+        other => other,
+    };
     out.extend_from_slice(b"HTTP/1.1 ");
     out.extend_from_slice(head.status_text());
     if head.status_text().len() == 3 {

@@ -27,6 +27,7 @@ fn candidates() -> Vec<Candidate> {
 fn seen(role: Option<&Role>) -> Seen<'_> {
     Seen {
         role,
+        tag: None,
         table: None,
         told: Told::Never,
         value: None,
@@ -108,6 +109,28 @@ fn a_session_that_no_table_has_is_asked_for_and_the_answer_decides() {
     let only = Decision::Backend(Choice { index: 0, reason: Evidence::Rendezvous });
     assert_eq!(asked(Told::NotYet, &backends), only);
     assert_eq!(asked(Told::NotYet, &[]), Decision::NoBackend);
+}
+
+#[test]
+fn a_tag_comes_before_all_other_evidence_if_its_backend_serves() {
+    let mut backends = candidates();
+    let role = session();
+    let tag = |index: usize| Some(TaggedBackend::of_seed(backends[index].seed));
+    let (second, gone) = (tag(1), Some(TaggedBackend::of_seed(seed_of_name("gone"))));
+    let request = Seen { tag: second, table: Some(BackendId(10)), told: Told::NotYet, ..seen(Some(&role)) };
+    let by_tag = Choice { index: 1, reason: Evidence::Tag };
+    assert_eq!(decide(&Affinity::EngineIo, &request, &backends), Some(by_tag));
+    backends[1].accepts_new = false;
+    assert_eq!(decide(&Affinity::EngineIo, &request, &backends), Some(by_tag), "draining");
+    let by_table = Choice { index: 0, reason: Evidence::Table };
+    let other = Seen { tag: gone, ..request };
+    assert_eq!(decide(&Affinity::EngineIo, &other, &backends), Some(by_table));
+    backends[1].serves = false;
+    assert_eq!(decide(&Affinity::EngineIo, &request, &backends), Some(by_table));
+    // Nobody else has what a genuine tag says is that one's.
+    let alone = Seen { table: None, ..request };
+    let guess = decide(&Affinity::EngineIo, &alone, &backends).unwrap();
+    assert_eq!(guess.reason, Evidence::Rendezvous);
 }
 
 #[test]
@@ -226,7 +249,7 @@ proptest! {
             *backend = Candidate { accepts_new: accepts_new && serves, serves, load, weight, ..*backend };
         }
         let seen = Seen {
-            role: role.as_ref(), table: table.map(BackendId), told: Told::Never, value: value.as_deref(), client, balance, rotation, random: 5,
+            role: role.as_ref(), tag: None, table: table.map(BackendId), told: Told::Never, value: value.as_deref(), client, balance, rotation, random: 5,
         };
         match decide(&affinity, &seen, &backends) {
             Some(Choice { index, reason: Evidence::Table }) => {

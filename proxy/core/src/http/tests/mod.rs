@@ -25,6 +25,7 @@ const CONTEXT: ForwardContext<'_> = ForwardContext {
     client_certificate: None,
     request_id: None,
     drop_accept_encoding: false,
+    target: None,
     rules: None,
     rewrite: None,
 };

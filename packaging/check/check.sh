@@ -1,0 +1,110 @@
+#!/bin/sh
+# Installs the package $2 in the Debian system in the folder $1, upgrades it to $3 while tunnels are open, reloads,
+# removes and purges it. Takes root. Exit status 0 if everything was as it should be.
+set -eu
+
+here=$(dirname "$(readlink -f "$0")")
+root=$1 old=$2 new=$3
+folder=$(mktemp -d)
+mkfifo "$folder/to" "$folder/from"
+init=
+outer=
+tunnels=
+
+finish() {
+    [ -z "$tunnels" ] || kill "$tunnels" 2>/dev/null || true
+    # The end of the first process of a process namespace is that of all in it.
+    [ -z "$init" ] || kill -KILL "$init" 2>/dev/null || true
+    [ -z "$outer" ] || kill -KILL "$outer" 2>/dev/null || true
+    rm -rf "$folder"
+}
+trap finish EXIT
+trap 'exit 1' INT TERM
+
+fail() {
+    echo "FAILED: $*" >&2
+    inside journalctl --no-pager -n 40 -u ringbolt >&2 || true
+    exit 1
+}
+
+inside() {
+    nsenter --target "$init" --mount --pid --net --uts --ipc --root --wdns=/ -- "$@"
+}
+
+# Until the command succeeds, for half a minute.
+await() {
+    for _ in $(seq 300); do
+        "$@" >/dev/null 2>&1 && return
+        sleep 0.1
+    done
+    fail "this never came true: $*"
+}
+
+expect() {
+    what=$1 wanted=$2
+    shift 2
+    got=$(inside "$@" 2>&1) || true
+    [ "$got" = "$wanted" ] || fail "$what: $got, not $wanted"
+    echo "ok: $what: $wanted"
+}
+
+tell() {
+    echo >&3
+    read -r said <&4
+    case $said in
+        alive*) echo "ok: $1: $said" ;;
+        *) fail "$1: $said" ;;
+    esac
+}
+
+install() {
+    inside env DEBIAN_FRONTEND=noninteractive dpkg --force-confold -i "/var/packages/$(basename "$1")" >"$folder/log" 2>&1 ||
+        fail "dpkg -i $1: $(cat "$folder/log")"
+}
+
+main_pid() {
+    inside systemctl show --property MainPID --value ringbolt
+}
+
+unshare --fork --mount --pid --net --uts --ipc --cgroup --kill-child sh "$here/boot.sh" "$root" "$old" "$new" </dev/null &
+outer=$!
+await grep -q . "/proc/$outer/task/$outer/children"
+init=$(tr -d ' ' <"/proc/$outer/task/$outer/children")
+await inside systemctl --quiet is-active sysinit.target dbus.socket
+
+install "$old"
+expect "the service runs" active systemctl is-active ringbolt
+expect "it starts with the machine" enabled systemctl is-enabled ringbolt
+expect "it is a user of its own" ringbolt ps -o user= -p "$(main_pid)"
+expect "the configuration is dpkg's" " /etc/ringbolt/ringbolt.toml" \
+    sh -c "dpkg-query -W -f '\${Conffiles}' ringbolt | sed 's/ [0-9a-f]*$//' | tr -d '\n'"
+inside ringbolt status >"$folder/log" || fail "ringbolt status: $(cat "$folder/log")"
+grep -q . "$folder/log" || fail "ringbolt status says nothing"
+inside sh -c "echo '# mine' >>/etc/ringbolt/ringbolt.toml"
+
+nsenter --target "$init" --net python3 "$here/tunnels.py" <"$folder/to" >"$folder/from" &
+tunnels=$!
+exec 3>"$folder/to" 4<"$folder/from"
+read -r said <&4
+[ "$said" = open ] || fail "tunnels: $said"
+tell "tunnels before the upgrade"
+before=$(main_pid)
+install "$new"
+if grep "could not hand over" "$folder/log"; then fail "the upgrade was refused"; fi
+await sh -c "[ \"\$(nsenter --target $init --mount --pid --root --wdns=/ systemctl show --property MainPID --value ringbolt)\" != $before ]"
+tell "tunnels after the upgrade"
+expect "the service runs on" active systemctl is-active ringbolt
+expect "it was not restarted" 0 systemctl show --property NRestarts --value ringbolt
+# As this system's own root is called by the kernel; a program that was replaced would be "(deleted)".
+expect "the new program serves" /usr/bin/ringbolt sh -c "readlink /proc/$(main_pid)/exe | sed 's|^/mnt/root||'"
+expect "the change of the configuration stayed" "# mine" tail -n 1 /etc/ringbolt/ringbolt.toml
+inside systemctl reload ringbolt || fail "systemctl reload"
+tell "tunnels after a reload"
+
+inside dpkg -r ringbolt >"$folder/log" 2>&1 || fail "dpkg -r: $(cat "$folder/log")"
+expect "the service is gone" inactive systemctl is-active ringbolt
+expect "nothing of it runs" "" pgrep -x ringbolt
+expect "its unit is gone" "" sh -c "ls /usr/lib/systemd/system/ringbolt.service /etc/systemd/system/*/ringbolt.service 2>/dev/null"
+expect "the configuration stays" "# mine" tail -n 1 /etc/ringbolt/ringbolt.toml
+inside dpkg -P ringbolt >"$folder/log" 2>&1 || fail "dpkg -P: $(cat "$folder/log")"
+expect "it is purged" "" sh -c "ls -d /etc/ringbolt /usr/bin/ringbolt /run/ringbolt 2>/dev/null; dpkg-query -W ringbolt 2>/dev/null"
