@@ -226,7 +226,6 @@ impl Drop for HaProxy {
 
 /// From a client through HAProxy, the daemon and HAProxy again, which answers with the client's address.
 #[test]
-#[ignore = "needs haproxy in PATH"]
 fn haproxy_in_front_and_behind_agrees_on_the_client() {
     let sockets: [TcpListener; 4] = std::array::from_fn(|_| TcpListener::bind("127.0.0.1:0").unwrap());
     let [front_v1, front_v2, behind, behind_tls] = &sockets;

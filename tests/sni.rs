@@ -202,7 +202,6 @@ fn tls_server(folder: &Path, name: &str) -> (Process, SocketAddr) {
 
 /// Real handshakes of both versions: the server of the name has the certificate, and what is said arrives.
 #[test]
-#[ignore = "needs openssl in PATH"]
 fn openssl_shakes_hands_with_the_server_it_names() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (_a, a) = tls_server(folder.path(), "a.example.com");

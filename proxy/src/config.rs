@@ -39,9 +39,9 @@ pub(crate) use self::health::{Check, Health};
 pub(crate) use self::problem::Refused;
 pub(crate) use self::sid_tags::SidTags;
 pub(crate) use self::timeouts::Timeouts;
-#[cfg(test)]
-pub(crate) use self::tls::CIPHERS;
-pub(crate) use self::tls::{CertificateFiles, ClientAuth, ListenerTls, TlsPolicy, TlsVersion, UpstreamTls};
+pub(crate) use self::tls::{
+    CIPHERS, CertificateFiles, ClientAuth, ListenerTls, TlsPolicy, TlsVersion, UpstreamTls,
+};
 pub(crate) use self::upstream::{Backend, Origin, Upstream};
 pub(crate) use self::value::{
     Reached, backend_address, backend_url, duration, host, listen_address, name as backend_name, path,

@@ -28,7 +28,7 @@ impl Tool {
 }
 
 /// What `cargo xtask check` needs.
-pub(crate) const TOOLS: [Tool; 9] = [
+pub(crate) const TOOLS: [Tool; 12] = [
     Tool { probe: "command -v node", package: "nodejs", reason: "Socket.IO servers and clients" },
     Tool { probe: "command -v npm", package: "npm", reason: "installs the Node packages of the tests" },
     Tool { probe: "command -v python3", package: "python3", reason: "python-socketio" },
@@ -40,6 +40,9 @@ pub(crate) const TOOLS: [Tool; 9] = [
     Tool { probe: "command -v nginx", package: "nginx-light", reason: "tests of the doctor" },
     Tool { probe: "command -v haproxy", package: "haproxy", reason: "tests of the doctor" },
     Tool { probe: "command -v chromium", package: "chromium", reason: "browser test of the demo" },
+    Tool { probe: "command -v openssl", package: "openssl", reason: "the other TLS, as client and server" },
+    Tool { probe: "command -v curl", package: "curl", reason: "a TLS client" },
+    Tool { probe: "command -v testssl", package: "testssl.sh", reason: "looks for weaknesses of TLS" },
     Tool {
         probe: "command -v valgrind",
         package: "valgrind",

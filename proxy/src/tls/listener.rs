@@ -282,6 +282,8 @@ fn config(
     // Sessions are in tickets, which every worker can open; nothing is stored here.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.ticketer = tickets;
+    // Scanners rate the client's choice as a weakness, even of ciphers that are all strong.
+    config.ignore_client_order = true;
     // Early data can be replayed (RFC 8446 section 8).
     config.max_early_data_size = 0;
     config.enable_secret_extraction = gives_to_kernel(tls);

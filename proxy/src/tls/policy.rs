@@ -6,17 +6,16 @@ use rustls::SupportedProtocolVersion;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::version::{TLS12, TLS13};
 
-use crate::config::{TlsPolicy, TlsVersion};
+use crate::config::{CIPHERS, TlsPolicy, TlsVersion};
 
-/// The cryptography with these ciphers, in this order; all of them if there are none.
+/// The cryptography with these ciphers, in this order; with all of them if there are none.
 pub(super) fn provider(ciphers: &[&str]) -> Arc<CryptoProvider> {
     let mut provider = aws_lc_rs::default_provider();
-    if !ciphers.is_empty() {
-        let named = |name: &&str| {
-            provider.cipher_suites.iter().copied().find(|suite| format!("{:?}", suite.suite()) == **name)
-        };
-        provider.cipher_suites = ciphers.iter().filter_map(named).collect();
-    }
+    let named = |name: &&str| {
+        provider.cipher_suites.iter().copied().find(|suite| format!("{:?}", suite.suite()) == **name)
+    };
+    let ciphers = if ciphers.is_empty() { CIPHERS } else { ciphers };
+    provider.cipher_suites = ciphers.iter().filter_map(named).collect();
     Arc::new(provider)
 }
 
@@ -29,13 +28,13 @@ pub(super) fn versions(policy: &TlsPolicy) -> Vec<&'static SupportedProtocolVers
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::CIPHERS;
 
     #[test]
     fn the_names_are_those_of_all_ciphers() {
         let known: Vec<String> =
             provider(&[]).cipher_suites.iter().map(|suite| format!("{:?}", suite.suite())).collect();
         assert_eq!(known, CIPHERS);
+        assert_eq!(known.len(), aws_lc_rs::default_provider().cipher_suites.len(), "rustls has others");
         let chosen = ["TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", "TLS13_AES_128_GCM_SHA256"];
         let named: Vec<String> =
             provider(&chosen).cipher_suites.iter().map(|suite| format!("{:?}", suite.suite())).collect();
