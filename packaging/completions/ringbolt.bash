@@ -16,6 +16,9 @@ _ringbolt() {
             ",$1")
                 cmd="ringbolt"
                 ;;
+            ringbolt,add)
+                cmd="ringbolt__subcmd__add"
+                ;;
             ringbolt,backends)
                 cmd="ringbolt__subcmd__backends"
                 ;;
@@ -43,6 +46,9 @@ _ringbolt() {
             ringbolt,reload)
                 cmd="ringbolt__subcmd__reload"
                 ;;
+            ringbolt,remove)
+                cmd="ringbolt__subcmd__remove"
+                ;;
             ringbolt,reset)
                 cmd="ringbolt__subcmd__reset"
                 ;;
@@ -54,6 +60,9 @@ _ringbolt() {
                 ;;
             ringbolt,status)
                 cmd="ringbolt__subcmd__status"
+                ;;
+            ringbolt,top)
+                cmd="ringbolt__subcmd__top"
                 ;;
             ringbolt,tune)
                 cmd="ringbolt__subcmd__tune"
@@ -74,7 +83,7 @@ _ringbolt() {
 
     case "${cmd}" in
         ringbolt)
-            opts="-t -c -h -V --test --config --help --version run check reload upgrade status backends session drain maintenance enable weight reset plan tune import doctor version"
+            opts="-t -c -h -V --test --config --help --version run check reload upgrade status backends session drain maintenance enable weight add remove reset top plan tune import doctor version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -85,6 +94,36 @@ _ringbolt() {
                     return 0
                     ;;
                 -c)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ringbolt__subcmd__add)
+            opts="-h --name --weight --backup --maxconn --socket --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --name)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --weight)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --maxconn)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --socket)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -309,6 +348,24 @@ _ringbolt() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        ringbolt__subcmd__remove)
+            opts="-h --socket --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         ringbolt__subcmd__reset)
             opts="-h --socket --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -407,6 +464,28 @@ _ringbolt() {
             fi
             case "${prev}" in
                 --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ringbolt__subcmd__top)
+            opts="-h --socket --address --once --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --address)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
