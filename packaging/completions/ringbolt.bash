@@ -16,6 +16,9 @@ _ringbolt() {
             ",$1")
                 cmd="ringbolt"
                 ;;
+            ringbolt,add)
+                cmd="ringbolt__subcmd__add"
+                ;;
             ringbolt,backends)
                 cmd="ringbolt__subcmd__backends"
                 ;;
@@ -42,6 +45,9 @@ _ringbolt() {
                 ;;
             ringbolt,reload)
                 cmd="ringbolt__subcmd__reload"
+                ;;
+            ringbolt,remove)
+                cmd="ringbolt__subcmd__remove"
                 ;;
             ringbolt,reset)
                 cmd="ringbolt__subcmd__reset"
@@ -74,7 +80,7 @@ _ringbolt() {
 
     case "${cmd}" in
         ringbolt)
-            opts="-t -c -h -V --test --config --help --version run check reload upgrade status backends session drain maintenance enable weight reset plan tune import doctor version"
+            opts="-t -c -h -V --test --config --help --version run check reload upgrade status backends session drain maintenance enable weight add remove reset plan tune import doctor version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -85,6 +91,36 @@ _ringbolt() {
                     return 0
                     ;;
                 -c)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ringbolt__subcmd__add)
+            opts="-h --name --weight --backup --maxconn --socket --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --name)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --weight)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --maxconn)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --socket)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -292,6 +328,24 @@ _ringbolt() {
             return 0
             ;;
         ringbolt__subcmd__reload)
+            opts="-h --socket --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ringbolt__subcmd__remove)
             opts="-h --socket --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

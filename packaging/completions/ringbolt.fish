@@ -39,6 +39,8 @@ complete -c ringbolt -n "__fish_ringbolt_needs_command" -f -a "drain" -d 'Give a
 complete -c ringbolt -n "__fish_ringbolt_needs_command" -f -a "maintenance" -d 'Give a backend nothing at all; open tunnels go on'
 complete -c ringbolt -n "__fish_ringbolt_needs_command" -f -a "enable" -d 'Give a backend new sessions again'
 complete -c ringbolt -n "__fish_ringbolt_needs_command" -f -a "weight" -d 'Change a backend\'s weight'
+complete -c ringbolt -n "__fish_ringbolt_needs_command" -f -a "add" -d 'Add a backend to an upstream'
+complete -c ringbolt -n "__fish_ringbolt_needs_command" -f -a "remove" -d 'Take a backend out of its upstream: its tunnels go on, its sessions are unknown'
 complete -c ringbolt -n "__fish_ringbolt_needs_command" -f -a "reset" -d 'Forget what was ordered about a backend: what the file says holds again'
 complete -c ringbolt -n "__fish_ringbolt_needs_command" -f -a "plan" -d 'Print what a number of tunnels takes, and whether this machine gives it'
 complete -c ringbolt -n "__fish_ringbolt_needs_command" -f -a "tune" -d 'Print the kernel\'s settings beside what a number of tunnels takes, set them, or take that back'
@@ -80,6 +82,14 @@ complete -c ringbolt -n "__fish_ringbolt_using_subcommand enable" -l socket -d '
 complete -c ringbolt -n "__fish_ringbolt_using_subcommand enable" -s h -l help -d 'Print help'
 complete -c ringbolt -n "__fish_ringbolt_using_subcommand weight" -l socket -d 'The process\' admin.socket' -r -F
 complete -c ringbolt -n "__fish_ringbolt_using_subcommand weight" -s h -l help -d 'Print help'
+complete -c ringbolt -n "__fish_ringbolt_using_subcommand add" -l name -d 'By default the address' -r
+complete -c ringbolt -n "__fish_ringbolt_using_subcommand add" -l weight -d 'From 1 to 1000' -r
+complete -c ringbolt -n "__fish_ringbolt_using_subcommand add" -l maxconn -d 'Requests and tunnels at once' -r
+complete -c ringbolt -n "__fish_ringbolt_using_subcommand add" -l socket -d 'The process\' admin.socket' -r -F
+complete -c ringbolt -n "__fish_ringbolt_using_subcommand add" -l backup -d 'It gets new sessions only while no other backend can'
+complete -c ringbolt -n "__fish_ringbolt_using_subcommand add" -s h -l help -d 'Print help'
+complete -c ringbolt -n "__fish_ringbolt_using_subcommand remove" -l socket -d 'The process\' admin.socket' -r -F
+complete -c ringbolt -n "__fish_ringbolt_using_subcommand remove" -s h -l help -d 'Print help'
 complete -c ringbolt -n "__fish_ringbolt_using_subcommand reset" -l socket -d 'The process\' admin.socket' -r -F
 complete -c ringbolt -n "__fish_ringbolt_using_subcommand reset" -s h -l help -d 'Print help'
 complete -c ringbolt -n "__fish_ringbolt_using_subcommand plan" -l tunnels -d 'Tunnels open at the same time' -r
