@@ -4,6 +4,8 @@
 //! them, or with a protocol served where it is not allowed.
 #![forbid(unsafe_code)]
 
+use std::thread;
+
 use ringbolt_harness::raw::{Backend, End, TcpBackend, Wire};
 use ringbolt_harness::{Options, Ringbolt};
 
@@ -213,7 +215,10 @@ fn a_client_that_says_nothing_or_too_little_is_closed_in_time() {
     let mut early = Wire::connect(ringbolt.address());
     early.finish();
     assert_eq!(early.expect_end(), End::Fin);
-    assert_eq!(count(&ringbolt, "ringbolt_connections_active"), 0.0);
+    // It is counted out a moment after it was closed.
+    while count(&ringbolt, "ringbolt_connections_active") > 0.0 {
+        thread::yield_now();
+    }
 }
 
 #[test]
