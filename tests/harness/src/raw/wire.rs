@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::net::sockopt::set_socket_linger;
-use rustix::net::{AddressFamily, SocketType};
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use super::message::{Ending, Head, Message, chunks, find};
 use super::{WAIT, shown};
@@ -45,7 +45,9 @@ impl Wire {
     /// If nobody accepts.
     #[must_use]
     pub fn connect_from(source: Ipv4Addr, address: SocketAddr) -> Self {
-        let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
+        // Not for a daemon that another test starts meanwhile: it would hold the connection open.
+        let (family, kind, flags) = (AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC);
+        let socket = rustix::net::socket_with(family, kind, flags, None).expect("a socket");
         rustix::net::bind(&socket, &SocketAddr::from((source, 0))).expect("an address of this machine");
         let connected = rustix::net::connect(&socket, &address);
         connected.unwrap_or_else(|error| panic!("connecting from {source} to {address}: {error}"));
