@@ -9,7 +9,7 @@ use crate::tls::{Authority, Files, connect};
 
 const POLICY_REQUEST: &[u8] = b"<policy-file-request/>\0";
 const POLICY: &[u8] = b"<cross-domain-policy/>\0";
-const PAGE: &str = "GET /app/ HTTP/1.1\r\nHost: any.test\r\n\r\n";
+const PAGE: &str = "GET /web/ HTTP/1.1\r\nHost: any.test\r\n\r\n";
 const GREETING: &[u8] = b"\0no capital letter";
 
 /// What stands beside Socket.IO, and the issuer of the certificates.
@@ -38,7 +38,7 @@ impl OnePort {
             "[[listener]]\naddress = \"127.0.0.1:0\"\nupstream = \"chat\"\n\
              detect = [\"tls\", \"http\", \"flash-policy\", \"tcp\"]\ntcp_upstream = \"echo\"\n\
              [listener.tls]\nstrict = true\ncertificates = [{}]\n\
-             [[route]]\npath = \"/app/\"\nupstream = \"web\"\n\
+             [[route]]\npath = \"/web/\"\nupstream = \"web\"\n\
              [upstream.chat]\nbackends = [{}]\n\
              [upstream.web]\nbackends = [\"{}\"]\n[upstream.echo]\nbackends = [\"{}\"]\n\
              [flash_policy]\nfile = {policy:?}\n",
