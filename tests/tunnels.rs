@@ -258,9 +258,15 @@ fn exact_through(engine: Engine, mode: Mode, seeds: std::ops::Range<u64>) -> Met
             done = tokio::time::timeout(LIMIT, all) => done.expect("all tunnels end in time"),
             ended = &mut backend => panic!("backend ended: {ended:?}"),
         }
+        // What stands between the proxy and the ends of a TLS tunnel may close a moment later than they.
+        let closed = async {
+            while ringbolt.metrics()["ringbolt_tunnels_active"] > 0.0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(LIMIT, closed).await.expect("no slot is left behind");
         let metrics = ringbolt.metrics();
         assert_eq!(metrics["ringbolt_tunnels_total"], count as f64);
-        assert_eq!(metrics["ringbolt_tunnels_active"], 0.0, "a slot is left behind");
         assert_eq!(ringbolt.terminate().code(), Some(0));
         metrics
     })
