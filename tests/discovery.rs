@@ -19,8 +19,10 @@ const NAME: &str = "chat.example";
 const SERVICE: &str = "_chat._tcp.example";
 
 /// A backend at this address that answers with its name.
-fn named(name: &str, address: SocketAddr) -> Backend {
-    let name = name.to_owned();
+///
+/// A bare number would be a packet of Engine.IO, and 1 closes the session.
+fn named(number: u8, address: SocketAddr) -> Backend {
+    let name = format!("b{number}");
     Backend::start_on(address, move |request, wire| request.answer_as(&name, wire))
 }
 
@@ -28,9 +30,9 @@ fn named(name: &str, address: SocketAddr) -> Backend {
 fn fleet(network: u8, numbers: &[u8]) -> (u16, Vec<Backend>) {
     let address = |number: u8, port| SocketAddr::from((ip(network, number), port));
     // Another test may have the port at another address, but not at one of this network.
-    let first = named(&numbers[0].to_string(), address(numbers[0], 0));
+    let first = named(numbers[0], address(numbers[0], 0));
     let port = first.address().port();
-    let others = numbers[1..].iter().map(|number| named(&number.to_string(), address(*number, port)));
+    let others = numbers[1..].iter().map(|number| named(*number, address(*number, port)));
     let others: Vec<_> = others.collect();
     (port, [first].into_iter().chain(others).collect())
 }
@@ -108,24 +110,24 @@ fn addresses_of_a_name_are_backends_as_long_as_it_has_them() {
     // Asked before anybody is served.
     assert_eq!(states(&ringbolt), [(first.clone(), "up".to_owned())]);
     assert_eq!(backends(&ringbolt)[&first]["origin"], "dns");
-    assert_eq!(session(&ringbolt, 1), "1");
+    assert_eq!(session(&ringbolt, 1), "b1");
     dns.set_addresses(NAME, &[ip(41, 2), ip(41, 1)]);
     until("another address", &ringbolt, || states(&ringbolt).len() == 2);
-    assert_eq!(session(&ringbolt, 2), "2", "it has fewer");
-    assert_eq!(get(&ringbolt, "/?EIO=4&transport=polling&sid=1"), "1");
+    assert_eq!(session(&ringbolt, 2), "b2", "it has fewer");
+    assert_eq!(get(&ringbolt, "/?EIO=4&transport=polling&sid=b1"), "b1");
     // It leaves: it keeps its sessions for a while, and gets no others.
     dns.set_addresses(NAME, &[ip(41, 2)]);
     until("drain", &ringbolt, || states(&ringbolt)[0] == (first.clone(), "drain".to_owned()));
-    assert_eq!(get(&ringbolt, "/?EIO=4&transport=polling&sid=1"), "1");
+    assert_eq!(get(&ringbolt, "/?EIO=4&transport=polling&sid=b1"), "b1");
     for number in 3..9 {
-        assert_eq!(session(&ringbolt, number), "2");
+        assert_eq!(session(&ringbolt, number), "b2");
     }
     until("removal", &ringbolt, || states(&ringbolt) == [(second.clone(), "up".to_owned())]);
-    assert_eq!(get(&ringbolt, "/?EIO=4&transport=polling&sid=1"), "2", "nobody else is left");
+    assert_eq!(get(&ringbolt, "/?EIO=4&transport=polling&sid=b1"), "b2", "nobody else is left");
     // Back before its sids are forgotten.
     dns.set_addresses(NAME, &[ip(41, 1)]);
     until("return", &ringbolt, || states(&ringbolt)[0] == (first.clone(), "up".to_owned()));
-    assert_eq!(get(&ringbolt, "/?EIO=4&transport=polling&sid=1"), "1");
+    assert_eq!(get(&ringbolt, "/?EIO=4&transport=polling&sid=b1"), "b1");
 }
 
 #[test]
@@ -148,7 +150,7 @@ fn dns_that_fails_takes_nobody_away_and_is_told() {
             dns.set_addresses(NAME, &[]);
         }
         until("a failed look", &ringbolt, || looks(result) > before && failing() == 1.0);
-        assert_eq!(get(&ringbolt, "/"), "1", "{mood:?}");
+        assert_eq!(get(&ringbolt, "/"), "b1", "{mood:?}");
         dns.set_mood(Mood::Answers);
         dns.set_addresses(NAME, &[ip(42, 1)]);
         until("recovery", &ringbolt, || failing() == 0.0);
@@ -172,14 +174,13 @@ fn a_start_without_an_answer_serves_what_it_can_until_there_is_one() {
     assert_eq!(Wire::connect(ringbolt.address()).exchange(request).status(), 503);
     dns.set_addresses(NAME, &[ip(43, 1)]);
     dns.set_mood(Mood::Answers);
-    until("an answer", &ringbolt, || get(&ringbolt, "/") == "1");
+    until("an answer", &ringbolt, || get(&ringbolt, "/") == "b1");
 }
 
 #[test]
 fn services_stand_as_their_records_say() {
     let dns = Dns::start(0);
-    let all: Vec<_> =
-        (1..=3).map(|number: u8| named(&number.to_string(), ([127, 0, 0, 1], 0).into())).collect();
+    let all: Vec<_> = (1..=3).map(|number: u8| named(number, ([127, 0, 0, 1], 0).into())).collect();
     let ports: Vec<_> = all.iter().map(|backend| backend.address().port()).collect();
     dns.set_addresses("a.example", &[Ipv4Addr::LOCALHOST]);
     dns.set_addresses("b.example", &[Ipv4Addr::LOCALHOST]);
@@ -201,11 +202,11 @@ fn services_stand_as_their_records_say() {
     assert_eq!(told, expected);
     let (_wires, names): (Vec<_>, Vec<_>) = (0..40).map(|_| tunnel(&ringbolt)).unzip();
     let of = |name: &str| names.iter().filter(|named| *named == name).count();
-    assert_eq!([of("1"), of("2"), of("3")], [10, 30, 0]);
+    assert_eq!([of("b1"), of("b2"), of("b3")], [10, 30, 0]);
     // Whoever is named first is gone: the backup steps in.
     dns.set_services(SERVICE, &services[2..]);
     until("the others' end", &ringbolt, || states(&ringbolt).len() == 1);
-    assert_eq!(session(&ringbolt, 50), "3");
+    assert_eq!(session(&ringbolt, 50), "b3");
     // A target whose address cannot be found for now keeps the one it had.
     dns.set_addresses("a.example", &[]);
     dns.set_services(SERVICE, &[services[2], (20, 0, ports[1], "b.example")]);
@@ -219,12 +220,12 @@ fn one_backend_may_change_its_address_under_its_name() {
     dns.set_addresses(NAME, &[ip(44, 1)]);
     let upstream = format!("backends = [{{ name = \"one\", address = \"{NAME}:{port}\" }}]");
     let ringbolt = start(config(&dns, "ttl_min = \"100ms\"", &upstream));
-    assert_eq!(session(&ringbolt, 1), "1");
+    assert_eq!(session(&ringbolt, 1), "b1");
     dns.set_addresses(NAME, &[ip(44, 2)]);
     let moved = format!("127.0.44.2:{port}");
     until("another address", &ringbolt, || backends(&ringbolt)["one"]["address"] == *moved);
     assert_eq!(states(&ringbolt), [("one".to_owned(), "up".to_owned())]);
-    assert_eq!(get(&ringbolt, "/?EIO=4&transport=polling&sid=1"), "2", "its sessions are the name's");
+    assert_eq!(get(&ringbolt, "/?EIO=4&transport=polling&sid=b1"), "b2", "its sessions are the name's");
     assert_eq!(ringbolt.metrics()["ringbolt_sids_unknown_total"], 0.0);
 }
 
@@ -248,19 +249,19 @@ fn a_reload_begins_and_ends_looking() {
     let file = |entry: &str| config(&dns, "ttl_min = \"100ms\"", &format!("backends = [\"{entry}\"]"));
     let fixed = all[0].address().to_string();
     let ringbolt = start(file(&fixed));
-    assert_eq!(get(&ringbolt, "/"), "1");
+    assert_eq!(get(&ringbolt, "/"), "b1");
     let reload = |entry: &str| {
         ringbolt.configure(&file(entry));
         let (code, said) = ringbolt.order(&["reload"]);
         assert_eq!(code, Some(0), "{said}");
     };
     reload(&format!("{NAME}:{port}"));
-    assert_eq!(get(&ringbolt, "/"), "2", "found before it is served");
+    assert_eq!(get(&ringbolt, "/"), "b2", "found before it is served");
     // A reload that changes nothing about it keeps what was found, though nobody answers now.
     dns.set_mood(Mood::Silent);
     reload(&format!("{NAME}:{port}"));
-    assert_eq!(get(&ringbolt, "/"), "2");
+    assert_eq!(get(&ringbolt, "/"), "b2");
     reload(&fixed);
-    assert_eq!(get(&ringbolt, "/"), "1");
+    assert_eq!(get(&ringbolt, "/"), "b1");
     assert_eq!(ringbolt.metrics()["ringbolt_discovery_sources_failing"], 0.0);
 }
