@@ -335,6 +335,21 @@ pub(crate) fn log_level(text: &str) -> Result<LogLevel, String> {
     value::choice(text, &levels)
 }
 
+/// The whole of a file of configuration, of ours or of another program.
+///
+/// # Errors
+/// It cannot be read, or is longer than [`bounds::FILE_BYTES_MAX`]: why, to be told behind its name.
+pub(crate) fn content(path: &Path) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|opened| opened.take(bounds::FILE_BYTES_MAX + 1).read_to_end(&mut bytes))
+        .map_err(|error| format!("cannot be read: {error}"))?;
+    if bytes.len() as u64 > bounds::FILE_BYTES_MAX {
+        return Err("is longer than 4 MiB, which no configuration needs to be".to_owned());
+    }
+    Ok(bytes)
+}
+
 impl Config {
     /// The configuration of a start without a file: these listeners, one upstream, defaults else.
     ///
@@ -366,13 +381,7 @@ impl Config {
     /// refused for what it says.
     pub(crate) fn load(path: &Path) -> Result<Self, Refused> {
         let file = path.display().to_string();
-        let mut bytes = Vec::new();
-        File::open(path)
-            .and_then(|opened| opened.take(bounds::FILE_BYTES_MAX + 1).read_to_end(&mut bytes))
-            .map_err(|error| Refused::whole(&file, &format!("cannot be read: {error}")))?;
-        if bytes.len() as u64 > bounds::FILE_BYTES_MAX {
-            return Err(Refused::whole(&file, "is longer than 4 MiB, which no configuration needs to be"));
-        }
+        let bytes = content(path).map_err(|problem| Refused::whole(&file, &problem))?;
         let mut config = match std::str::from_utf8(&bytes) {
             Ok(text) => Self::parse(&file, text)?,
             Err(error) => return Err(Refused::not_utf8(&file, &bytes[..error.valid_up_to()])),

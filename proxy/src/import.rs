@@ -14,7 +14,7 @@ mod stunnel;
 mod words;
 
 use std::fs::File;
-use std::io::{self, Read as _, Write};
+use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -24,7 +24,6 @@ pub(crate) use self::report::Report;
 use self::words::SyntaxError;
 use crate::cli;
 use crate::config::Config;
-use crate::config::bounds::FILE_BYTES_MAX;
 
 /// Exit code where something of the source is not in the new file.
 const EXIT_INCOMPLETE: u8 = 3;
@@ -102,14 +101,7 @@ pub(crate) fn run(
 }
 
 fn read(path: &Path) -> Result<String, String> {
-    let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes))
-        .map_err(|error| format!("cannot be read: {error}"))?;
-    if bytes.len() as u64 > FILE_BYTES_MAX {
-        return Err("is longer than 4 MiB, which no configuration needs to be".to_owned());
-    }
-    String::from_utf8(bytes).map_err(|_| "is not UTF-8".to_owned())
+    String::from_utf8(crate::config::content(path)?).map_err(|_| "is not UTF-8".to_owned())
 }
 
 /// The text of Ringbolt's file, and what became of the rest. `file` is the source's name in comments and messages.

@@ -2,15 +2,13 @@
 //! of DNS, and `backends_file`.
 
 use std::fmt;
-use std::fs::File;
-use std::io::Read as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use toml::de::DeTable;
 
-use super::bounds::{FILE_BYTES_MAX, RESOLVERS_MAX, TTL_SHORTEST};
+use super::bounds::{RESOLVERS_MAX, TTL_SHORTEST};
 use super::problem::{Problems, Refused};
 use super::section::{Section, text};
 use super::upstream::{Origin, entries};
@@ -131,10 +129,9 @@ pub(super) fn discovery(mut section: Section<'_>) -> Discovery {
 /// The file cannot be read, or something in it is wrong.
 pub(crate) fn read_backends(path: &Path) -> Result<Vec<Backend>, Refused> {
     let file = path.display().to_string();
-    let mut source = String::new();
-    File::open(path)
-        .and_then(|opened| opened.take(FILE_BYTES_MAX).read_to_string(&mut source))
-        .map_err(|error| Refused::whole(&file, &format!("cannot be read: {error}")))?;
+    let bytes = super::content(path).map_err(|problem| Refused::whole(&file, &problem))?;
+    let source = String::from_utf8(bytes)
+        .map_err(|error| Refused::not_utf8(&file, &error.as_bytes()[..error.utf8_error().valid_up_to()]))?;
     let problems = Problems::default();
     let (table, errors) = DeTable::parse_recoverable(&source);
     for error in errors {

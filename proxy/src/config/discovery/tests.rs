@@ -3,6 +3,7 @@
 use std::fs;
 
 use super::*;
+use crate::config::bounds::FILE_BYTES_MAX;
 use crate::config::value::Reached;
 use crate::golden;
 
@@ -55,7 +56,9 @@ fn a_file_of_backends_obeys_the_same_rules() {
         fs::write(folder.path().join("b.toml"), backends).unwrap();
         Config::load(&path).expect_err("must be refused").to_string()
     };
+    let long = "#".repeat(usize::try_from(FILE_BYTES_MAX).unwrap()) + "\nbackends = [\"10.0.0.1:1\"]";
     for (backends, why) in [
+        (&*long, "b.toml: is longer than 4 MiB"),
         ("", "backends: is missing"),
         ("backends = []", "b.toml:1:12: backends: is empty"),
         ("backends = [\"10.0.0.1:1\", \"10.0.0.1:1\"]", "there is a backend \"10.0.0.1:1\""),
