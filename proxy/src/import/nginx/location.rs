@@ -1,22 +1,13 @@
 //! `location`: what paths it takes, and where it leads.
 
-use ringbolt_core::http::Location as RedirectTarget;
+use ringbolt_core::http::Location;
 
 use super::server::{Server, Shared, inherited};
 use super::{Import, block};
 use crate::config::bounds::REPLY_BODY_BYTES_MAX;
-use crate::import::draft::{Fields, Goal, Keys, Said, Upstream, path};
+use crate::import::draft::{Fields, Goal, Keys, Route, Said, Upstream, path};
 use crate::import::report::Origin;
 use crate::import::words::Directive;
-
-pub(super) struct Location {
-    pub(super) path: String,
-    pub(super) goal: Goal,
-    pub(super) replace_prefix: Option<String>,
-    pub(super) request: Fields,
-    pub(super) response: Fields,
-    pub(super) origin: Origin,
-}
 
 /// Where a redirect of a whole server goes that only adds the `s`.
 pub(super) const TO_HTTPS: &str = "https://{host}{target}";
@@ -31,12 +22,12 @@ impl Import<'_, '_> {
                 "location" => self.location(inner, &shared, server, is_tls),
                 "return" => {
                     let goal = self.reply(inner, server, is_tls);
-                    server.locations.extend(goal.map(|goal| Location::whole(goal, inner.origin())));
+                    server.locations.extend(goal.map(|goal| whole(goal, inner)));
                 }
                 "if" => self.condition(inner, server),
                 "rewrite" if inner.words.get(2).is_some_and(|to| is_https_of_all(to)) => {
                     let goal = Goal::Redirect { to: TO_HTTPS.to_owned(), status: 301 };
-                    server.locations.push(Location::whole(goal, inner.origin()));
+                    server.locations.push(whole(goal, inner));
                 }
                 "rewrite" | "proxy_pass" => self.left_over(inner),
                 _ => {}
@@ -71,14 +62,9 @@ impl Import<'_, '_> {
         let request = if matches!(goal, Goal::Upstream(_)) { shared.request } else { Fields::default() };
         let replace_prefix =
             replaced.or(rewrite).filter(|to| to.trim_end_matches('/') != path.trim_end_matches('/'));
-        server.locations.push(Location {
-            path,
-            goal,
-            replace_prefix,
-            request,
-            response: shared.response,
-            origin,
-        });
+        let response = shared.response;
+        let route = Route::new(None, &path, goal, &origin);
+        server.locations.push(Route { replace_prefix, request, response, ..route });
     }
 
     /// The path prefix that a location takes.
@@ -236,7 +222,7 @@ impl Import<'_, '_> {
         });
         if about_scheme && https && !server.locations.iter().any(|location| location.path == "/") {
             let goal = Goal::Redirect { to: TO_HTTPS.to_owned(), status: 301 };
-            server.locations.push(Location::whole(goal, directive.origin()));
+            server.locations.push(whole(goal, directive));
         } else if !(about_scheme && https) {
             self.left_over(directive);
         }
@@ -287,12 +273,9 @@ impl Import<'_, '_> {
     }
 }
 
-impl Location {
-    /// All of a server.
-    fn whole(goal: Goal, origin: Origin) -> Self {
-        let (request, response) = (Fields::default(), Fields::default());
-        Self { path: "/".to_owned(), goal, replace_prefix: None, request, response, origin }
-    }
+/// All of a server.
+fn whole(goal: Goal, directive: &Directive) -> Route {
+    Route::new(None, "/", goal, &directive.origin())
 }
 
 fn is_https_of_all(to: &str) -> bool {
@@ -315,7 +298,7 @@ fn redirect(text: &str, server: &Server, is_tls: bool) -> Option<String> {
     let own = server.names.iter().find(|name| !name.starts_with('*'));
     let text = text.replace("$http_host", "{host}").replace("$host", "{host}");
     let text = text.replace("$server_name", own.map_or("{host}", String::as_str)) + target;
-    (!text.contains('$') && RedirectTarget::parse(&text).is_ok()).then_some(text)
+    (!text.contains('$') && Location::parse(&text).is_ok()).then_some(text)
 }
 
 /// Whether a rewrite takes the location's path away: `rewrite ^/app/(.*)$ /$1 break`.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use super::Import;
-use super::location::{Location, TO_HTTPS};
+use super::location::TO_HTTPS;
 use super::server::{Listen, Server};
 use crate::import::draft::{Fields, Goal, Route};
 
@@ -92,7 +92,7 @@ impl Import<'_, '_> {
             }
             paths.push(location.path.clone());
             has_rest |= location.path == "/";
-            if let Some(name) = location.plain_rest() {
+            if let Some(name) = plain_rest(&location) {
                 for listen in first {
                     let listener = self.draft.listener(listen.address, &listen.origin);
                     listener.upstream.get_or_insert((name.clone(), location.origin.clone()));
@@ -112,33 +112,24 @@ impl Import<'_, '_> {
         }
     }
 
-    fn routes(&mut self, location: &Location, hosts: &[Option<String>]) {
-        for host in hosts {
-            let goal = location.goal.clone();
-            self.draft.routes.push(Route {
-                replace_prefix: location.replace_prefix.clone(),
-                request: location.request.clone(),
-                response: location.response.clone(),
-                ..Route::new(host.clone(), &location.path, goal, &location.origin)
-            });
-        }
+    fn routes(&mut self, location: &Route, hosts: &[Option<String>]) {
+        let of = |host: &Option<String>| Route { host: host.clone(), ..location.clone() };
+        self.draft.routes.extend(hosts.iter().map(of));
     }
 }
 
-impl Location {
-    /// The upstream of what no other location takes, if nothing else is to be done.
-    fn plain_rest(&self) -> Option<&String> {
-        let Goal::Upstream(name) = &self.goal else { return None };
-        let is_plain = self.replace_prefix.is_none()
-            && [&self.request, &self.response].map(Fields::is_empty) == [true; 2];
-        (self.path == "/" && is_plain).then_some(name)
-    }
+/// The upstream of what no other location takes, if nothing else is to be done.
+fn plain_rest(location: &Route) -> Option<&String> {
+    let Goal::Upstream(name) = &location.goal else { return None };
+    let is_plain = location.replace_prefix.is_none()
+        && [&location.request, &location.response].map(Fields::is_empty) == [true; 2];
+    (location.path == "/" && is_plain).then_some(name)
 }
 
 impl Server {
     /// Whether it is there to send clients to the same address behind `https`.
     fn only_adds_tls(&self) -> bool {
-        let Some(Location { goal: Goal::Redirect { to, .. }, path, .. }) = self.locations.first() else {
+        let Some(Route { goal: Goal::Redirect { to, .. }, path, .. }) = self.locations.first() else {
             return false;
         };
         let own = |name: &String| *to == format!("https://{name}{{target}}");

@@ -2,11 +2,10 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use super::location::Location;
 use super::{Import, block};
 use crate::config::bounds::TRUSTED_PROXIES_MAX;
 use crate::import::addresses::listen_address;
-use crate::import::draft::{Fields, Keys, Said, Tls, host};
+use crate::import::draft::{Fields, Keys, Route, Said, Tls, host};
 use crate::import::report::Origin;
 use crate::import::words::Directive;
 
@@ -30,7 +29,7 @@ pub(super) struct Server {
     pub(super) listens: Vec<Listen>,
     /// Names and wildcards; none where it takes every name.
     pub(super) names: Vec<String>,
-    pub(super) locations: Vec<Location>,
+    pub(super) locations: Vec<Route>,
     pub(super) shared: Shared,
 }
 
