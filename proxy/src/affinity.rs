@@ -3,9 +3,9 @@
 use std::cell::Cell;
 
 use ringbolt_core::affinity::{
-    self, Affinity, BackendId, Balance, Candidate, Decision, Evidence, Handshake, Health, Member, Protocol,
-    Query, Role, Seen, Sid, State, TAG_BYTES, Tier, Told, cookie_value, is_close, key_of_address, query,
-    tagged, takes_part, without_tag,
+    self, Affinity, BackendId, Balance, Candidate, Decision, Evidence, Handshake, Member, Protocol, Query,
+    Role, Seen, Sid, State, TAG_BYTES, Tier, Told, cookie_value, is_close, key_of_address, query, tagged,
+    takes_part, without_tag,
 };
 use ringbolt_core::http::{Answer, RequestHead};
 use tokio::sync::oneshot;
@@ -17,7 +17,6 @@ use crate::error::Error;
 use crate::identity::uptime_ms;
 use crate::load::Placing;
 use crate::memory;
-use crate::metrics::cell::Label as _;
 use crate::metrics::label;
 use crate::request::Request;
 use crate::route::Route;
@@ -188,7 +187,7 @@ pub(crate) fn choose_for_connection<'a>(worker: &'a Worker, route: &'a Route) ->
 /// Index of a backend of `upstream`, if it serves the sessions that it has.
 fn place_if_serving(worker: &Worker, upstream: &Upstream, id: BackendId) -> Option<usize> {
     let index = upstream.backends.iter().position(|backend| backend.id == id)?;
-    let (state, health) = standing(&upstream.backends[index], uptime_ms(worker.reactor.now()));
+    let (state, health) = upstream.backends[index].standing(uptime_ms(worker.reactor.now()));
     Member { state, health, ..Member::default() }.serves().then_some(index)
 }
 
@@ -260,19 +259,14 @@ fn with_candidates<T>(
     let in_flight = |backend: &Backend| if opens { 0 } else { worker.in_flight.get(backend.id) };
     // Whole rounds that all have had, so that the rest is a small number.
     let rounds = match upstream.balance {
-        Some(Balance::RoundRobin) => upstream
-            .backends
-            .iter()
-            .map(|one| one.identity.turns() / u64::from(one.identity.weight(one.weight)))
-            .min(),
+        Some(Balance::RoundRobin) => {
+            upstream.backends.iter().map(|one| one.identity.turns() / u64::from(one.weight())).min()
+        }
         _ => None,
     };
     let load = |backend: &Backend| match rounds {
         Some(rounds) => {
-            let turns = backend
-                .identity
-                .turns()
-                .saturating_sub(rounds * u64::from(backend.identity.weight(backend.weight)));
+            let turns = backend.identity.turns().saturating_sub(rounds * u64::from(backend.weight()));
             u32::try_from(turns).unwrap_or(u32::MAX)
         }
         None => worker.shared.loads.get(backend.id).saturating_add(in_flight(backend)),
@@ -292,7 +286,7 @@ fn with_candidates<T>(
     candidates.extend(upstream.backends.iter().zip(&*members).map(|(backend, member)| Candidate {
         id: backend.id,
         seed: backend.seed,
-        weight: backend.identity.weight(backend.weight),
+        weight: backend.weight(),
         accepts_new: tier.takes(member),
         serves: member.serves(),
         load: load(backend),
@@ -309,17 +303,13 @@ fn member(worker: &Worker, route: &Route, backend: &Backend, has_failed: bool, u
     let hurries = || admission::opens_too_fast(worker, route.snapshot(), &backend.identity);
     // These would move a client's requests to and fro.
     let by_value = matches!(route.affinity(), Affinity::ClientIp | Affinity::Header(_));
-    let (state, health) = standing(backend, uptime_ms);
+    let (state, health) = backend.standing(uptime_ms);
     Member {
         state: if has_failed { State::Drain } else { state },
         health,
         backup: backend.backup,
         reluctant: !by_value && (is_full() || starts() || hurries()),
     }
-}
-
-fn standing(backend: &Backend, uptime_ms: u64) -> (State, Health) {
-    (backend.identity.state(backend.state), backend.identity.health(uptime_ms))
 }
 
 impl Choice<'_> {
@@ -345,8 +335,7 @@ impl Choice<'_> {
 
     /// What decided, as metrics and logs call it.
     pub(crate) fn evidence(&self) -> &'static str {
-        let label = label::Evidence::of(self.evidence);
-        label::Evidence::VALUES[label.index()]
+        self.evidence.name()
     }
 
     pub(crate) fn has_sid(&self) -> bool {

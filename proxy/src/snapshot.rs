@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringbolt_core::affinity::{Affinity, BackendId, seed_of_name};
+use ringbolt_core::affinity::{Affinity, BackendId, Health, State, seed_of_name};
 use ringbolt_core::detect::Protocols;
 use ringbolt_core::flash_policy::FlashPolicy;
 use ringbolt_core::http::{FieldRules, HeadLimits, Location, PathRewrite, RouteReply};
@@ -84,10 +84,24 @@ pub(crate) struct Backend {
     pub(crate) seed: u64,
     pub(crate) address: SocketAddr,
     pub(crate) tls: bool,
-    pub(crate) weight: u32,
-    pub(crate) state: BackendState,
+    /// By the file; an order may say otherwise.
+    weight: u32,
+    /// As the weight.
+    state: BackendState,
     pub(crate) backup: bool,
     pub(crate) maxconn: Option<u32>,
+}
+
+impl Backend {
+    /// Its weight, by order or else by the file.
+    pub(crate) fn weight(&self) -> u32 {
+        self.identity.weight(self.weight)
+    }
+
+    /// What it is meant to do, and what is known of it at this [`crate::identity::uptime_ms`].
+    pub(crate) fn standing(&self, uptime_ms: u64) -> (State, Health) {
+        (self.identity.state(self.state), self.identity.health(uptime_ms))
+    }
 }
 
 /// A named group of backends.
