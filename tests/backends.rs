@@ -7,12 +7,10 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use ringbolt_harness::raw::{Backend, Gate, Wire};
+use ringbolt_harness::raw::{Backend, Gate, UPGRADE, Wire};
 use ringbolt_harness::{Options, Ringbolt};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n";
-const UPGRADE: &str = "GET / HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
 /// Answers `/held` when the gate opens, and else as a backend of this name does.
 fn named(name: &str, gate: &Gate) -> Backend {

@@ -6,7 +6,7 @@
 use std::net::Ipv4Addr;
 use std::time::Instant;
 
-use ringbolt_harness::raw::{Backend, WAIT, Wire};
+use ringbolt_harness::raw::{ACCEPTED, Backend, UPGRADE, WAIT, Wire};
 use ringbolt_harness::{Options, Ringbolt};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -225,10 +225,6 @@ fn a_dry_run_refuses_nothing_and_counts_everything() {
     drop(open);
 }
 
-const UPGRADE: &str = "GET / HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-const ACCEPTED: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-    Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 const SID: &str = "Zk3qGnV7xJw2aYb1AAAA";
 
 /// Opens sessions and tunnels; everything else is answered `ok`.

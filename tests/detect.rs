@@ -6,7 +6,7 @@
 
 use std::thread;
 
-use ringbolt_harness::raw::{Backend, End, TcpBackend, Wire};
+use ringbolt_harness::raw::{ACCEPTED, Backend, End, TcpBackend, UPGRADE, Wire};
 use ringbolt_harness::{Options, Ringbolt};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -17,10 +17,6 @@ const POLICY: &str = "<?xml version=\"1.0\"?>\n<cross-domain-policy>\n\
     <allow-access-from domain=\"*.example.com\" to-ports=\"443,8000-8100\"/>\n</cross-domain-policy>\n\0";
 /// The first bytes of a ClientHello.
 const CLIENT_HELLO: &[u8] = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03";
-const UPGRADE: &str = "GET / HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-const ACCEPTED: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-    Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 /// A fatal handshake_failure.
 const ALERT: &[u8] = b"\x15\x03\x03\x00\x02\x02\x28";
 

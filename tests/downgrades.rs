@@ -9,14 +9,12 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread;
 use std::time::Duration;
 
-use ringbolt_harness::raw::{Backend, End, Wire};
+use ringbolt_harness::raw::{ACCEPTED, Backend, End, Wire};
 use ringbolt_harness::{Options, Ringbolt};
 use serde_json::Value;
 
 const KEY: &str = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n";
 const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
-const ACCEPTED: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-    Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 const LOG_LIMIT: Duration = Duration::from_secs(5);
 
 fn proxy(backend: &Backend) -> Ringbolt {

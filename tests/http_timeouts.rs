@@ -10,14 +10,10 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ringbolt_harness::raw::{Backend, End, Gate, Wire};
+use ringbolt_harness::raw::{ACCEPTED, Backend, End, Gate, UPGRADE, Wire};
 use ringbolt_harness::{Engine, Options, Ringbolt};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n";
-const UPGRADE: &str = "GET / HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-const ACCEPTED: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-    Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 
 /// A proxy with this one timeout at 300 ms.
 fn proxy(backend: &Backend, timeout: &str, engine: Engine) -> Ringbolt {

@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use ringbolt_harness::raw::{Backend, End, Gate, Head, Wire};
+use ringbolt_harness::raw::{ACCEPTED, Backend, End, Gate, Head, Wire};
 use ringbolt_harness::{Engine, Options, Ringbolt};
 
 const BOTH_ENGINES: [Engine; 2] = [Engine::Uring, Engine::Epoll];
@@ -16,8 +16,6 @@ const AT_ONCE: Duration = Duration::from_millis(500);
 /// The example of RFC 6455 section 1.3.
 const UPGRADE: &str = "GET /chat?x=y HTTP/1.1\r\nHost: a.example\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-const ACCEPTED: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-    Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 const GET: &str = "GET /after HTTP/1.1\r\nHost: a.example\r\n\r\n";
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 

@@ -10,17 +10,12 @@ use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 use ringbolt_harness::Process;
-use ringbolt_harness::raw::{Backend, End, Gate, Wire};
+use ringbolt_harness::raw::{ACCEPTED, Backend, End, Gate, UPGRADE, Wire};
 use rustix::process::Signal;
 
 const AT_ONCE: Duration = Duration::from_secs(1);
 const LIMIT: Duration = Duration::from_secs(10);
 const GET: &str = "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n";
-
-const UPGRADE: &str = "GET / HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-const ACCEPTED: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-    Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 
 /// A running proxy, with its process at hand for signals.
 struct Running {

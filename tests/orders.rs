@@ -6,13 +6,11 @@
 
 use std::time::{Duration, Instant};
 
-use ringbolt_harness::raw::{Backend, Wire};
+use ringbolt_harness::raw::{Backend, UPGRADE, Wire};
 use ringbolt_harness::{Options, Ringbolt};
 use serde_json::Value;
 
 const LIMIT: Duration = Duration::from_secs(20);
-const UPGRADE: &str = "GET / HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
 fn named(name: &str) -> Backend {
     let name = name.to_owned();

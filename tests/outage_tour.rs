@@ -8,7 +8,7 @@ use std::net::TcpListener;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ringbolt_harness::raw::{Backend, Wire};
+use ringbolt_harness::raw::{ACCEPTED, Backend, Wire};
 use ringbolt_harness::tls::Authority;
 use ringbolt_harness::{Options, Ringbolt};
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
@@ -18,8 +18,6 @@ const LIMIT: Duration = Duration::from_secs(20);
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-const ACCEPTED: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-    Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 
 fn start(text: &str) -> Ringbolt {
     let config = Some(format!("[admin]\naddress = \"127.0.0.1:0\"\n{text}"));

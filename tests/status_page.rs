@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ringbolt_harness::raw::{Backend, Dead, Wire};
+use ringbolt_harness::raw::{ACCEPTED, Backend, Dead, Wire};
 use ringbolt_harness::{Options, Ringbolt, browser_folder};
 
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
@@ -19,8 +19,6 @@ const LIMIT: Duration = Duration::from_secs(20);
 const HANDSHAKE: &str = "GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: a\r\n\r\n";
 const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-const ACCEPTED: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-    Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 
 /// A backend that opens a session for each handshake and echoes in its tunnels.
 fn engine_io(name: &'static str) -> Backend {

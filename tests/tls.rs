@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringbolt_harness::raw::{Backend, End, Pattern, Wire};
+use ringbolt_harness::raw::{ACCEPTED, Backend, End, Pattern, Wire};
 use ringbolt_harness::tls::{Authority, connect};
 use ringbolt_harness::{Engine, Options, Ringbolt};
 use rustls::version::{TLS12, TLS13};
@@ -18,8 +18,6 @@ const NAME: &str = "a.example";
 const GET: &str = "GET /a?b HTTP/1.1\r\nHost: a.example\r\nX-Client-Cert-Subject: CN=root\r\n\r\n";
 const UPGRADE: &str = "GET /chat HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-const ACCEPTED: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-    Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 
 /// A daemon with one TLS listener for a.example, and more lines for it and its listener.
 fn proxy(authority: &Authority, backend: &Backend, engine: Engine, listener: &str, tls: &str) -> Ringbolt {

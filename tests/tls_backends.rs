@@ -7,15 +7,11 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ringbolt_harness::raw::{Backend, End, TcpBackend, Wire};
+use ringbolt_harness::raw::{ACCEPTED, Backend, End, TcpBackend, UPGRADE, Wire};
 use ringbolt_harness::tls::{Authority, Front};
 use ringbolt_harness::{Backends, Engine, Kind, Options, Ringbolt};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n";
-const UPGRADE: &str = "GET / HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-const ACCEPTED: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-    Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 
 /// Far above what a loaded machine needs.
 const LIMIT: Duration = Duration::from_secs(20);

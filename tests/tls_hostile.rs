@@ -8,7 +8,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use ringbolt_harness::raw::{Backend, End, WAIT, Wire};
+use ringbolt_harness::raw::{ACCEPTED, Backend, End, UPGRADE, WAIT, Wire};
 use ringbolt_harness::tls::{Authority, connect};
 use ringbolt_harness::{Engine, Options, Ringbolt};
 use rustls::pki_types::ServerName;
@@ -16,10 +16,6 @@ use rustls::{ClientConnection, StreamOwned};
 
 const NAME: &str = "a.example";
 const GET: &str = "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n";
-const UPGRADE: &str = "GET / HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-const ACCEPTED: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-    Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 
 fn proxy(authority: &Authority, backend: &Backend, engine: Engine) -> Ringbolt {
     let config = format!(

@@ -9,6 +9,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread;
 
+use ringbolt_harness::raw::{ACCEPTED, UPGRADE};
 use ringbolt_harness::tls::Authority;
 use ringbolt_harness::{Engine, Options, Ringbolt};
 use rustls::pki_types::ServerName;
@@ -20,10 +21,6 @@ const FIRST: usize = 100;
 const BUDGETS: &str = include_str!("../bench/budgets.toml");
 const NAME: &str = "a.example";
 
-const UPGRADE: &str = "GET / HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-const ACCEPTED: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-    Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 const GET: &str = "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n";
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 

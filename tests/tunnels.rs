@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ringbolt_harness::raw::ACCEPTED;
 use ringbolt_harness::tls::{Authority, Front};
 use ringbolt_harness::{Engine, Metrics, Options, Ringbolt, fewer_if_emulated};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -153,10 +154,6 @@ async fn read_head(socket: &mut OwnedReadHalf) -> (String, Vec<u8>) {
         assert_ne!(length, 0, "closed before the end of the head: {:?}", String::from_utf8_lossy(&bytes));
     }
 }
-
-/// The answer to the RFC 6455 example key every client here sends.
-const ACCEPTED: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-                        Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 
 /// Serves the far ends; sends a unit for each tunnel that was exact.
 async fn backend(listener: TcpListener, mode: Mode, exact: mpsc::UnboundedSender<()>) {

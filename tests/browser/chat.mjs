@@ -6,22 +6,9 @@
 // Usage: node chat.mjs URL SCREENSHOT_FOLDER   (writes desktop.png, dark.png and phone.png)
 
 import assert from "node:assert/strict";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import path from "node:path";
-import { chromium } from "playwright-core";
+import { withBrowser } from "./browser.mjs";
 
-const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
-// No sandbox: CI runs as root. The rest keeps the browser from calling its vendor at start.
-const FLAGS = [
-  "--no-sandbox",
-  "--disable-gpu",
-  "--disable-quic",
-  "--no-first-run",
-  "--disable-background-networking",
-  "--disable-component-update",
-  "--disable-sync",
-];
 // The certificate of an https page is its own issuer, as quick ones are: nobody but this browser believes it.
 const ANY_CERTIFICATE = { ignoreHTTPSErrors: true, colorScheme: "light" };
 const DESKTOP = { ...ANY_CERTIFICATE, viewport: { width: 1200, height: 740 } };
@@ -146,15 +133,7 @@ async function run(browser) {
   return { home, otherHome, counts };
 }
 
-const profile = await mkdtemp(path.join(tmpdir(), "ringbolt-browser-"));
-const browser = await chromium.launch({ executablePath: CHROMIUM, headless: true, args: FLAGS, env: { ...process.env, HOME: profile } });
-try {
+await withBrowser(complaints, async (browser) => {
   const { home, otherHome, counts } = await run(browser);
   console.log(`chat works: first page on ${home}, second on ${otherHome}, sessions per backend ${counts.join("/")}`);
-} catch (error) {
-  if (complaints.length > 0) console.error(`the pages complained:\n  ${complaints.slice(0, 20).join("\n  ")}`);
-  throw error;
-} finally {
-  await browser.close();
-  await rm(profile, { recursive: true, force: true });
-}
+});

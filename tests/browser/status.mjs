@@ -3,14 +3,9 @@
 // Usage: node status.mjs URL TOKEN SCREENSHOT_FOLDER   (writes desktop, phone, desktop-dark and phone-dark.png)
 
 import assert from "node:assert/strict";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import path from "node:path";
-import { chromium } from "playwright-core";
+import { withBrowser } from "./browser.mjs";
 
-const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
-// No sandbox: CI runs as root. The rest keeps the browser from calling its vendor at start.
-const FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
 const SCREENS = { desktop: { width: 1200, height: 900 }, phone: { width: 390, height: 844 } };
 const STEP_TIMEOUT_MS = 30_000;
 
@@ -90,9 +85,7 @@ async function screenshots(page, name) {
   assert(back < 150 && text > 600, `dark is dark: ${back}, ${text}`);
 }
 
-const profile = await mkdtemp(path.join(tmpdir(), "ringbolt-browser-"));
-const browser = await chromium.launch({ executablePath: CHROMIUM, headless: true, args: FLAGS, env: { ...process.env, HOME: profile } });
-try {
+await withBrowser(complaints, async (browser) => {
   const desktop = await openPage(browser, SCREENS.desktop, "desktop");
   const phone = await openPage(browser, SCREENS.phone, "phone");
   await shows(desktop);
@@ -102,10 +95,4 @@ try {
   await screenshots(desktop, "desktop");
   await screenshots(phone, "phone");
   assert.deepEqual(complaints, [], "no console errors, nothing from elsewhere");
-} catch (error) {
-  if (complaints.length > 0) console.error(`the pages complained:\n  ${complaints.slice(0, 20).join("\n  ")}`);
-  throw error;
-} finally {
-  await browser.close();
-  await rm(profile, { recursive: true, force: true });
-}
+});

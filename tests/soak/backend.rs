@@ -8,6 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use ringbolt_harness::Process;
+use ringbolt_harness::raw::ACCEPTED;
 use rustix::net::sockopt::set_socket_linger;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -22,8 +23,6 @@ const PIECE_BYTES: usize = 32 * 1024;
 
 /// What makes a proxy switch, and its answer (RFC 6455 section 1.3).
 pub(crate) const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
-const ACCEPTED: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-    Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 
 /// Starts one, and gives its address.
 pub(crate) fn start(name: &str) -> (Process, SocketAddr) {

@@ -27,7 +27,7 @@ pub use message::{Ending, Head, Message};
 pub use relay::Relay;
 pub use stream::Pattern;
 pub use tcp_backend::TcpBackend;
-pub use tunnel::Tunnel;
+pub use tunnel::{ACCEPTED, Tunnel, UPGRADE};
 pub use wire::{End, Wire};
 
 /// Longest wait for anything: far above what a loaded machine needs, short enough for a test run.
