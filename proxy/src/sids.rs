@@ -193,6 +193,11 @@ impl Session<'_> {
         self.time_to_live
     }
 
+    /// Its own moment within the time of a drain.
+    pub(crate) fn moment(&self, time: Duration) -> Duration {
+        self.key.moment(time)
+    }
+
     /// The upgrade to WebSocket was answered 101: polling is about to end.
     pub(crate) fn upgraded(&self) {
         let table = self.table();

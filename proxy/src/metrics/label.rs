@@ -177,6 +177,14 @@ labels! {
         Fin = "fin",
     }
 
+    /// What the client of a polling session was told that a drain has ended.
+    SessionDrainedBy "by" {
+        /// That the session is closed, in an Engine.IO close packet.
+        ClosePacket = "close_packet",
+        /// That the session is unknown: after a close packet it might not come back.
+        UnknownSid = "unknown_sid",
+    }
+
     /// What a tunnel carries.
     TunnelKind "kind" {
         /// WebSocket, begun by a request.
