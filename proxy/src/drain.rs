@@ -19,6 +19,7 @@ use ringbolt_reactor::Elapsed;
 use crate::error::Error;
 use crate::forward::Exchange;
 use crate::limits::{FAREWELL_TIMEOUT, POLL_SENT};
+use crate::metrics::label::SessionEnd;
 use crate::tunnel::farewell::{self, Shed};
 use crate::worker::Worker;
 
@@ -88,7 +89,7 @@ pub(crate) async fn await_answer<T>(
     let end = || {
         let session = session.filter(|_| silent.get())?;
         let drains = [choice.backend().identity.ending(), worker.ending.get()];
-        let moment = |Ending { began, over }| began + session.moment(over);
+        let moment = |Ending { began, over }| began + session.key().moment(over);
         drains.into_iter().flatten().map(moment).min().map(|moment| moment.max(first))
     };
     loop {
@@ -104,7 +105,7 @@ pub(crate) async fn await_answer<T>(
             Ok(Some(read)) => return Ok(read),
             Ok(None) => {}
             Err(Elapsed) if ends.is_some_and(|ends| ends < deadline) => {
-                session.inspect(|session| session.closed());
+                session.inspect(|session| session.closed(SessionEnd::Drained, asked.record.as_deref()));
                 return Err(Error::SessionEnded);
             }
             Err(Elapsed) => return Err(Answer::BACKEND_SILENT.into()),
