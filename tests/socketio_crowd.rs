@@ -1,5 +1,6 @@
 //! 200 clients from one address all work and spread over the backends, none of which gets more than 1.5 times its
-//! share; and a client whose backend dies finds its way to another one.
+//! share; a storm of more than may begin at once is let in bit by bit; and a client whose backend dies finds its way to
+//! another one.
 //!
 //! Fails with one backend full and two idle if placement looks at the client's address, with refused clients if it
 //! waits or counts wrongly under load, and with a client that never comes back if a dead backend keeps being chosen.
@@ -38,6 +39,35 @@ fn a_slow_backend_draws_no_crowd() {
     let scenario =
         Scenario { name: "crowd_sluggish", client: Client::Node4, limit: Duration::from_secs(120) };
     scenario.run(backends, &lanes);
+}
+
+/// 300 clients at once, twice, where 60 sessions a second may begin, and 30 at each backend.
+fn storm(kind: Kind, client: Client) {
+    let backends = Backends::shared(kind);
+    let list: Vec<_> = backends.addresses().iter().map(|address| format!("\"{address}\"")).collect();
+    let config = format!(
+        "[[listener]]\naddress = \"127.0.0.1:0\"\n[limits]\nsession_rate = 60\nsession_rate_per_backend = 30\n\
+         [upstream.chat]\nbackends = [{}]\n",
+        list.join(", ")
+    );
+    let options = Options::new(env!("CARGO_BIN_EXE_ringbolt"), &[]);
+    let daemon = Ringbolt::start(&Options { config: Some(config), ..options });
+    let scenario = Scenario { name: "storm", client, limit: Duration::from_secs(120) };
+    scenario.run(backends, &[Lane::plain(daemon.engine(), daemon.address())]);
+    let metrics = daemon.metrics();
+    let limited = metrics["ringbolt_limited_total{limit=\"session_rate\"}"];
+    assert!(limited > 0.0 && metrics["ringbolt_answers_total{status=\"503\"}"] >= limited, "{metrics:?}");
+    assert_eq!(metrics["ringbolt_sids_unknown_total"], 0.0);
+}
+
+#[test]
+fn a_storm_is_let_in_bit_by_bit_2() {
+    storm(Kind::SocketIo2, Client::Node2);
+}
+
+#[test]
+fn a_storm_is_let_in_bit_by_bit_4() {
+    storm(Kind::SocketIo4, Client::Node4);
 }
 
 /// Backends of its own, because the scenario ends two of them.

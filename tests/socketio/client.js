@@ -28,6 +28,7 @@ const SCENARIOS = {
   ...require("./scenarios/backends.js"),
   ...require("./scenarios/restart.js"),
   ...require("./scenarios/drain.js"),
+  ...require("./scenarios/storm.js"),
 };
 
 function parse() {

@@ -38,12 +38,7 @@ impl Dead {
     pub fn silent() -> Self {
         let (socket, address) = bound();
         listen(&socket, 0).expect("a bound socket");
-        let mut queued = Vec::new();
-        while let Ok(stream) = TcpStream::connect_timeout(&address, UNANSWERED) {
-            queued.push(stream);
-            assert!(queued.len() < QUEUED_MAX, "a queue of one place holds more and more");
-        }
-        Self { address, _socket: socket, _queued: queued }
+        Self { address, _socket: socket, _queued: fill(address) }
     }
 
     /// Where nobody serves.
@@ -51,6 +46,19 @@ impl Dead {
     pub fn address(&self) -> SocketAddr {
         self.address
     }
+}
+
+/// Connections that fill a queue of one place, from which nobody takes one.
+///
+/// # Panics
+/// If it does not fill.
+pub(super) fn fill(address: SocketAddr) -> Vec<TcpStream> {
+    let mut queued = Vec::new();
+    while let Ok(stream) = TcpStream::connect_timeout(&address, UNANSWERED) {
+        queued.push(stream);
+        assert!(queued.len() < QUEUED_MAX, "a queue of one place holds more and more");
+    }
+    queued
 }
 
 fn bound() -> (OwnedFd, SocketAddr) {
