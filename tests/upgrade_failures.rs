@@ -10,13 +10,14 @@ mod busy;
 mod site;
 
 use std::fs::{self, Permissions};
+use std::io::Read as _;
 use std::net::Ipv4Addr;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use ringbolt_harness::raw::Tunnel;
+use ringbolt_harness::raw::{Tunnel, Wire};
 use ringbolt_harness::{Engine, Options, Ringbolt};
 use rustix::process::Signal;
 
@@ -96,6 +97,50 @@ fn failures(engine: Engine) {
         let seen = busy.join().expect("busy tunnels live");
         println!("{seen:?}");
     });
+}
+
+/// A new process that dies when tunnels are its own already and it does not accept yet: they end with it, because going on
+/// behind what it may have read would be worse, and nothing else does.
+#[test]
+fn a_new_process_that_dies_before_it_accepts_takes_only_its_tunnels_along() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let stage = folder.path().join("stage");
+    let (backends, own) = (fleet(3), own_backend());
+    let mut ringbolt = Ringbolt::start(&Options {
+        config: Some(config(&backends, &own, "")),
+        environment: vec![("RINGBOLT_TEST_DIES_AT".to_owned(), stage.to_str().expect("text").to_owned())],
+        ..Options::new(env!("CARGO_BIN_EXE_ringbolt"), &[])
+    });
+    let address = ringbolt.address();
+    let sids: Vec<_> = sources().take(SESSIONS).map(|from| open_session(address, from)).collect();
+    let request =
+        |sid| format!("GET /?EIO=4&transport=polling&sid={sid} HTTP/1.1\r\nHost: a.example\r\n\r\n");
+    let mut waiting: Vec<_> = sids.iter().map(|_| Wire::connect(address)).collect();
+    let mut poll_on_all = || {
+        for (wire, sid) in waiting.iter_mut().zip(&sids) {
+            assert_eq!(wire.exchange(request(sid)).text(), sid.split('-').next().expect("a name"));
+        }
+    };
+    poll_on_all();
+    let tunnel = Tunnel::open(address, &own);
+    fs::write(&stage, "committed").expect("a stage");
+    let (code, said) = ringbolt.order(&["upgrade"]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("1 tunnels were its own already and have ended with it"), "{said}");
+    assert_eq!(
+        (&tunnel.client).read(&mut [0]).ok().filter(|length| *length > 0),
+        None,
+        "the tunnel is closed"
+    );
+    poll_on_all();
+    poll(address, &open_session(address, Ipv4Addr::LOCALHOST));
+    Tunnel::open(address, &own).check();
+    assert_eq!(ringbolt.metrics()["ringbolt_draining"], 0.0);
+    fs::remove_file(&stage).expect("no stage");
+    let upgraded = ringbolt.upgrade();
+    assert!(upgraded.sids >= SESSIONS as u64, "{upgraded:?}");
+    // Waiting connections go over.
+    poll_on_all();
 }
 
 #[test]

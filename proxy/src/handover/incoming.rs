@@ -134,7 +134,10 @@ impl Successor {
         let failed = |cause: Failure| StartError::new(format!("cannot take over: {cause}"));
         incoming.start().map_err(|broken| failed(broken.into()))?;
         incoming.take_round().map_err(failed)?;
+        stage::reach("committed");
         server.accept();
+        // Fails only where the other process has ended, which leaves this one to serve all the same.
+        let _ = incoming.channel.send(&Message::Serving);
         let taken = incoming.taken;
         // What the other process finishes may still become a session or a tunnel.
         thread::Builder::new()

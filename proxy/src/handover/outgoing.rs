@@ -2,7 +2,8 @@
 //!
 //! Everything up to `Commit` can be taken back: descriptors are given as duplicates, and the tunnels they belong to
 //! are only halted here. Once the new process has said `Committed` they are its own, and only then are they closed
-//! here. A new process that dies before that, or is killed for being slow, leaves nothing behind.
+//! here. Everything else is kept until it says that it accepts connections, `Serving`. A new process that dies before
+//! `Committed`, or is killed for being slow, leaves nothing behind; one that dies between the two only its tunnels.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -127,6 +128,7 @@ impl Outgoing {
         let staying = self.count_staying()?;
         self.commit(tunnels, staying)?;
         let halted = self.halted_at.take().map_or(Duration::ZERO, |at| at.elapsed());
+        self.await_service(tunnels)?;
         Ok(Given { pid: self.child.id(), tunnels, sids: self.sids, staying, halted })
     }
 
@@ -265,6 +267,16 @@ impl Outgoing {
         Ok(())
     }
 
+    /// Waits until the new process accepts connections. Until then this one does, and takes everything back but the
+    /// tunnels that are not its own any more.
+    fn await_service(&self, tunnels: u64) -> Result<(), Failure> {
+        self.channel.set_timeout(Some(HANDOVER_START_TIMEOUT)).map_err(Broken::from)?;
+        self.channel.expect(&Message::Serving).map_err(|broken| {
+            Failure::Other(format!("{tunnels} tunnels were its own already and have ended with it: {broken}"))
+        })?;
+        Ok(self.channel.set_timeout(Some(HANDOVER_STEP_TIMEOUT)).map_err(Broken::from)?)
+    }
+
     /// The new process has failed: sees to its end and serves on. Returns the cause for people.
     fn take_back(&mut self, failure: &Failure) -> String {
         let deadline = Instant::now() + END_TIMEOUT;
@@ -291,9 +303,10 @@ impl Outgoing {
         } else {
             self.will.crew.ask_all(|| Move::Keep);
         }
-        match ended_by_itself {
-            Some(status) => format!("the new process has ended: {status}"),
-            None => format!("the new process has failed: {failure}"),
+        match (ended_by_itself, failure) {
+            (Some(status), Failure::Broken(_)) => format!("the new process has ended: {status}"),
+            (Some(status), failure) => format!("the new process has ended: {status}: {failure}"),
+            (None, failure) => format!("the new process has failed: {failure}"),
         }
     }
 

@@ -27,6 +27,7 @@
 //! | 15 `Commit` | old | they are the new process' as soon as it says so |
 //! | 16 `Committed` | new | they are its own |
 //! | 17 `Connections` | old | connections between two requests; the socket of each |
+//! | 18 `Serving` | new | it accepts connections, the old process need not any more |
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -44,7 +45,7 @@ use crate::tls::KernelSessionState;
 mod tests;
 
 /// The version this program speaks.
-pub(super) const VERSION: u16 = 2;
+pub(super) const VERSION: u16 = 3;
 
 /// Versions and ciphers of the kernel's TLS. A version's number is its own.
 const VERSIONS: [TlsVersion; 2] = [TlsVersion::Tls12, TlsVersion::Tls13];
@@ -107,6 +108,7 @@ pub(super) enum Message {
     Committed,
     /// Places of their listeners among the `Listener` messages.
     Connections(Vec<u16>),
+    Serving,
 }
 
 /// A tunnel between two processes.
@@ -169,6 +171,7 @@ impl Message {
             Self::Commit => 15,
             Self::Committed => 16,
             Self::Connections(_) => 17,
+            Self::Serving => 18,
         }
     }
 
@@ -214,7 +217,8 @@ impl Message {
             | Self::Taken
             | Self::Prepared
             | Self::Commit
-            | Self::Committed => &mut out,
+            | Self::Committed
+            | Self::Serving => &mut out,
         };
         let mut bytes = out.0;
         let length = u32::try_from(bytes.len() - HEADER_BYTES).unwrap_or(u32::MAX);
@@ -269,6 +273,7 @@ impl Message {
             15 => Self::Commit,
             16 => Self::Committed,
             17 => Self::Connections(fields.list(HANDOVER_DESCRIPTORS_MAX, Fields::u16)?),
+            18 => Self::Serving,
             unknown => return Err(Malformed::Kind(unknown)),
         })
     }

@@ -71,6 +71,7 @@ fn message() -> impl Strategy<Value = Message> {
             Message::Prepared,
             Message::Commit,
             Message::Committed,
+            Message::Serving,
         ]),
     ]
 }
