@@ -199,6 +199,7 @@ fn every_key_is_documented_with_its_values_and_default() {
             assert!(is_alone || !having.is_empty(), "complete.toml has no {section}.{key}");
             let values = parser.values(having.first().unwrap_or(&&paths[0]), &key);
             let is_table = values.starts_with("table") || values.starts_with("list of tables");
+            let values = if is_table { "table".to_owned() } else { values };
             let row = told.iter().position(|(known, _)| *known == key);
             if is_table && row.is_none() {
                 continue;
@@ -241,7 +242,7 @@ fn check_default(
         };
         assert_ne!(default, "required", "{section}.{key} may be left out");
         if let Some(with) = with {
-            assert_eq!(with.as_ref(), Ok(&without), "{section}.{key} has another default than {default}");
+            assert!(with.as_ref() == Ok(&without), "{section}.{key} has another default than {default}");
         }
         // One of the values that the parser names will do where the complete file cannot have another.
         let complete = within(&mut parser.0.clone(), path)[key].clone();
