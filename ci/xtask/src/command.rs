@@ -38,7 +38,7 @@ Commands:
           nothing may be left (the part of it that CI runs takes half a minute)
   package  a Debian package, a tarball, checksums and a list of what is in the program, in target/package
           (`--arch amd64|arm64`, `--binary FILE`, `--version V`, `--out FOLDER`); `package check` installs, upgrades
-          under open tunnels and removes it in a Debian system of its own
+          under open tunnels and removes it in a Debian system of its own, `package container` runs it in a container
 
 Options:
   -h, --help    print this text
