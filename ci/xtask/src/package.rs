@@ -6,6 +6,7 @@
 mod layout;
 mod lifecycle;
 mod sbom;
+pub(crate) mod twice;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -30,10 +31,16 @@ pub(crate) struct Package {
     check: Option<Check>,
 }
 
+impl Package {
+    /// For this architecture, and nothing said.
+    fn of(arch: Arch) -> Self {
+        Self { arch, binary: None, version: None, out: None, check: None }
+    }
+}
+
 /// Reads the words behind `package`.
 pub(crate) fn parse(words: &[String]) -> Result<Package, String> {
-    let arch = Arch::native().unwrap_or(Arch::Amd64);
-    let mut package = Package { arch, binary: None, version: None, out: None, check: None };
+    let mut package = Package::of(Arch::native().unwrap_or(Arch::Amd64));
     let mut words = words.iter();
     while let Some(word) = words.next() {
         let mut value = || words.next().ok_or_else(|| format!("{word} wants a value"));
