@@ -21,6 +21,8 @@ use crate::limits::BACKEND_IDS_MAX;
 use crate::load::Loads;
 use crate::queue::Gate;
 
+mod kept;
+
 /// Milliseconds since the process began, the same in all threads.
 pub(crate) fn uptime_ms(now: Instant) -> u64 {
     static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
@@ -51,6 +53,8 @@ pub(crate) struct Identity {
     ordered_weight: AtomicU32,
     /// Orders there have been: who carries out one stops when there is another.
     orders: AtomicU32,
+    /// Until then the last order closes its tunnels, in milliseconds of [`uptime_ms`].
+    closing_until: AtomicU64,
     /// Checks say that it is down.
     down: AtomicBool,
     /// Checks have said anything.
@@ -79,6 +83,7 @@ impl Identity {
             ordered_state: AtomicU8::new(0),
             ordered_weight: AtomicU32::new(0),
             orders: AtomicU32::new(0),
+            closing_until: AtomicU64::new(0),
             down: AtomicBool::new(false),
             checked: AtomicBool::new(false),
             failures: AtomicU32::new(0),
@@ -124,16 +129,32 @@ impl Identity {
         }
     }
 
-    /// Something about it was ordered that the file does not say.
-    pub(crate) fn is_ordered(&self) -> bool {
-        self.ordered_state.load(Relaxed) != 0 || self.ordered_weight.load(Relaxed) != 0
+    /// Something about it was ordered that the file, which says this, does not say.
+    pub(crate) fn differs(&self, state: State, weight: u32) -> bool {
+        self.state(state) != state || self.weight(weight) != weight
+    }
+
+    /// What the file says as well, which says this, is not ordered any more.
+    pub(crate) fn settle_orders(&self, state: State, weight: u32) {
+        if self.state(state) == state {
+            self.ordered_state.store(0, Relaxed);
+        }
+        if self.weight(weight) == weight {
+            self.ordered_weight.store(0, Relaxed);
+        }
     }
 
     /// Orders a state; returns the number of the order.
     pub(crate) fn order_state(&self, state: State) -> u32 {
         let number = STATES.iter().position(|known| *known == state).map_or(0, |index| index + 1);
         self.ordered_state.store(u8::try_from(number).unwrap_or(0), Relaxed);
+        self.closing_until.store(0, Relaxed);
         self.orders.fetch_add(1, Relaxed) + 1
+    }
+
+    /// The last order closes its tunnels until this [`uptime_ms`].
+    pub(crate) fn close_until(&self, uptime_ms: u64) {
+        self.closing_until.store(uptime_ms, Relaxed);
     }
 
     pub(crate) fn order_weight(&self, weight: u32) {
@@ -144,12 +165,18 @@ impl Identity {
     pub(crate) fn forget_orders(&self) {
         self.ordered_state.store(0, Relaxed);
         self.ordered_weight.store(0, Relaxed);
+        self.closing_until.store(0, Relaxed);
         self.orders.fetch_add(1, Relaxed);
+    }
+
+    /// The number of the last order.
+    pub(crate) fn last_order(&self) -> u32 {
+        self.orders.load(Relaxed)
     }
 
     /// No other order has followed this one.
     pub(crate) fn is_last_order(&self, order: u32) -> bool {
-        self.orders.load(Relaxed) == order
+        self.last_order() == order
     }
 
     /// What is known of it at this [`uptime_ms`].

@@ -1,5 +1,6 @@
 //! The worker threads: started, given their configurations, told to drain.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -7,8 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use ringbolt_core::affinity::BackendId;
 use ringbolt_reactor::{
     BoundListener, Engine, EngineChoice, Reactor, RingRefusal, available_cores, mailbox, pin_to_core,
 };
@@ -22,7 +24,7 @@ use crate::config::{self, BackendState, Config};
 use crate::descriptors;
 use crate::downgrades::Downgrades;
 use crate::handover::Crew;
-use crate::identity::{Identity, Registry};
+use crate::identity::{Identity, Registry, uptime_ms};
 use crate::lifecycle::Lifecycle;
 use crate::limits::COMMANDS_MAX;
 use crate::listeners::{Inherited, Listeners, Listening};
@@ -38,7 +40,7 @@ use crate::snapshot::{ListenerId, Revision, Snapshot};
 use crate::start::StartError;
 use crate::status::{Collector, Sources};
 use crate::tls;
-use crate::worker::{Adoption, Command, Move, Shared, Worker};
+use crate::worker::{Adoption, Command, Move, Shared, Shedding, Worker, shed};
 
 /// The running workers and what the process has bound to its configuration.
 #[derive(Debug)]
@@ -313,6 +315,33 @@ impl Server {
             identity.set_checked(up);
         }
         Ok(identity)
+    }
+
+    /// Backends of the configuration that the other process did not have, which knows `known`, come to the others.
+    pub(crate) fn join_unknown(&self, known: &BTreeMap<BackendId, Arc<Identity>>) {
+        let revision = self.served.revision();
+        for identity in &revision.backends {
+            if !known.values().any(|known| known.id == identity.id) {
+                revision.join(identity);
+            }
+        }
+    }
+
+    /// What the file says as well as an order is the file's.
+    pub(crate) fn settle_orders(&self) {
+        for (_, _, backends) in self.served.revision().upstreams() {
+            backends.for_each(|(backend, identity)| identity.settle_orders(backend.state, backend.weight));
+        }
+    }
+
+    /// Makes every worker close its tunnels to a backend over some time, as long as nothing else is ordered of it.
+    ///
+    /// `false`: one has too many commands before it.
+    pub(crate) fn close_tunnels(&self, identity: &Arc<Identity>, over: Duration) -> bool {
+        let until = uptime_ms(Instant::now() + over);
+        identity.close_until(until);
+        let shedding = Shedding { identity: Arc::clone(identity), order: identity.last_order(), over };
+        shed(&self.commands, &shedding)
     }
 
     /// Tells every worker to accept no more, and to end when empty or at `deadline`.
