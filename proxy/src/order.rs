@@ -76,7 +76,7 @@ fn object(fields: Map<String, Value>) -> String {
 }
 
 /// What a backend or a session is, then how it stands: in the order people read them.
-const COLUMNS: [&str; 16] = [
+const COLUMNS: [&str; 17] = [
     "digest",
     "upstream",
     "name",
@@ -88,6 +88,7 @@ const COLUMNS: [&str; 16] = [
     "sessions",
     "upgrading",
     "requests_in_progress",
+    "age_seconds",
     "expires_seconds",
     "load",
     "backup",

@@ -11,7 +11,7 @@ use std::time::Instant;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use ringbolt_core::affinity::{BackendId, SidStanding};
+use ringbolt_core::affinity::{BackendId, SessionState, SidStanding};
 use serde::{Deserialize, Serialize};
 
 use super::{NotDone, Orders, find};
@@ -68,7 +68,9 @@ struct Shown {
     #[serde(flatten)]
     of: Name,
     transport: &'static str,
-    requests_in_progress: u32,
+    requests_in_progress: u8,
+    /// How long it has been in the table, of this process.
+    age_seconds: u64,
     /// When it is forgotten without another request.
     expires_seconds: u64,
 }
@@ -99,7 +101,7 @@ pub(super) async fn list(
             }
             let count = counts.entry(session.backend).or_default();
             count.sessions += 1;
-            count.upgrading += u64::from(session.upgrading);
+            count.upgrading += u64::from(is_upgrading(&session));
             count.requests_in_progress += u64::from(session.in_progress);
             if found.len() < limit as usize {
                 found.push(session);
@@ -127,12 +129,17 @@ pub(super) async fn list(
     Ok(Json(Sessions { backends, sessions, left_out }))
 }
 
+fn is_upgrading(session: &SidStanding) -> bool {
+    session.state == SessionState::Upgrading
+}
+
 fn shown(session: &SidStanding, names: &BTreeMap<BackendId, Name>) -> Shown {
     Shown {
         digest: digest(session.key.digest()),
         of: names.get(&session.backend).cloned().unwrap_or_default(),
-        transport: if session.upgrading { "upgrading" } else { "polling" },
+        transport: if is_upgrading(session) { "upgrading" } else { "polling" },
         requests_in_progress: session.in_progress,
+        age_seconds: session.age.as_secs(),
         expires_seconds: session.left.as_secs(),
     }
 }

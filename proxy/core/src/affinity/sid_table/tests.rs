@@ -105,15 +105,13 @@ fn who_visits_sees_the_living_and_what_they_do() {
         seen
     };
     let seen = visited(&shard, 30);
-    let told: Vec<_> = seen.iter().map(|one| (one.key, one.in_progress, one.left.as_secs())).collect();
-    assert_eq!(told, [(key(1), 0, 20), (key(2), 2, 50)]);
+    let seconds = |one: &SidStanding| (one.age.as_secs(), one.left.as_secs());
+    let told: Vec<_> = seen.iter().map(|one| (one.key, one.in_progress, seconds(one))).collect();
+    assert_eq!(told, [(key(1), 0, (30, 20)), (key(2), 2, (10, 50))]);
     shard.upgraded(key(2), at(60));
     let seen = visited(&shard, 60);
-    assert_eq!(
-        (seen.len(), seen[0].backend, seen[0].upgrading),
-        (1, BackendId(8), true),
-        "the first has expired"
-    );
+    let upgrading = (1, BackendId(8), SessionState::Upgrading);
+    assert_eq!((seen.len(), seen[0].backend, seen[0].state), upgrading, "the first has expired");
 }
 
 #[test]
