@@ -13,10 +13,12 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use ringbolt_core::affinity::{BackendId, Health, State};
 use ringbolt_core::rate::Rate;
 
 use crate::config::Config;
+use crate::drain::Ending;
 use crate::limits::BACKEND_IDS_MAX;
 use crate::load::Loads;
 use crate::queue::Gate;
@@ -51,10 +53,10 @@ pub(crate) struct Identity {
     ordered_state: AtomicU8,
     /// In place of the file's weight; 0: nothing.
     ordered_weight: AtomicU32,
+    /// The drain that ends its polling sessions, if it was ordered to.
+    ending: Mutex<Option<Ending>>,
     /// Orders there have been: who carries out one stops when there is another.
     orders: AtomicU32,
-    /// Until then the last order closes its tunnels, in milliseconds of [`uptime_ms`].
-    closing_until: AtomicU64,
     /// Checks say that it is down.
     down: AtomicBool,
     /// Checks have said anything.
@@ -82,8 +84,8 @@ impl Identity {
             given: AtomicU32::new(given),
             ordered_state: AtomicU8::new(0),
             ordered_weight: AtomicU32::new(0),
+            ending: Mutex::new(None),
             orders: AtomicU32::new(0),
-            closing_until: AtomicU64::new(0),
             down: AtomicBool::new(false),
             checked: AtomicBool::new(false),
             failures: AtomicU32::new(0),
@@ -138,23 +140,22 @@ impl Identity {
     pub(crate) fn settle_orders(&self, state: State, weight: u32) {
         if self.state(state) == state {
             self.ordered_state.store(0, Relaxed);
+            if state == State::Up && self.ending.lock().take().is_some() {
+                // The file has taken back a drain that it had said as well.
+                self.orders.fetch_add(1, Relaxed);
+            }
         }
         if self.weight(weight) == weight {
             self.ordered_weight.store(0, Relaxed);
         }
     }
 
-    /// Orders a state; returns the number of the order.
-    pub(crate) fn order_state(&self, state: State) -> u32 {
+    /// Orders a state, and that its polling sessions end meanwhile; returns the number of the order.
+    pub(crate) fn order_state(&self, state: State, ending: Option<Ending>) -> u32 {
+        *self.ending.lock() = ending;
         let number = STATES.iter().position(|known| *known == state).map_or(0, |index| index + 1);
         self.ordered_state.store(u8::try_from(number).unwrap_or(0), Relaxed);
-        self.closing_until.store(0, Relaxed);
         self.orders.fetch_add(1, Relaxed) + 1
-    }
-
-    /// The last order closes its tunnels until this [`uptime_ms`].
-    pub(crate) fn close_until(&self, uptime_ms: u64) {
-        self.closing_until.store(uptime_ms, Relaxed);
     }
 
     pub(crate) fn order_weight(&self, weight: u32) {
@@ -163,15 +164,21 @@ impl Identity {
 
     /// What the file says holds again.
     pub(crate) fn forget_orders(&self) {
+        *self.ending.lock() = None;
         self.ordered_state.store(0, Relaxed);
         self.ordered_weight.store(0, Relaxed);
-        self.closing_until.store(0, Relaxed);
         self.orders.fetch_add(1, Relaxed);
     }
 
     /// The number of the last order.
     pub(crate) fn last_order(&self) -> u32 {
         self.orders.load(Relaxed)
+    }
+
+    /// The drain that ends its polling sessions.
+    pub(crate) fn ending(&self) -> Option<Ending> {
+        // Looked at first: nearly always nothing was ever ordered, and every poll asks.
+        if self.last_order() == 0 { None } else { *self.ending.lock() }
     }
 
     /// No other order has followed this one.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use ringbolt_core::affinity::BackendId;
 use ringbolt_reactor::{
@@ -23,8 +23,9 @@ use crate::ask::Lookups;
 use crate::config::{self, BackendState, Config};
 use crate::descriptors;
 use crate::downgrades::Downgrades;
+use crate::drain::Ending;
 use crate::handover::Crew;
-use crate::identity::{Identity, Registry, uptime_ms};
+use crate::identity::{Identity, Registry};
 use crate::lifecycle::Lifecycle;
 use crate::limits::COMMANDS_MAX;
 use crate::listeners::{Inherited, Listeners, Listening};
@@ -335,14 +336,13 @@ impl Server {
         }
     }
 
-    /// Makes every worker close its tunnels to a backend over some time, as long as nothing else is ordered of it.
-    ///
-    /// `false`: one has too many commands before it.
-    pub(crate) fn close_tunnels(&self, identity: &Arc<Identity>, over: Duration) -> bool {
-        let until = uptime_ms(Instant::now() + over);
-        identity.close_until(until);
-        let shedding = Shedding { identity: Arc::clone(identity), order: identity.last_order(), over };
-        shed(&self.commands, &shedding)
+    /// Goes on with a drain that closes the tunnels to a backend over some time, if there is one.
+    pub(crate) fn close_tunnels(&self, identity: &Arc<Identity>) {
+        let Some(Ending { began, over }) = identity.ending() else { return };
+        let (identity, order) = (Arc::clone(identity), identity.last_order());
+        let over = over.saturating_sub(began.elapsed());
+        // Mailboxes have hardly anything in them yet; an operator sees tunnels that stay, and orders it again.
+        let _ = shed(&self.commands, &Shedding { identity, order, over });
     }
 
     /// Tells every worker to accept no more, and to end when empty or at `deadline`.

@@ -23,7 +23,7 @@ use super::program::VARIABLE;
 use super::wire::{Kept, LOWEST, Message, TunnelState, VERSION};
 use super::{Crew, EndState, Failure};
 use crate::edits::{Edited, Edits};
-use crate::identity::{Identity, uptime_ms};
+use crate::identity::Identity;
 use crate::limits::{
     HANDOVER_HALT_MAX, HANDOVER_HELD_BYTES_MAX, HANDOVER_START_TIMEOUT, HANDOVER_STEP_TIMEOUT,
 };
@@ -117,12 +117,10 @@ impl Successor {
     /// The other process has given up, or this one cannot: it must end then.
     pub(crate) fn take_over(self, server: &mut Server) -> Result<TakenOver, StartError> {
         let mut numbers = BTreeMap::new();
-        let mut closing = Vec::new();
         for Backend { number, upstream, name, checked, kept } in self.backends {
             let identity = server.identify(upstream, name, checked)?;
             if let Some(kept) = kept {
-                identity.restore(&kept, uptime_ms(Instant::now()));
-                closing.push((Arc::clone(&identity), Duration::from_millis(kept.closing_ms.into())));
+                identity.restore(&kept, Instant::now());
             }
             numbers.insert(number, identity);
         }
@@ -147,10 +145,7 @@ impl Successor {
         incoming.start().map_err(|broken| failed(broken.into()))?;
         incoming.take_round().map_err(failed)?;
         server.accept();
-        for (identity, over) in closing.into_iter().filter(|(_, over)| !over.is_zero()) {
-            // Mailboxes have hardly anything in them yet; an operator sees tunnels that stay, and orders it again.
-            let _ = server.close_tunnels(&identity, over);
-        }
+        incoming.numbers.values().for_each(|identity| server.close_tunnels(identity));
         let taken = incoming.taken;
         // What the other process finishes may still become a session or a tunnel.
         thread::Builder::new()

@@ -17,7 +17,6 @@ use super::outgoing::{self, Given, Will};
 use super::program::Program;
 use super::wire::Message;
 use crate::edits::Edited;
-use crate::identity::uptime_ms;
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::limits::RELOADS_WAITING_MAX;
 use crate::metrics::HousekeepingCounters;
@@ -192,7 +191,7 @@ impl Upgrader {
 
     fn will(&self, reloader: &Reloader) -> io::Result<Will> {
         let server = reloader.server();
-        let now = uptime_ms(Instant::now());
+        let now = Instant::now();
         let backends = server.backends().flat_map(|(upstream, name, identity)| {
             let (number, checked) = (identity.id, identity.is_checked().then(|| !identity.is_down()));
             let (upstream, name) = (upstream.to_owned(), name.to_owned());

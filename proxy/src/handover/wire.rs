@@ -129,8 +129,8 @@ pub(crate) struct Kept {
     pub(crate) failures: u32,
     /// Milliseconds for which it is still suspect.
     pub(crate) suspect_ms: u32,
-    /// Milliseconds over which its tunnels are still to be closed; 0: they are not.
-    pub(crate) closing_ms: u32,
+    /// Milliseconds for which its sessions have been ended, and over which they are to be; `None`: they are not.
+    pub(crate) ending: Option<(u32, u32)>,
 }
 
 /// A tunnel between two processes.

@@ -30,11 +30,11 @@ fn an_order_stands_above_the_file_until_it_is_forgotten() {
     let revision = revision();
     let (_, identity) = find(&revision, "b/x").unwrap();
     let mut order = 0;
-    let changed = changing(&revision, &identity, |identity| order = identity.order_state(Up));
+    let changed = changing(&revision, &identity, |identity| order = identity.order_state(Up, None));
     assert_eq!(changed, (Drain, Up));
     assert!(identity.differs(Drain, 1) && identity.is_last_order(order));
     assert_eq!(
-        changing(&revision, &identity, |identity| _ = identity.order_state(Maintenance)),
+        changing(&revision, &identity, |identity| _ = identity.order_state(Maintenance, None)),
         (Up, Maintenance)
     );
     assert!(!identity.is_last_order(order), "there was another");
@@ -42,7 +42,7 @@ fn an_order_stands_above_the_file_until_it_is_forgotten() {
     assert_eq!(identity.weight(1), 7);
     assert_eq!(changing(&revision, &identity, Identity::forget_orders), (Maintenance, Drain));
     assert_eq!((identity.weight(1), identity.differs(Drain, 1)), (1, false));
-    identity.order_state(Up);
+    identity.order_state(Up, None);
     identity.order_weight(7);
     identity.settle_orders(Drain, 7);
     assert_eq!((identity.state(Drain), identity.weight(1)), (Up, 1), "only the weight is the file's");

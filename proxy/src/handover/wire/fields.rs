@@ -73,7 +73,9 @@ impl Writer {
         let state = kept.state.and_then(|state| STATES.iter().position(|known| *known == state));
         self.u16(state.map_or(0, |place| u16::try_from(place + 1).unwrap_or(0)));
         self.u32(kept.weight.unwrap_or(0)).u32(kept.given);
-        self.u32(kept.failures).u32(kept.suspect_ms).u32(kept.closing_ms)
+        let (since_ms, over_ms) = kept.ending.unwrap_or_default();
+        self.u32(kept.failures).u32(kept.suspect_ms);
+        self.flag(kept.ending.is_some()).u32(since_ms).u32(over_ms)
     }
 
     /// A backend that was added. Its state is up: another one is an order of its own.
@@ -191,7 +193,7 @@ impl Fields<'_> {
             given: self.u32()?,
             failures: self.u32()?,
             suspect_ms: self.u32()?,
-            closing_ms: self.u32()?,
+            ending: Self::optional(self.flag()?, (self.u32()?, self.u32()?))?,
         })
     }
 

@@ -53,10 +53,12 @@ fn sid() -> impl Strategy<Value = SidRecord> {
 fn kept() -> impl Strategy<Value = Kept> {
     let states = vec![None, Some(State::Up), Some(State::Drain), Some(State::Maintenance)];
     let weight = prop::option::of(1_u32..=1000);
-    (prop::sample::select(states), weight, any::<[u32; 4]>()).prop_map(|(state, weight, numbers)| {
-        let [given, failures, suspect_ms, closing_ms] = numbers;
-        Kept { state, weight, given, failures, suspect_ms, closing_ms }
-    })
+    (prop::sample::select(states), weight, any::<([u32; 3], Option<(u32, u32)>)>()).prop_map(
+        |(state, weight, numbers)| {
+            let ([given, failures, suspect_ms], ending) = numbers;
+            Kept { state, weight, given, failures, suspect_ms, ending }
+        },
+    )
 }
 
 fn backend() -> impl Strategy<Value = Backend> {
