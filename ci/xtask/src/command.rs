@@ -39,14 +39,16 @@ Commands:
           nothing may be left (the part of it that CI runs takes half a minute)
   package  a Debian package, a tarball, checksums and a list of what is in the program, in target/package
           (`--arch amd64|arm64`, `--binary FILE`, `--version V`, `--out FOLDER`); `package check` installs, upgrades
-          under open tunnels and removes it in a Debian system of its own
+          under open tunnels and removes it in a Debian system of its own, `package container` runs it in a container
+  book    the documents as a book in target/book, by mdBook, which is installed below target if it is missing
+  release  packages of both architectures, each program built twice, compared, and started on a kernel of its own
 
 Options:
   -h, --help    print this text
 ";
 
 /// Every command by its word, in the order of the help text.
-const WORDS: [&str; 13] = [
+const WORDS: [&str; 15] = [
     "demo",
     "bench",
     "vm",
@@ -60,6 +62,8 @@ const WORDS: [&str; 13] = [
     "fuzz-smoke",
     "soak",
     "package",
+    "book",
+    "release",
 ];
 
 /// How long a soak takes on each engine, settling aside.
@@ -73,6 +77,7 @@ pub(crate) enum Command {
     Test,
     Tidy,
     Tools,
+    Book,
     /// With the options for the demo itself.
     Demo(Vec<String>),
     /// With the measurement and its options.
@@ -82,6 +87,7 @@ pub(crate) enum Command {
     /// With nothing, `proxy` or `compare`.
     Ktls(Vec<String>),
     Package(Package),
+    Release,
     /// With nothing, or `build` and its options.
     Arm64(Vec<String>),
     /// With nothing, or `table`.
@@ -112,6 +118,8 @@ pub(crate) fn parse(words: &[String]) -> Result<Command, String> {
         "test" => Command::Test,
         "tidy" => Command::Tidy,
         "tools" => Command::Tools,
+        "book" => Command::Book,
+        "release" => Command::Release,
         unknown => return Err(format!("no command {unknown:?}; did you mean `{}`?", nearest(unknown))),
     };
     match rest.first().map(String::as_str) {

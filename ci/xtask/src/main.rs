@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod arm64;
+mod book;
 mod command;
 mod fuzz;
 mod kernels;
@@ -48,11 +49,13 @@ fn run(command: Command) -> Result<ExitCode, String> {
         Command::Check => steps::run(&root, steps::CHECK)?,
         Command::Test => steps::run(&root, steps::TEST)?,
         Command::Tidy => tidy::run(&root)?,
+        Command::Book => book::run(&root)?,
         Command::Tools => packages::install(&packages::TOOLS)?,
         Command::Demo(options) => release::demo(&root, &options)?,
         Command::Bench(options) => release::bench(&root, &options)?,
         Command::Ktls(words) => ktls::run(&root, &words)?,
         Command::Package(asked) => package::run(&root, &asked)?,
+        Command::Release => package::twice::run(&root)?,
         Command::Arm64(words) => arm64::run(&root, &words)?,
         Command::Kernels(words) => kernels::run(&root, &words)?,
         Command::FuzzSmoke(options) => fuzz::run(&root, &options)?,

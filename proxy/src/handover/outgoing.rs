@@ -2,7 +2,7 @@
 //!
 //! Everything up to `Commit` can be taken back: descriptors are given as duplicates, and the tunnels they belong to
 //! are only halted here. Once the new process has said `Committed` they are its own, and only then are they closed
-//! here. Everything else is kept until it says that it accepts connections, `Serving`. A new process that dies before
+//! here. Everything else is kept until it has answered `Serve`: it accepts connections. A new process that dies before
 //! `Committed`, or is killed for being slow, leaves nothing behind; one that dies between the two only its tunnels.
 
 use std::fmt;
@@ -21,7 +21,7 @@ use tokio::sync::oneshot;
 
 use super::channel::{Broken, Channel};
 use super::program::Program;
-use super::wire::{Message, VERSION};
+use super::wire::{LOWEST, Message, VERSION};
 use super::{Crew, Failure};
 use crate::limits::{
     HANDOVER_DESCRIPTORS_MAX, HANDOVER_HALT_MAX, HANDOVER_HELD_BYTES, HANDOVER_LATE_INTERVAL,
@@ -35,7 +35,8 @@ use crate::worker::Move;
 /// A process that has just failed may take this long to be gone.
 const END_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// All that another process is to take over, but sessions and tunnels. `backends`: a `Backend` message each.
+/// All that another process is to take over, but sessions and tunnels. `backends`: a `Backend` message each, with what
+/// is kept of it, and those that were added and removed.
 #[derive(Debug)]
 pub(super) struct Will {
     pub(super) crew: Crew,
@@ -117,7 +118,7 @@ impl Outgoing {
     }
 
     fn hand_over(&mut self) -> Result<Given, Failure> {
-        self.introduce()?;
+        let version = self.introduce()?;
         self.channel.expect(&Message::Started)?;
         self.channel.set_timeout(Some(HANDOVER_STEP_TIMEOUT)).map_err(Broken::from)?;
         self.copy_sids()?;
@@ -128,24 +129,30 @@ impl Outgoing {
         let staying = self.count_staying()?;
         self.commit(tunnels, staying)?;
         let halted = self.halted_at.take().map_or(Duration::ZERO, |at| at.elapsed());
-        self.await_service(tunnels)?;
+        if Message::Serve.version() <= version {
+            self.await_service(tunnels)?;
+        }
         Ok(Given { pid: self.child.id(), tunnels, sids: self.sids, staying, halted })
     }
 
-    /// What the new process needs before it can start its workers.
-    fn introduce(&self) -> Result<(), Failure> {
-        match self.channel.receive()?.0 {
-            Message::Hello { lowest, highest } if (lowest..=highest).contains(&VERSION) => {}
+    /// What the new process needs before it can start its workers. Returns the version that both speak.
+    fn introduce(&self) -> Result<u16, Failure> {
+        let version = match self.channel.receive()?.0 {
+            Message::Hello { lowest, highest } if lowest <= VERSION && highest >= LOWEST => {
+                highest.min(VERSION)
+            }
             Message::Hello { lowest, highest } => {
                 return Err(Failure::Other(format!(
-                    "the new process speaks versions {lowest} to {highest} of the hand-over, this one {VERSION}"
+                    "the new process speaks versions {lowest} to {highest} of the hand-over, this one {LOWEST} to \
+                     {VERSION}"
                 )));
             }
             other => return Err(Broken::Unexpected(other).into()),
-        }
+        };
         let Will { crew, backends, listeners, admin, socket } = &self.will;
         self.channel.send(&Message::Begin { hash_key: crew.shared.sids.hash_key() })?;
-        for backend in backends {
+        // An older program knows nothing of orders: there they end with this process.
+        for backend in backends.iter().filter(|backend| backend.version() <= version) {
             self.channel.send(backend)?;
         }
         for (_, configured, sockets) in listeners {
@@ -160,7 +167,8 @@ impl Outgoing {
         if let Some((path, fd)) = socket {
             self.channel.send_with(&Message::AdminSocket { path: path.clone() }, &[fd.as_fd()])?;
         }
-        Ok(self.channel.send(&Message::Inherited)?)
+        self.channel.send(&Message::Inherited)?;
+        Ok(version)
     }
 
     fn copy_sids(&mut self) -> Result<(), Failure> {
@@ -271,7 +279,8 @@ impl Outgoing {
     /// tunnels that are not its own any more.
     fn await_service(&self, tunnels: u64) -> Result<(), Failure> {
         self.channel.set_timeout(Some(HANDOVER_START_TIMEOUT)).map_err(Broken::from)?;
-        self.channel.expect(&Message::Serving).map_err(|broken| {
+        let served = self.channel.send(&Message::Serve).and_then(|()| self.channel.expect(&Message::Taken));
+        served.map_err(|broken| {
             Failure::Other(format!("{tunnels} tunnels were its own already and have ended with it: {broken}"))
         })?;
         Ok(self.channel.set_timeout(Some(HANDOVER_STEP_TIMEOUT)).map_err(Broken::from)?)
