@@ -121,6 +121,8 @@ impl Cross {
         cargo.env("CARGO_BUILD_TARGET", TARGET).env("CARGO_TARGET_DIR", &self.target_folder);
         cargo.env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER", LINKER);
         cargo.env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS", flags);
+        // What the emulated processor runs: translated code is slow enough.
+        cargo.env("CARGO_PROFILE_DEV_OPT_LEVEL", "2");
         cargo.env("CC_aarch64_unknown_linux_gnu", LINKER).env("AR_aarch64_unknown_linux_gnu", ARCHIVER);
         cargo
     }
