@@ -3,8 +3,9 @@
 //! A rule is a pure function from a file's text to violations, so that each is tested on a text
 //! that breaks it. This file walks the tree and hands every text to every rule.
 
-mod links;
+pub(crate) mod links;
 mod manifest;
+mod map;
 mod names;
 mod rules_table;
 mod rust;
@@ -60,6 +61,7 @@ pub(crate) fn run(root: &Path) -> Result<(), String> {
     violations.extend(rust::check_roots(&files));
     violations.extend(rules_table::check(&files));
     violations.extend(links::check(&files, |path| root.join(path).exists()));
+    violations.extend(map::check(&files, |path| root.join(path).exists()));
     violations.sort();
     for violation in &violations {
         eprintln!("{violation}");
