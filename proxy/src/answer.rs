@@ -15,6 +15,7 @@ use crate::error::Error;
 use crate::limits::{LINGER, LINGER_BYTES_MAX};
 use crate::metrics::label;
 use crate::route::Route;
+use crate::traces::RequestSpan;
 use crate::worker::Worker;
 
 /// What is known of a request after its head is gone: how its answer must look.
@@ -22,6 +23,8 @@ use crate::worker::Worker;
 pub(crate) struct Asked {
     /// What is to be logged of it.
     pub(crate) record: Option<Box<Record>>,
+    /// What is to be exported of it.
+    pub(crate) span: Option<Box<RequestSpan>>,
     pub(crate) method: Method,
     pub(crate) version: Version,
     pub(crate) keep_alive: bool,
@@ -45,6 +48,7 @@ impl Asked {
     fn of(head: &RequestHead) -> Self {
         Self {
             record: None,
+            span: None,
             method: head.method(),
             version: head.version(),
             keep_alive: head.keep_alive(),
@@ -57,9 +61,12 @@ impl Asked {
     }
 
     /// Notes the head of the request.
-    pub(crate) fn note(&mut self, worker: &Worker, head: &RequestHead) {
+    pub(crate) fn note(&mut self, worker: &Worker, client: &Client, head: &RequestHead) {
         let record = self.record.take();
         *self = Self::of(head);
+        let now = worker.reactor.now();
+        self.span =
+            worker.traces.as_ref().and_then(|traces| traces.begin(head, client.stream.tls.is_some(), now));
         if let Some((log, record)) = worker.access_log.as_ref().zip(record) {
             self.record = log.note_head(record, head);
         }
@@ -75,6 +82,19 @@ impl Asked {
     ) {
         if let Some(record) = &self.record {
             record.note_backend(worker.reactor.now(), &route.asking(choice, reused));
+        }
+        if let Some(span) = &self.span {
+            span.note_backend(&route.asking(choice, reused));
+        }
+    }
+
+    /// Notes the head of the answer.
+    pub(crate) fn note_answer(&self, worker: &Worker, status: u16) {
+        if let Some(record) = &self.record {
+            record.note_answer(worker.reactor.now(), status);
+        }
+        if let Some(span) = &self.span {
+            span.note_status(status);
         }
     }
 
@@ -139,6 +159,9 @@ pub(crate) async fn refuse(worker: &Worker, client: &mut Client, asked: &Asked, 
     counters.answers.of(label::AnswerStatus::of(reply.status())).add(1);
     if let Some(record) = &asked.record {
         record.note_own_answer(reply.status(), reply.reason());
+    }
+    if let Some(span) = &asked.span {
+        span.note_status(reply.status());
     }
     let close = !(asked.keep_alive && asked.is_whole) || worker.is_closing(client.listener);
     let mut bytes = Vec::new();

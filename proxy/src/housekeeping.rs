@@ -24,6 +24,7 @@ use crate::reload::Reloader;
 use crate::signals::{Repeated, Signals, Stop};
 use crate::status::Collector;
 use crate::tls;
+use crate::traces::Exporter;
 use crate::watchdog;
 
 /// Past the drain deadline workers still close what is open. This long, then something is wrong.
@@ -55,6 +56,8 @@ pub(crate) struct Duties {
     pub(crate) upgrader: Upgrader,
     /// Opens its file anew on SIGUSR1.
     pub(crate) access_log: Option<Arc<Writer>>,
+    /// Sends spans to a collector.
+    pub(crate) exporter: Option<Exporter>,
 }
 
 /// Why the process ends.
@@ -114,7 +117,18 @@ impl Housekeeping {
     /// The admin address or socket fails as a whole.
     pub(crate) fn run(self, duties: Duties, workers_ended: oneshot::Receiver<()>) -> io::Result<End> {
         let Self { runtime, mut signals, hangups, upgrades, reopenings } = self;
-        let Duties { admin, socket, view, orders, collector, reloader, tls, upgrader, access_log } = duties;
+        let Duties {
+            admin,
+            socket,
+            view,
+            orders,
+            collector,
+            reloader,
+            tls,
+            upgrader,
+            access_log,
+            mut exporter,
+        } = duties;
         let (handed_over, is_handed_over) = watch::channel(false);
         let path = socket.as_ref().map(|(_, path)| path.clone());
         let ended = runtime.block_on(async {
@@ -158,6 +172,7 @@ impl Housekeeping {
                 () = tls.look_after() => Err(io::Error::other("nobody looks after certificates")),
                 () = reloader.attend(hangups) => Err(io::Error::other("reloads have ended")),
                 () = reopen(reopenings, access_log.as_deref()) => Err(io::Error::other("nobody reopens logs")),
+                () = attend(exporter.as_mut()) => Err(io::Error::other("nobody exports spans")),
                 () = watchdog::attend(&reloader) => Err(io::Error::other("the watchdog has ended")),
                 () = upgrader.attend(&reloader, upgrades, handed_over) => {
                     Err(io::Error::other("upgrades have ended"))
@@ -170,11 +185,22 @@ impl Housekeeping {
         if let Some(log) = access_log {
             log.finish();
         }
+        if let Some(exporter) = &mut exporter {
+            runtime.block_on(exporter.finish());
+        }
         if let Some(path) = path.filter(|_| !*is_handed_over.borrow()) {
             // Gone already, if somebody tidied up.
             let _ = std::fs::remove_file(path);
         }
         ended
+    }
+}
+
+/// Sends spans to their collector, where there is one.
+async fn attend(exporter: Option<&mut Exporter>) {
+    match exporter {
+        Some(exporter) => exporter.attend().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -69,6 +69,7 @@ mod tags;
 mod tcp;
 mod tls;
 mod top;
+mod traces;
 mod transport;
 mod tune;
 mod tunnel;
@@ -341,7 +342,7 @@ fn run(source: Source, config: &Arc<Config>) -> Result<End, StartError> {
         status: Arc::new(Status::new()),
     });
     let collector = server.collector(counters.clone(), Arc::clone(&lifecycle));
-    let access_log = server.access_log();
+    let (access_log, exporter) = (server.access_log(), server.take_exporter());
     let reloader = Reloader::new(
         source,
         (Arc::clone(file), discovery),
@@ -351,6 +352,7 @@ fn run(source: Source, config: &Arc<Config>) -> Result<End, StartError> {
         notify,
     );
     let orders = Arc::new(reloader.orders(counters));
-    let duties = Duties { admin, socket, view, orders, collector, reloader, tls, upgrader, access_log };
+    let duties =
+        Duties { admin, socket, view, orders, collector, reloader, tls, upgrader, access_log, exporter };
     housekeeping.run(duties, workers_ended).map_err(failed)
 }

@@ -18,8 +18,8 @@ use self::histogram::{Histogram, Lives, Waits};
 use self::label::{
     AccessLine, AnswerStatus, Check, Connect, Detected, Direction, Downgraded, DrainedBy, EngineInUse,
     EngineIo, Evidence, Handover, Limit, Look, Lookup, Method, Question, Queued, RefusedConnection, Reload,
-    SessionEnd, SidTag, StatusClass, TlsFailure, TlsRecords, TlsVersion, Transport, TunnelEnd, TunnelKind,
-    Upgrade,
+    SessionEnd, SidTag, StatusClass, TlsFailure, TlsRecords, TlsVersion, TraceSpan, Transport, TunnelEnd,
+    TunnelKind, Upgrade,
 };
 
 pub(crate) use self::page::{CONTENT_TYPE, Page};
@@ -150,6 +150,8 @@ counters! {
     allocations: Gauge => ALLOCATIONS,
     /// Lines of the access log, by whether its writer got them.
     access_lines: PerLabel<AccessLine> => ACCESS_LINES,
+    /// Spans, by whether the exporter got them.
+    trace_spans: PerLabel<TraceSpan> => TRACE_SPANS,
     /// Pipes of this worker, as of its last look.
     pipes: Gauge => PIPES,
     /// What the event loop has done, as of its last look: its turns, events, system calls of the ring and turns that
@@ -186,6 +188,8 @@ counters! {
     handover_durations: Histogram<Waits> => HANDOVER_DURATION,
     /// Health checks.
     checks: PerLabel<Check> => CHECKS,
+    /// Spans that the exporter got and the collector did not take.
+    trace_spans_lost: Counter => TRACE_SPANS_LOST,
     /// Looks for backends.
     looks: PerLabel<Look> => DISCOVERY_LOOKS,
     /// Sources of backends whose last look found nothing.

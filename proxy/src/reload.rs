@@ -370,6 +370,7 @@ fn keep_fixed(served: &Config, config: &mut Config) -> Vec<&'static str> {
     keep("log.format", &served.log.format, &mut config.log.format, changed);
     keep("log.level", &served.log.level, &mut config.log.level, changed);
     keep("access_log", &served.access_log, &mut config.access_log, changed);
+    keep("traces", &served.traces, &mut config.traces, changed);
     differing
 }
 

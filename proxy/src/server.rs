@@ -38,6 +38,7 @@ use crate::snapshot::{ListenerId, Revision, Snapshot};
 use crate::start::StartError;
 use crate::status::{Collector, Sources};
 use crate::tls;
+use crate::traces::{self, Exporter};
 use crate::worker::{Adoption, Command, Move, Shared, Worker};
 
 /// The running workers and what the process has bound to its configuration.
@@ -55,6 +56,7 @@ pub(crate) struct Server {
     served: Arc<Served>,
     tls: Arc<tls::Current>,
     access_log: Option<Arc<Writer>>,
+    exporter: Option<Exporter>,
 }
 
 /// What a worker thread reports once it serves.
@@ -108,6 +110,8 @@ pub(crate) fn start(
     let access_log = config.access_log.as_ref();
     let access_log =
         access_log.map(|settings| Writer::start(settings, Arc::clone(counters.writer()))).transpose()?;
+    let traces = config.traces.map(|settings| traces::start(settings, Arc::clone(counters.housekeeping())));
+    let (trace_queue, exporter) = traces.unzip();
     let shared = Arc::new(Shared {
         sids: SidTable::new(
             count,
@@ -122,6 +126,7 @@ pub(crate) fn start(
         connections: AtomicUsize::new(0),
         connections_max: AtomicUsize::new(connections_max as usize),
         access_queue: access_log.as_ref().map(|writer| writer.queue().clone()),
+        trace_queue,
     });
     let cores = available_cores().map_err(|error| no_worker(&error))?;
     let (report, reports) = mpsc::channel();
@@ -155,7 +160,19 @@ pub(crate) fn start(
     let served = Arc::new(Served::new(revision, Arc::clone(&shared.loads)));
     let tls = Arc::clone(tls);
     let access_log = access_log.map(Arc::new);
-    Ok(Server { engine, refusal, commands, shared, backends, listeners, waiting, served, tls, access_log })
+    Ok(Server {
+        engine,
+        refusal,
+        commands,
+        shared,
+        backends,
+        listeners,
+        waiting,
+        served,
+        tls,
+        access_log,
+        exporter,
+    })
 }
 
 /// What a process begins with that others have left to it.
@@ -181,6 +198,11 @@ impl Server {
     /// The same, for other threads and later.
     pub(crate) fn served(&self) -> Arc<Served> {
         Arc::clone(&self.served)
+    }
+
+    /// The exporter of spans, where there is one; it is given once.
+    pub(crate) fn take_exporter(&mut self) -> Option<Exporter> {
+        self.exporter.take()
     }
 
     /// The access log's writer, where there is one.
@@ -375,7 +397,7 @@ fn run(setup: Setup, report: &mpsc::Sender<Started>) {
         tracing::error!(worker = id, %error, "the event loop failed while closing");
     }
     worker.shared.sids.end(&worker);
-    worker.flush_access_log();
+    worker.flush_logs();
     drop(ended);
 }
 

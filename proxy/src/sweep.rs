@@ -15,7 +15,7 @@ impl Worker {
             self.shared.sids.sweep(self);
             memory::look(self);
             self.show_loop();
-            self.flush_access_log();
+            self.flush_logs();
         }
     }
 

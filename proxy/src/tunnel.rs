@@ -9,6 +9,7 @@ mod end;
 pub(crate) mod farewell;
 pub(crate) mod moving;
 mod tls;
+mod told;
 
 use std::cell::{Cell, RefCell};
 use std::os::fd::AsFd;
@@ -32,6 +33,7 @@ use self::end::{End, Flow, Sessions};
 use self::farewell::{Farewell, ToClient};
 use self::moving::Moves;
 use self::tls::Tls;
+pub(crate) use self::told::Told;
 
 /// The end a byte comes from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -94,8 +96,7 @@ struct Beside {
     entered: Option<Box<Entered>>,
     client: Option<Tls>,
     upstream: Option<Tls>,
-    /// What is to be logged at the end.
-    record: Option<Box<TunnelRecord>>,
+    told: Told,
 }
 
 /// What a million idle tunnels cost is this, a slot's bookkeeping, and two sources of the reactor.
@@ -179,7 +180,7 @@ impl Tunnel {
         let sent = worker.counters().tunnel_bytes.of(from.direction()).get();
         let (client, upstream, record) = match self.beside.as_deref_mut() {
             None => (None, None, None),
-            Some(beside) => (beside.client.as_mut(), beside.upstream.as_mut(), beside.record.as_mut()),
+            Some(beside) => (beside.client.as_mut(), beside.upstream.as_mut(), beside.told.record.as_mut()),
         };
         let (source, target, tls) = match from {
             Side::Client => (&mut self.client, &self.upstream, Sessions { source: client, target: upstream }),
@@ -204,7 +205,7 @@ impl Tunnel {
 
     /// What is to be logged of it.
     fn record(&mut self) -> Option<&mut TunnelRecord> {
-        self.beside.as_deref_mut()?.record.as_deref_mut()
+        self.beside.as_deref_mut()?.told.record.as_deref_mut()
     }
 
     /// Tells TLS ends that this is the end, as far as their sockets take it at once.
@@ -262,7 +263,7 @@ impl Tunnel {
 pub(crate) fn open(
     worker: &Worker,
     client: Stream,
-    (entered, record): (Option<Box<Entered>>, Option<Box<TunnelRecord>>),
+    (entered, told): (Option<Box<Entered>>, Told),
     upstream: Stream,
     mut frames: Frames,
     counted: Counted,
@@ -274,17 +275,15 @@ pub(crate) fn open(
         Some(Some(tls)) => Some(tls),
         Some(None) => {
             worker.shared.loads.release(counted);
-            if let Some((log, record)) = worker.access_log.as_ref().zip(record) {
-                log.tunnel(worker, &record, TunnelEnd::ClientReset);
-            }
+            told.tell(worker, TunnelEnd::ClientReset);
             client.close(worker);
             return upstream.close(worker);
         }
     };
     let upstream_tls = upstream_session.map(Tls::UserSpace);
-    let is_needed = entered.is_some() || record.is_some() || client_tls.is_some() || upstream_tls.is_some();
+    let is_needed = entered.is_some() || !told.is_nothing() || client_tls.is_some() || upstream_tls.is_some();
     let beside =
-        is_needed.then(|| Box::new(Beside { entered, client: client_tls, upstream: upstream_tls, record }));
+        is_needed.then(|| Box::new(Beside { entered, client: client_tls, upstream: upstream_tls, told }));
     let tunnel = Tunnel {
         client,
         upstream,
@@ -441,9 +440,8 @@ fn close(worker: &Worker, index: u32, reason: TunnelEnd) {
     worker.shared.loads.release(counted);
     worker.counters().tunnels_active.sub(1);
     worker.counters().tunnels_closed.of(reason).add(1);
-    let record = beside.as_deref().and_then(|beside| beside.record.as_deref());
-    if let Some((log, record)) = worker.access_log.as_ref().zip(record) {
-        log.tunnel(worker, record, reason);
+    if let Some(beside) = beside {
+        beside.told.tell(worker, reason);
     }
     client.close(worker);
     upstream.close(worker);

@@ -43,6 +43,7 @@ use crate::sids::SidTable;
 use crate::snapshot::{ListenerId, Snapshot};
 use crate::spare::{Buffers, Spares};
 use crate::tls::Records;
+use crate::traces::{self, Traces};
 use crate::tunnel::farewell::{self, Shed};
 use crate::tunnel::moving;
 use crate::tunnel::{self, TunnelTable};
@@ -62,6 +63,8 @@ pub(crate) struct Shared {
     pub(crate) connections_max: AtomicUsize,
     /// The way to the access log's writer; `None`: there is none.
     pub(crate) access_queue: Option<Queue>,
+    /// The way to the exporter of spans; `None`: there is none.
+    pub(crate) trace_queue: Option<traces::Queue>,
 }
 
 /// The state of one worker thread.
@@ -93,6 +96,8 @@ pub(crate) struct Worker {
     pub(crate) request_ids: RequestIds,
     /// `None`: nothing is written.
     pub(crate) access_log: Option<AccessLog>,
+    /// `None`: nothing is exported.
+    pub(crate) traces: Option<Traces>,
     date: DateCache,
     rotation: Cell<usize>,
     random: Cell<u64>,
@@ -140,6 +145,7 @@ impl Worker {
             placement: RefCell::default(),
             request_ids: RequestIds::new(),
             access_log: shared.access_queue.as_ref().map(AccessLog::new),
+            traces: shared.trace_queue.as_ref().map(Traces::new),
             date: DateCache::new(),
             rotation: Cell::new(id),
             random: Cell::new(key_of_bytes(&id.to_le_bytes())),
@@ -406,10 +412,13 @@ impl Worker {
         drop(done);
     }
 
-    /// Gives what there is of the access log to its writer.
-    pub(crate) fn flush_access_log(&self) {
+    /// Gives what there is of the access log to its writer, and of spans to their exporter.
+    pub(crate) fn flush_logs(&self) {
         if let Some(log) = &self.access_log {
             log.flush(self.counters());
+        }
+        if let Some(traces) = &self.traces {
+            traces.flush(self.counters());
         }
     }
 }

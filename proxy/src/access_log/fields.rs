@@ -34,7 +34,7 @@ fields! {
     HTTP_VERSION = "http_version" "request, tunnel, session" "`1.0` or `1.1`.";
     USER_AGENT = "user_agent" "request, tunnel, session" "Value of User-Agent.";
     REFERER = "referer" "request, tunnel, session" "Value of Referer.";
-    TRACEPARENT = "traceparent" "request, tunnel, session" "Value of traceparent (W3C Trace Context), which is passed on as it is.";
+    TRACEPARENT = "traceparent" "request, tunnel, session" "Value of traceparent (W3C Trace Context) as it was sent.";
     WEBSOCKET_KEY = "sec_websocket_key" "request, tunnel, session" "Value of Sec-WebSocket-Key: the same in the client's and the backend's logs.";
     PROTOCOL = "engine_io" "request, tunnel, session" "Engine.IO's protocol: `3` or `4`.";
     TRANSPORT = "transport" "request, tunnel, session" "Engine.IO's transport: `polling`, `websocket` or `webtransport`.";
@@ -81,7 +81,7 @@ mod tests {
         | `CP` | `client_left` | The client broke a poll off. |\n\
         | `SP` | `backend_lost` | The backend could not be reached, or broke an answer off. |\n\
         | `SP` | `backend_refused` | The backend answered 4xx: mostly because it knows the sid no more. |\n\
-        | `KP` | `drained` | The process ended, without another one in its place. |\n\
+        | `KP` | `drained` | A drain ended it, or the process ended without another one in its place. |\n\
         | others | as a tunnel's | It ended with its tunnel. |\n\n\
         A session that another process has taken over has its line there, if a request of it came there.\n";
 

@@ -49,6 +49,7 @@ pub(super) fn document(file: &str, source: &str) -> Result<Config, Refused> {
         limits: limits(document.section("limits")),
         log: log(document.section("log")),
         access_log: super::access_log::access_log(document.section("access_log")),
+        traces: super::traces::traces(document.section("traces")),
         ..traffic
     };
     document.finish();
@@ -107,6 +108,7 @@ impl Config {
             limits: Limits::default(),
             log: Log::default(),
             access_log: None,
+            traces: None,
         }
     }
 }

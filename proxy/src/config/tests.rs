@@ -203,6 +203,8 @@ fn every_key_of_the_access_log_is_read() {
     assert_eq!((wanted, log.statuses.has(200)), ([true; 3], false));
     assert_eq!(log.paths, ["/socket.io/", "/api"]);
     assert!(log.events.requests && !log.events.tunnels);
+    let traces = parsed(include_str!("complete.toml")).traces.unwrap();
+    assert_eq!((traces.collector, traces.sample), ("127.0.0.1:4318".parse().unwrap(), 7));
 }
 
 #[test]

@@ -175,7 +175,7 @@ labels! {
         BackendRefused = "backend_refused",
         /// Its client fell silent.
         Expired = "expired",
-        /// The process ended.
+        /// A drain or the process' end.
         Drained = "drained",
         /// It goes on as a tunnel.
         Upgraded = "upgraded",
@@ -186,6 +186,14 @@ labels! {
         /// Given to the writer.
         Queued = "queued",
         /// Dropped, because the writer was too far behind.
+        Dropped = "dropped",
+    }
+
+    /// What became of a span.
+    TraceSpan "result" {
+        /// Given to the exporter.
+        Queued = "queued",
+        /// Dropped, because the collector was too slow.
         Dropped = "dropped",
     }
 

@@ -208,6 +208,10 @@ metrics! {
         "Lines of the access log; dropped: their writer was too far behind.";
     ACCESS_LINES_LOST = Counter Count "ringbolt_access_log_lost_total" []
         "Lines of the access log that could not be written to their output.";
+    TRACE_SPANS = Counter Count "ringbolt_trace_spans_total" [LabelKey::of::<label::TraceSpan>()]
+        "Spans of requests and tunnels; dropped: the collector was too slow.";
+    TRACE_SPANS_LOST = Counter Count "ringbolt_trace_spans_lost_total" []
+        "Spans that the collector did not take.";
     PIPES = Gauge Count "ringbolt_pipes" [] "Pipes for splicing that are open, of 256 KiB or what the kernel gave.";
     TURNS = Counter Count "ringbolt_loop_turns_total" [] "Turns of the workers' event loops.";
     EVENTS = Counter Count "ringbolt_loop_events_total" []

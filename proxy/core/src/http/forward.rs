@@ -27,6 +27,7 @@ use super::request_id::{self, RequestId};
 use super::rewrite::PathRewrite;
 use super::rules::FieldRules;
 use super::source::Source;
+use super::trace_context::Traceparent;
 
 /// What a forwarded head says beyond what the client said.
 #[derive(Clone, Copy, Debug)]
@@ -41,10 +42,8 @@ pub struct ForwardContext<'a> {
     pub request_id: Option<RequestId>,
     /// Lines that say who the client has proved to be by its certificate; `None`: it was not asked.
     pub client_certificate: Option<&'a [u8]>,
-    /// Value of traceparent in place of the request's own; `None`: that is passed on as it is.
-    pub traceparent: Option<&'a [u8]>,
-    /// A trace begins: what the request says of one it belongs to is none.
-    pub begins_trace: bool,
+    /// The span that the backend's are below; `None`: what the request says of one is passed on as it is.
+    pub trace: Option<Traceparent>,
     /// Leave out Accept-Encoding, so that the answer can be read here.
     pub drop_accept_encoding: bool,
     /// What the route does to fields.
@@ -69,7 +68,8 @@ pub fn write_request(head: &RequestHead, context: &ForwardContext<'_>, out: &mut
     for (field, name, value) in head.fields.iter() {
         if is_passed_on(field, head, context)
             && !is_replaced(name, context)
-            && !context.rules.is_some_and(|rules| rules.drops(name)) {
+            && !context.rules.is_some_and(|rules| rules.drops(name))
+        {
             write_field(name, value, out);
         }
     }
@@ -90,9 +90,9 @@ pub fn write_request(head: &RequestHead, context: &ForwardContext<'_>, out: &mut
 
 /// Whether a field of the request's trace is written anew or dropped.
 fn is_replaced(name: &[u8], context: &ForwardContext<'_>) -> bool {
-    context.traceparent.is_some()
-        && (name.eq_ignore_ascii_case(b"traceparent")
-            || context.begins_trace && name.eq_ignore_ascii_case(b"tracestate"))
+    context.trace.is_some_and(|trace| {
+        name.eq_ignore_ascii_case(b"traceparent") || trace.begins && name.eq_ignore_ascii_case(b"tracestate")
+    })
 }
 
 /// Whether a field goes on as it came. Those that do not are gone or written anew.
@@ -145,8 +145,8 @@ fn write_client(head: &RequestHead, context: &ForwardContext<'_>, out: &mut Vec<
     write_address(context.source.client, out);
     out.extend_from_slice(b"\r\n");
     out.extend_from_slice(context.client_certificate.unwrap_or_default());
-    if let Some(traceparent) = context.traceparent {
-        write_field(b"traceparent", traceparent, out);
+    if let Some(trace) = context.trace {
+        write_field(b"traceparent", &trace.value, out);
     }
     if let Some(fresh) = context.request_id {
         write_request_id(head, context.source.trusted, fresh, out);

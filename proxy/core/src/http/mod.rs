@@ -54,7 +54,7 @@ pub use response::{Asked, ResponseHead, ResponseKind};
 pub use rewrite::PathRewrite;
 pub use rules::{FieldRuleError, FieldRules};
 pub use source::Source;
-pub use trace_context::{TRACEPARENT_BYTES, TraceContext, write_hex};
+pub use trace_context::{TRACEPARENT_BYTES, TraceContext, Traceparent, write_hex};
 pub use websocket::{WebSocketKey, websocket_accept};
 
 /// The protocol version a peer speaks. Higher minor versions than 1 count as 1.1 (RFC 9110 section 2.5).

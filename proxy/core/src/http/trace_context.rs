@@ -20,6 +20,15 @@ pub struct TraceContext {
     pub sampled: bool,
 }
 
+/// A field that says which span a request belongs to from here on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Traceparent {
+    /// Of `traceparent`.
+    pub value: [u8; TRACEPARENT_BYTES],
+    /// The trace begins with it: `tracestate` belongs to another one, or to none.
+    pub begins: bool,
+}
+
 impl TraceContext {
     /// Reads the value of the field. `None`: it is malformed, and the request begins a trace (section 4.3).
     #[must_use]
