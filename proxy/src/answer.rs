@@ -16,6 +16,7 @@ use crate::limits::{LINGER, LINGER_BYTES_MAX};
 use crate::metrics::label;
 use crate::route::Route;
 use crate::traces::RequestSpan;
+use crate::tunnel::Told;
 use crate::worker::Worker;
 
 /// What is known of a request after its head is gone: how its answer must look.
@@ -96,6 +97,15 @@ impl Asked {
         if let Some(span) = &self.span {
             span.note_status(status);
         }
+    }
+
+    /// What is to be told of the tunnel that the request becomes.
+    pub(crate) fn told_of_tunnel(&self, worker: &Worker) -> Told {
+        let span = worker.traces.as_ref().zip(self.span.as_deref());
+        Told::new(
+            worker.access_log.as_ref().and_then(|log| log.begin_tunnel(worker, self)),
+            span.map(|(traces, span)| traces.begin_tunnel(span, worker.reactor.now())),
+        )
     }
 
     /// Its duration says nothing about anybody's health.

@@ -132,9 +132,7 @@ async fn serve_request(worker: &Worker, client: &mut Client, begun: Begun<'_>) -
             answer::linger(worker, client).await;
             After::Close
         }
-        Ok(Next::Tunnel(upstream, counted)) => {
-            After::Tunnel(upstream, counted, Told::of_request(worker, &asked))
-        }
+        Ok(Next::Tunnel(upstream, counted)) => After::Tunnel(upstream, counted, asked.told_of_tunnel(worker)),
         Err(error) => {
             cause = Cause::of(&error);
             match answer::refuse(worker, client, &asked, error).await {
@@ -154,7 +152,7 @@ async fn serve_request(worker: &Worker, client: &mut Client, begun: Begun<'_>) -
         log.request(worker, &mut asked, cause);
     }
     if let Some((traces, span)) = worker.traces.as_ref().zip(asked.span.as_deref()) {
-        traces.request(span, cause, worker.reactor.now(), worker.counters());
+        traces.request(worker, span, cause);
     }
     after
 }

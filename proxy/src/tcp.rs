@@ -50,5 +50,5 @@ async fn open(worker: &Worker, client: &Client, route: &Route) -> Result<Opened,
         log.begin_connection(worker, route.source().client, Some(backend))
     });
     let counted = worker.shared.loads.count(connection.backend.id, connection.pass);
-    Ok((connection.stream, counted, Told::of_connection(record)))
+    Ok((connection.stream, counted, Told::new(record, None)))
 }

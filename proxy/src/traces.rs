@@ -22,6 +22,7 @@ use crate::config;
 use crate::limits::{TRACE_BATCH_BYTES, TRACE_QUEUE_BATCHES};
 use crate::metrics::label::{TraceSpan, TunnelEnd};
 use crate::metrics::{HousekeepingCounters, WorkerCounters};
+use crate::worker::Worker;
 
 pub(crate) use self::exporter::Exporter;
 pub(crate) use self::span::{RequestSpan, TunnelSpan};
@@ -86,13 +87,15 @@ impl Traces {
     }
 
     /// Exports the span of a request that has ended.
-    pub(crate) fn request(&self, span: &RequestSpan, cause: Cause, now: Instant, counters: &WorkerCounters) {
-        self.add(counters, |text| span.write(cause, SystemTime::now(), now, text));
+    pub(crate) fn request(&self, worker: &Worker, span: &RequestSpan, cause: Cause) {
+        let now = worker.reactor.now();
+        self.add(worker.counters(), |text| span.write(cause, SystemTime::now(), now, text));
     }
 
     /// Exports the span of a tunnel that has ended.
-    pub(crate) fn tunnel(&self, span: &TunnelSpan, end: TunnelEnd, now: Instant, counters: &WorkerCounters) {
-        self.add(counters, |text| span.write(end, SystemTime::now(), now, text));
+    pub(crate) fn tunnel(&self, worker: &Worker, span: &TunnelSpan, end: TunnelEnd) {
+        let now = worker.reactor.now();
+        self.add(worker.counters(), |text| span.write(end, SystemTime::now(), now, text));
     }
 
     /// Gives what there is to the exporter.

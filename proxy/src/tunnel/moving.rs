@@ -222,7 +222,7 @@ pub(crate) fn park(worker: &Worker, arriving: Vec<Arriving>) -> io::Result<()> {
             upstream: end(upstream, of_upstream, upstream_finished),
             counted,
             beside: (entered.is_some() || tls.is_some() || record.is_some()).then(|| {
-                Box::new(Beside { entered, client: tls, upstream: None, told: Told::of_connection(record) })
+                Box::new(Beside { entered, client: tls, upstream: None, told: Told::new(record, None) })
             }),
             first_closed: (client_finished || upstream_finished).then_some(first),
             timer: None,

@@ -1,12 +1,11 @@
 //! What is to be told of a tunnel when it has ended, and to whom.
 
 use crate::access_log::TunnelRecord;
-use crate::answer::Asked;
 use crate::metrics::label::TunnelEnd;
 use crate::traces::TunnelSpan;
 use crate::worker::Worker;
 
-/// What is to be told of a tunnel at its end.
+/// What is told.
 #[derive(Debug)]
 pub(crate) struct Told {
     /// In the access log.
@@ -16,18 +15,8 @@ pub(crate) struct Told {
 }
 
 impl Told {
-    /// Of a tunnel that begins with a request.
-    pub(crate) fn of_request(worker: &Worker, asked: &Asked) -> Self {
-        let span = worker.traces.as_ref().zip(asked.span.as_deref());
-        Self {
-            record: worker.access_log.as_ref().and_then(|log| log.begin_tunnel(worker, asked)),
-            span: span.map(|(traces, span)| traces.begin_tunnel(span, worker.reactor.now())),
-        }
-    }
-
-    /// Of a tunnel without a request.
-    pub(crate) fn of_connection(record: Option<Box<TunnelRecord>>) -> Self {
-        Self { record, span: None }
+    pub(crate) fn new(record: Option<Box<TunnelRecord>>, span: Option<Box<TunnelSpan>>) -> Self {
+        Self { record, span }
     }
 
     pub(super) fn is_nothing(&self) -> bool {
@@ -40,7 +29,7 @@ impl Told {
             log.tunnel(worker, record, end);
         }
         if let Some((traces, span)) = worker.traces.as_ref().zip(self.span.as_deref()) {
-            traces.tunnel(span, end, worker.reactor.now(), worker.counters());
+            traces.tunnel(worker, span, end);
         }
     }
 }

@@ -114,7 +114,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read_again(trace in 1.., parent in 1.., sampled: bool) {
+        fn what_is_written_is_read_again(trace in 1_u128.., parent in 1_u64.., sampled: bool) {
             let context = TraceContext { trace, parent, sampled };
             prop_assert_eq!(TraceContext::parse(&context.to_field()), Some(context));
         }
