@@ -484,7 +484,6 @@ impl Choice<'_> {
         let state = match Cause::of(error) {
             Cause::Client => SessionState::ClientLeft,
             Cause::Server | Cause::ServerTimeout => SessionState::BackendLost,
-            Cause::Killed => SessionState::Drained,
             _ => return,
         };
         if let Some(session) = &self.session {

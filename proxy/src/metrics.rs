@@ -18,8 +18,8 @@ use self::histogram::{Histogram, Lives, Waits};
 use self::label::{
     AccessLine, AnswerStatus, Check, Connect, Detected, Direction, Downgraded, DrainedBy, EngineInUse,
     EngineIo, Evidence, Handover, Limit, Look, Lookup, Method, Question, Queued, RefusedConnection, Reload,
-    SessionEnd, SidTag, StatusClass, TlsFailure, TlsRecords, TlsVersion, TraceSpan, Transport, TunnelEnd,
-    TunnelKind, Upgrade,
+    SessionDrainedBy, SessionEnd, SidTag, StatusClass, TlsFailure, TlsRecords, TlsVersion, TraceSpan,
+    Transport, TunnelEnd, TunnelKind, Upgrade,
 };
 
 pub(crate) use self::page::{CONTENT_TYPE, Page};
@@ -88,6 +88,8 @@ counters! {
     upgrades: PerLabel<Upgrade> => UPGRADES,
     /// What hops around the proxy broke.
     downgrades: PerLabel<Downgraded> => DOWNGRADES,
+    /// Polling sessions that a drain has ended.
+    sessions_drained: PerLabel<SessionDrainedBy> => SESSIONS_DRAINED,
     /// Tunnels open now.
     tunnels_active: Gauge => TUNNELS_ACTIVE,
     /// Tunnels opened.

@@ -264,7 +264,6 @@ fn ended(worker: &Worker, gone: &Gone, session: Option<Box<SessionRecord>>) {
         SessionState::ClientLeft => SessionEnd::ClientLeft,
         SessionState::BackendLost => SessionEnd::BackendLost,
         SessionState::Refused => SessionEnd::BackendRefused,
-        SessionState::Drained => SessionEnd::Drained,
     };
     if worker.is_leaving() && end != SessionEnd::Upgraded {
         return;

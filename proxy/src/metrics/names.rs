@@ -111,6 +111,8 @@ metrics! {
         "Requests to upgrade, by what became of them.";
     DOWNGRADES = Counter Count "ringbolt_downgrades_total" [LabelKey::of::<label::Downgraded>()]
         "What hops in front of the proxy or behind it broke, by what it showed in (docs/doctor.md).";
+    SESSIONS_DRAINED = Counter Count "ringbolt_polling_sessions_drained_total" [LabelKey::of::<label::SessionDrainedBy>()]
+        "Polling sessions that a drain has ended, by what their clients were told.";
     TUNNELS_ACTIVE = Gauge Count "ringbolt_tunnels_active" [] "Tunnels open now.";
     TUNNELS = Counter Count "ringbolt_tunnels_total" [] "Tunnels opened.";
     TUNNELS_BY_KIND = Counter Count "ringbolt_tunnels_by_kind_total" [LabelKey::of::<label::TunnelKind>()]

@@ -77,8 +77,6 @@ pub enum SessionState {
     BackendLost,
     /// Its backend has refused a request: mostly because it does not know the sid any more.
     Refused,
-    /// A drain has ended it for its client.
-    Drained,
 }
 
 /// A session that the table holds no longer, or no longer for this backend.

@@ -132,9 +132,7 @@ fn what_ends_says_how_it_was_seen_last_and_how_long_it_lived() {
         all
     };
     let age = Duration::from_secs(100);
-    for state in
-        [SessionState::ClientLeft, SessionState::BackendLost, SessionState::Refused, SessionState::Drained]
-    {
+    for state in [SessionState::ClientLeft, SessionState::BackendLost, SessionState::Refused] {
         assert_eq!(ended(&|shard| shard.note(key(1), state)), [(state, age)]);
     }
     let polls_on = |shard: &mut Shard| {
