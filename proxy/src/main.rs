@@ -42,6 +42,7 @@ mod metrics;
 mod notify;
 mod order;
 mod orders;
+mod outputs;
 mod pipes;
 mod plan;
 mod pool;
@@ -342,7 +343,7 @@ fn run(source: Source, config: &Arc<Config>) -> Result<End, StartError> {
         status: Arc::new(Status::new()),
     });
     let collector = server.collector(counters.clone(), Arc::clone(&lifecycle));
-    let (access_log, exporter) = (server.access_log(), server.take_exporter());
+    let outputs = server.take_outputs();
     let reloader = Reloader::new(
         source,
         (Arc::clone(file), discovery),
@@ -352,7 +353,6 @@ fn run(source: Source, config: &Arc<Config>) -> Result<End, StartError> {
         notify,
     );
     let orders = Arc::new(reloader.orders(counters));
-    let duties =
-        Duties { admin, socket, view, orders, collector, reloader, tls, upgrader, access_log, exporter };
+    let duties = Duties { admin, socket, view, orders, collector, reloader, tls, upgrader, outputs };
     housekeeping.run(duties, workers_ended).map_err(failed)
 }

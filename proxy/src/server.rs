@@ -15,7 +15,6 @@ use ringbolt_reactor::{
 use tokio::sync::oneshot;
 
 use crate::accept;
-use crate::access_log::Writer;
 use crate::admission::Admission;
 use crate::ask::Lookups;
 use crate::config::{self, BackendState, Config};
@@ -30,6 +29,7 @@ use crate::load::Loads;
 use crate::metrics::Counters;
 use crate::metrics::label::EngineInUse;
 use crate::orders::Orders;
+use crate::outputs::Outputs;
 use crate::privileges;
 use crate::reload::Requests;
 use crate::served::Served;
@@ -38,7 +38,6 @@ use crate::snapshot::{ListenerId, Revision, Snapshot};
 use crate::start::StartError;
 use crate::status::{Collector, Sources};
 use crate::tls;
-use crate::traces::{self, Exporter};
 use crate::worker::{Adoption, Command, Move, Shared, Worker};
 
 /// The running workers and what the process has bound to its configuration.
@@ -55,8 +54,7 @@ pub(crate) struct Server {
     waiting: Vec<Vec<(ListenerId, BoundListener)>>,
     served: Arc<Served>,
     tls: Arc<tls::Current>,
-    access_log: Option<Arc<Writer>>,
-    exporter: Option<Exporter>,
+    outputs: Outputs,
 }
 
 /// What a worker thread reports once it serves.
@@ -106,12 +104,7 @@ pub(crate) fn start(
         listeners: listeners.ids(),
     });
     privileges::drop_all(config)?;
-    // With the rights that it has when the file is to be opened anew.
-    let access_log = config.access_log.as_ref();
-    let access_log =
-        access_log.map(|settings| Writer::start(settings, Arc::clone(counters.writer()))).transpose()?;
-    let traces = config.traces.map(|settings| traces::start(settings, Arc::clone(counters.housekeeping())));
-    let (trace_queue, exporter) = traces.unzip();
+    let (outputs, queues) = Outputs::start(config, counters)?;
     let shared = Arc::new(Shared {
         sids: SidTable::new(
             count,
@@ -125,8 +118,7 @@ pub(crate) fn start(
         downgrades: Arc::new(Downgrades::new()),
         connections: AtomicUsize::new(0),
         connections_max: AtomicUsize::new(connections_max as usize),
-        access_queue: access_log.as_ref().map(|writer| writer.queue().clone()),
-        trace_queue,
+        queues,
     });
     let cores = available_cores().map_err(|error| no_worker(&error))?;
     let (report, reports) = mpsc::channel();
@@ -159,20 +151,7 @@ pub(crate) fn start(
     }
     let served = Arc::new(Served::new(revision, Arc::clone(&shared.loads)));
     let tls = Arc::clone(tls);
-    let access_log = access_log.map(Arc::new);
-    Ok(Server {
-        engine,
-        refusal,
-        commands,
-        shared,
-        backends,
-        listeners,
-        waiting,
-        served,
-        tls,
-        access_log,
-        exporter,
-    })
+    Ok(Server { engine, refusal, commands, shared, backends, listeners, waiting, served, tls, outputs })
 }
 
 /// What a process begins with that others have left to it.
@@ -200,14 +179,9 @@ impl Server {
         Arc::clone(&self.served)
     }
 
-    /// The exporter of spans, where there is one; it is given once.
-    pub(crate) fn take_exporter(&mut self) -> Option<Exporter> {
-        self.exporter.take()
-    }
-
-    /// The access log's writer, where there is one.
-    pub(crate) fn access_log(&self) -> Option<Arc<Writer>> {
-        self.access_log.clone()
+    /// Where lines of the access log and spans go, for whoever looks after them.
+    pub(crate) fn take_outputs(&mut self) -> Outputs {
+        std::mem::take(&mut self.outputs)
     }
 
     /// What hops around the proxy break.

@@ -24,7 +24,7 @@ use ringbolt_reactor::{
 };
 
 use crate::accept;
-use crate::access_log::{AccessLog, Queue};
+use crate::access_log::AccessLog;
 use crate::ask::Lookups;
 use crate::client::Client;
 use crate::date::{DATE_BYTES, DateCache};
@@ -35,6 +35,7 @@ use crate::limits::CLOSING_TURN;
 use crate::load::{InFlight, Loads};
 use crate::memory::Memory;
 use crate::metrics::{Counters, WorkerCounters};
+use crate::outputs::Queues;
 use crate::pipes::Pipes;
 use crate::pool::Pool;
 use crate::request_ids::RequestIds;
@@ -43,7 +44,7 @@ use crate::sids::SidTable;
 use crate::snapshot::{ListenerId, Snapshot};
 use crate::spare::{Buffers, Spares};
 use crate::tls::Records;
-use crate::traces::{self, Traces};
+use crate::traces::Traces;
 use crate::tunnel::farewell::{self, Shed};
 use crate::tunnel::moving;
 use crate::tunnel::{self, TunnelTable};
@@ -61,10 +62,8 @@ pub(crate) struct Shared {
     /// Client connections of the process, tunnels included.
     pub(crate) connections: AtomicUsize,
     pub(crate) connections_max: AtomicUsize,
-    /// The way to the access log's writer; `None`: there is none.
-    pub(crate) access_queue: Option<Queue>,
-    /// The way to the exporter of spans; `None`: there is none.
-    pub(crate) trace_queue: Option<traces::Queue>,
+    /// The ways to where lines of the access log and spans go.
+    pub(crate) queues: Queues,
 }
 
 /// The state of one worker thread.
@@ -146,8 +145,8 @@ impl Worker {
             in_flight: InFlight::default(),
             placement: RefCell::default(),
             request_ids: RequestIds::new(),
-            access_log: shared.access_queue.as_ref().map(AccessLog::new),
-            traces: shared.trace_queue.as_ref().map(Traces::new),
+            access_log: shared.queues.access_log.as_ref().map(AccessLog::new),
+            traces: shared.queues.traces.as_ref().map(Traces::new),
             date: DateCache::new(),
             rotation: Cell::new(id),
             random: Cell::new(key_of_bytes(&id.to_le_bytes())),
