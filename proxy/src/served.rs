@@ -84,7 +84,8 @@ impl Served {
                 state: state(backend, identity, uptime_ms),
                 weight: identity.weight(backend.weight),
                 backup: backend.backup,
-                ordered: identity.is_ordered() || backend.origin == config::Origin::Order,
+                ordered: identity.differs(backend.state, backend.weight)
+                    || backend.origin == config::Origin::Order,
                 failures: identity.failures_ever(),
                 origin: backend.origin.name(),
                 load: self.load(identity),
