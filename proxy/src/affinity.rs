@@ -395,7 +395,7 @@ impl Choice<'_> {
 
     /// The answer may get a sid with a tag.
     pub(crate) fn tags(&self) -> bool {
-        self.learns && self.protocol == Some(Protocol::V4) && self.route.upstream().tags.is_some()
+        self.learns && self.protocol == Some(Protocol::V4) && self.route.target().tags_sids
     }
 
     /// The tag for the sid of a session that the answer opens, and both together. `None`: it gets none.
