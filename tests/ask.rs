@@ -181,6 +181,46 @@ fn a_flood_of_sids_costs_the_backends_the_configured_questions_and_other_clients
 }
 
 #[test]
+fn strangers_wait_for_their_questions_and_nobody_else_does() {
+    const STRANGERS: usize = 60;
+    let backends = three();
+    // The last of them waits for 5 s.
+    let ringbolt = proxy(&backends, "ask_rate = 10\nask_timeout = \"7s\"");
+    assert_eq!(poll(&ringbolt, "b1").text(), "b");
+    let began = Instant::now();
+    let strangers: Vec<_> = (0..STRANGERS)
+        .map(|number| {
+            let wire = Wire::connect(ringbolt.address());
+            wire.send(format!(
+                "GET /?EIO=4&transport=polling&sid=random{number} HTTP/1.1\r\nHost: a.example\r\n\r\n"
+            ));
+            wire
+        })
+        .collect();
+    let told = || {
+        for mut wire in strangers {
+            assert!([400, 503].contains(&wire.read_response().status()));
+        }
+        began.elapsed()
+    };
+    let (last, mut others) = thread::scope(|scope| {
+        let told = scope.spawn(told);
+        let mut others = Vec::new();
+        while !told.is_finished() {
+            let begun = Instant::now();
+            assert_eq!(poll(&ringbolt, "b1").text(), "b");
+            assert_eq!(get(&ringbolt, "/?EIO=4&transport=polling").status(), 200, "a new session");
+            others.push(begun.elapsed());
+        }
+        (told.join().expect("all are told"), others)
+    });
+    others.sort_unstable();
+    let median = others[others.len() / 2];
+    assert!(last > Duration::from_secs(3), "nobody had to wait: {last:?}");
+    assert!(median * 10 < last, "two requests of others took {median:?} while strangers waited for {last:?}");
+}
+
+#[test]
 fn who_does_not_say_may_have_the_session() {
     let named = |name: &'static str| {
         Backend::start(move |request, wire| match is_question(request) {

@@ -1,6 +1,6 @@
 """Runs one scenario with the python-socketio client, as client.js does with the others.
 
-    python client.py polling|upgrade|websocket|restart --lane NAME=URL [--lane NAME=URL ...] [--limit SECONDS]
+    python client.py polling|upgrade|websocket|restart|held --lane NAME=URL [--lane NAME=URL ...] [--limit SECONDS]
 
 Prints one line of JSON; the exit code is 0 only if the scenario held on every lane. It ends within its limit.
 """
@@ -93,6 +93,28 @@ async def restart(url):
     return {"backend": first["backend"]}
 
 
+async def held(url):
+    """By polling: a poll that is held when what is in between dies ends its session; the client comes back by itself."""
+    client = socketio.AsyncClient()
+    connected, lost, refused = asyncio.Queue(), asyncio.Queue(), []
+    client.on("connect", lambda: connected.put_nowait(True))
+    client.on("disconnect", lost.put_nowait)
+    client.on("connect_error", refused.append)
+    await client.connect(url, transports=["polling"], wait_timeout=20)
+    await connected.get()
+    first = await client.call("whoami", timeout=20)
+    passing = asyncio.create_task(passed(url))
+    check(await lost.get(), client.reason.TRANSPORT_ERROR)
+    await connected.get()
+    check(refused, [])
+    again = await client.call("whoami", timeout=20)
+    check(again["id"] == first["id"], False)
+    check(await client.call("echo", 1, timeout=20), 1)
+    check(await passing, 204)
+    await client.eio.disconnect(abort=True)
+    return {"backend": again["backend"]}
+
+
 async def passed(url):
     """The status with which the relay in front says that it has held requests back and let them go."""
     async with aiohttp.ClientSession() as session, session.get(url + "/passed") as answer:
@@ -110,7 +132,8 @@ async def judge(scenario, lane, limit):
     name, url = lane.split("=", 1)
     started = time.monotonic()
     try:
-        found = await asyncio.wait_for(restart(url) if scenario == "restart" else run(scenario, url), limit)
+        own = {"restart": restart, "held": held}.get(scenario)
+        found = await asyncio.wait_for(own(url) if own else run(scenario, url), limit)
         outcome = {"ok": True, "found": found}
     except Exception:
         outcome = {"ok": False, "error": traceback.format_exc()[-2000:]}
@@ -119,7 +142,7 @@ async def judge(scenario, lane, limit):
 
 async def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("scenario", choices=[*TRANSPORTS, "restart"])
+    parser.add_argument("scenario", choices=[*TRANSPORTS, "restart", "held"])
     parser.add_argument("--lane", action="append", required=True)
     parser.add_argument("--limit", type=float, default=30)
     arguments = parser.parse_args()
