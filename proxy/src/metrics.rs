@@ -18,7 +18,8 @@ use self::histogram::{Histogram, Lives, Waits};
 use self::label::{
     AccessLine, AnswerStatus, Check, Connect, Detected, Direction, Downgraded, DrainedBy, EngineInUse,
     EngineIo, Evidence, Handover, Limit, Look, Lookup, Method, Question, Queued, RefusedConnection, Reload,
-    SidTag, StatusClass, TlsFailure, TlsRecords, TlsVersion, Transport, TunnelEnd, TunnelKind, Upgrade,
+    SessionDrainedBy, SessionEnd, SidTag, StatusClass, TlsFailure, TlsRecords, TlsVersion, Transport,
+    TunnelEnd, TunnelKind, Upgrade,
 };
 
 pub(crate) use self::page::{CONTENT_TYPE, Page};
@@ -87,6 +88,8 @@ counters! {
     upgrades: PerLabel<Upgrade> => UPGRADES,
     /// What hops around the proxy broke.
     downgrades: PerLabel<Downgraded> => DOWNGRADES,
+    /// Polling sessions that a drain has ended.
+    sessions_drained: PerLabel<SessionDrainedBy> => SESSIONS_DRAINED,
     /// Tunnels open now.
     tunnels_active: Gauge => TUNNELS_ACTIVE,
     /// Tunnels opened.
@@ -113,6 +116,10 @@ counters! {
     sessions: PerLabel<EngineIo> => SESSIONS,
     /// Engine.IO sessions, by the transport that began them or that they changed to.
     transports: PerLabel<Transport> => TRANSPORTS,
+    /// Engine.IO sessions that poll no more, by the cause.
+    session_ends: PerLabel<SessionEnd> => SESSION_ENDS,
+    /// How long those lived that have ended like that.
+    session_durations: Histogram<Lives> => SESSION_DURATION,
     /// Choices of a backend.
     affinity_decisions: PerLabel<Evidence> => AFFINITY_DECISIONS,
     /// Requests with an unknown sid.

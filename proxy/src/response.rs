@@ -1,6 +1,8 @@
 //! The answer of a backend: its head, the session it may open, its body.
 
+use std::cell::Cell;
 use std::io;
+use std::pin::pin;
 
 use ringbolt_core::affinity::{HandshakeReading, TAG_BYTES, read_handshake};
 use ringbolt_core::allowance::Allowance;
@@ -12,9 +14,10 @@ use tokio::sync::oneshot;
 
 use crate::access_log::Record;
 use crate::downgrades;
+use crate::drain;
 use crate::error::Error;
 use crate::forward::Exchange;
-use crate::metrics::label;
+use crate::metrics::label::{self, SessionEnd};
 use crate::relay::{Patience, Relay, RelayError};
 use crate::spare::Spare;
 use crate::stream::{Consumed, Reader};
@@ -110,7 +113,8 @@ pub(crate) async fn receive(
         learn(upstream, client, last, exchange).await?;
     }
     last.relay.run(exchange.worker, upstream, client).await.map_err(|error| body_error(&error))?;
-    exchange.choice.see_payload(last.relay.short_payload());
+    let payload = last.relay.short_payload();
+    exchange.choice.see_payload(payload, SessionEnd::ServerClosed, exchange.asked.record.as_deref());
     last.relay.give_back(exchange.worker);
     let Final { upstream_keep_alive, client_keep_alive, .. } = **last;
     Ok(Received::Final { upstream_keep_alive, client_keep_alive })
@@ -130,9 +134,9 @@ async fn read_head<'a>(
         upgrade: exchange.asked.websocket_key,
         verify_accept: exchange.route.upstream().verify_accept,
     };
-    let mut silent = true;
-    let reading = upstream.read(&worker.hot, |input| {
-        silent = false;
+    let silent = Cell::new(true);
+    let reading = pin!(upstream.read(&worker.hot, |input| {
+        silent.set(false);
         // Taken only now: an answer that is waited for holds no memory.
         let mut head = worker.response_heads.take();
         let Some(length) = head.parse(input, &asked, limits).map_err(HeadError::Bad)? else {
@@ -151,15 +155,13 @@ async fn read_head<'a>(
                 Ok(Consumed::Done(used, Head::Final(worker.answers.hold(last))))
             }
         }
-    });
-    let deadline = worker.reactor.now() + exchange.response_timeout();
-    match worker.reactor.timeout_at(Some(deadline), reading).await {
-        Ok(Ok(Some(found))) => Ok(found),
-        Ok(Ok(None) | Err(HeadError::Upstream)) if silent => Err(Error::Stale),
-        Ok(Ok(None) | Err(HeadError::Upstream)) => Err(Answer::BACKEND_CLOSED.into()),
-        Ok(Err(HeadError::Bad(bad))) => Err(Answer::from(bad).into()),
-        Ok(Err(HeadError::Body(error))) => Err(unsent_error(&error)),
-        Err(_) => Err(Answer::BACKEND_SILENT.into()),
+    }));
+    match drain::await_answer(exchange, &silent, reading).await? {
+        Ok(Some(found)) => Ok(found),
+        Ok(None) | Err(HeadError::Upstream) if silent.get() => Err(Error::Stale),
+        Ok(None) | Err(HeadError::Upstream) => Err(Answer::BACKEND_CLOSED.into()),
+        Err(HeadError::Bad(bad)) => Err(Answer::from(bad).into()),
+        Err(HeadError::Body(error)) => Err(unsent_error(&error)),
     }
 }
 
@@ -188,6 +190,9 @@ fn begin(head: &ResponseHead, exchange: &Exchange<'_>) -> Final {
     counters.responses.of(label::StatusClass::of(head.status())).add(1);
     if let Some(record) = &exchange.asked.record {
         record.note_answer(exchange.worker.reactor.now(), head.status());
+    }
+    if matches!(head.status(), 400..500) {
+        exchange.choice.note_refusal();
     }
     if exchange.asked.websocket_key.is_some() {
         counters.upgrades.of(label::Upgrade::Declined).add(1);
@@ -265,7 +270,7 @@ fn look(last: &mut Final, exchange: &Exchange<'_>) -> Result<Learned, Error> {
     };
     let tagged = exchange.choice.tag(&handshake);
     let sid = tagged.as_ref().map_or(&handshake.sid, |(_, sid)| sid);
-    let is_known = exchange.choice.bind(&handshake, sid)?;
+    let is_known = exchange.choice.bind(&handshake, sid, exchange.asked.record.as_deref())?;
     if let Some((tag, _)) = &tagged {
         relay.insert(handshake.sid_range.end, tag, std::mem::take(longer));
     }

@@ -111,6 +111,8 @@ metrics! {
         "Requests to upgrade, by what became of them.";
     DOWNGRADES = Counter Count "ringbolt_downgrades_total" [LabelKey::of::<label::Downgraded>()]
         "What hops in front of the proxy or behind it broke, by what it showed in (docs/doctor.md).";
+    SESSIONS_DRAINED = Counter Count "ringbolt_polling_sessions_drained_total" [LabelKey::of::<label::SessionDrainedBy>()]
+        "Polling sessions that a drain has ended, by what their clients were told.";
     TUNNELS_ACTIVE = Gauge Count "ringbolt_tunnels_active" [] "Tunnels open now.";
     TUNNELS = Counter Count "ringbolt_tunnels_total" [] "Tunnels opened.";
     TUNNELS_BY_KIND = Counter Count "ringbolt_tunnels_by_kind_total" [LabelKey::of::<label::TunnelKind>()]
@@ -136,6 +138,10 @@ metrics! {
         "Engine.IO sessions whose handshake answer passed through.";
     TRANSPORTS = Counter Count "ringbolt_engine_io_transports_total" [LabelKey::of::<label::Transport>()]
         "Engine.IO sessions by the transport they began with; upgraded: changed from polling to WebSocket.";
+    SESSION_ENDS = Counter Count "ringbolt_engine_io_session_ends_total" [LabelKey::of::<label::SessionEnd>()]
+        "Engine.IO sessions that poll no more, by the cause; upgraded: they go on as tunnels, see ringbolt_tunnels_closed_total.";
+    SESSION_DURATION = Histogram Seconds "ringbolt_engine_io_session_duration_seconds" []
+        "Lives of Engine.IO sessions that ended while they polled, in this process; of others see ringbolt_tunnel_duration_seconds.";
     AFFINITY_DECISIONS = Counter Count "ringbolt_affinity_decisions_total" [LabelKey::of::<label::Evidence>()]
         "Choices of a backend for a request, by what decided.";
     SIDS_UNKNOWN = Counter Count "ringbolt_sids_unknown_total" []
