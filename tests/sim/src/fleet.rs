@@ -273,7 +273,7 @@ impl Fleet {
         let Session { sid, issuer, edge, .. } = &self.sessions[number];
         self.backends.end(*issuer);
         if let Some(edge) = &mut self.edges[*edge] {
-            edge.close(self.shared.key(sid));
+            edge.close(self.shared.key(sid), self.now);
         }
         self.shared.forget(sid);
     }

@@ -174,21 +174,21 @@ impl Edge {
         let released = self.shard.insert(key, id, time_to_live, tick(now)).expect("room for every session");
         self.candidates[id.index()].load += 1;
         if let Some(released) = released {
-            self.candidates[released.index()].load -= 1;
+            self.candidates[released.backend.index()].load -= 1;
         }
     }
 
     /// A session was closed by its client.
-    pub(super) fn close(&mut self, key: SidKey) {
-        if let Some(released) = self.shard.remove(key) {
-            self.candidates[released.index()].load -= 1;
+    pub(super) fn close(&mut self, key: SidKey, now: Duration) {
+        if let Some(released) = self.shard.remove(key, tick(now)) {
+            self.candidates[released.backend.index()].load -= 1;
         }
     }
 
     /// Forgets what has expired.
     pub(super) fn sweep(&mut self, now: Duration) {
         let Self { shard, candidates, .. } = self;
-        shard.sweep(tick(now), shard.len(), |released| candidates[released.index()].load -= 1);
+        shard.sweep(tick(now), shard.len(), |released| candidates[released.backend.index()].load -= 1);
     }
 }
 
