@@ -108,9 +108,9 @@ complete -c ringbolt -n "__fish_ringbolt_using_subcommand tune" -l apply -d 'Set
 complete -c ringbolt -n "__fish_ringbolt_using_subcommand tune" -l revert -d 'Bring the values of the record back'
 complete -c ringbolt -n "__fish_ringbolt_using_subcommand tune" -l json -d 'Print JSON for programs'
 complete -c ringbolt -n "__fish_ringbolt_using_subcommand tune" -s h -l help -d 'Print help'
-complete -c ringbolt -n "__fish_ringbolt_using_subcommand import" -l from -d 'Whose it is: nginx, haproxy, stunnel (default: seen from what it says)' -r
+complete -c ringbolt -n "__fish_ringbolt_using_subcommand import" -l from -d 'Whose it is: nginx, haproxy, traefik, stunnel (default: seen from what it says)' -r
 complete -c ringbolt -n "__fish_ringbolt_using_subcommand import" -s o -l output -d 'Write to this new file, not to standard output' -r -F
-complete -c ringbolt -n "__fish_ringbolt_using_subcommand import" -l resolve -d 'The address of a server\'s name, so that nobody is asked for it; may be repeated' -r
+complete -c ringbolt -n "__fish_ringbolt_using_subcommand import" -l resolve -d 'The address to write in place of a server\'s name; may be repeated' -r
 complete -c ringbolt -n "__fish_ringbolt_using_subcommand import" -s h -l help -d 'Print help'
 complete -c ringbolt -n "__fish_ringbolt_using_subcommand doctor" -s c -l config -d 'With --host: take limits and listeners from this configuration file' -r -F
 complete -c ringbolt -n "__fish_ringbolt_using_subcommand doctor" -l eio -d 'Generation of Engine.IO: 4 for Socket.IO 3 and 4, 3 for Socket.IO 1 and 2' -r

@@ -93,7 +93,7 @@ Examples:
 
 const IMPORT_NOTES: &str = "\
 Prints the new configuration, and on standard error every directive that is not in it, with its line and why.
-Names of servers are looked up now; Ringbolt's file has their addresses. Changes nothing, reads no other file.
+Names of servers stay names, which Ringbolt looks up while it serves. Changes nothing, reads no other file.
 
 Exit codes: 0 all of it is there or not needed, 3 something is missing; 1 there is nothing to serve.
 
@@ -228,7 +228,7 @@ pub(crate) struct Import {
     /// The configuration of the other proxy
     pub(crate) file: PathBuf,
 
-    /// Whose it is: nginx, haproxy, stunnel (default: seen from what it says)
+    /// Whose it is: nginx, haproxy, traefik, stunnel (default: seen from what it says)
     #[arg(long, value_name = "PROXY", value_parser = import::Kind::parse)]
     pub(crate) from: Option<import::Kind>,
 
@@ -236,7 +236,7 @@ pub(crate) struct Import {
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
 
-    /// The address of a server's name, so that nobody is asked for it; may be repeated
+    /// The address to write in place of a server's name; may be repeated
     #[arg(long, value_name = "NAME=ADDRESS", value_parser = resolved)]
     pub(crate) resolve: Vec<(String, IpAddr)>,
 }

@@ -330,6 +330,3 @@ pub(crate) const IMPORT_DEPTH_MAX: usize = 16;
 
 /// Routes of an imported file: each is compared with all before it.
 pub(crate) const IMPORT_ROUTES_MAX: usize = 2048;
-
-/// Names of backends that the resolver is asked for: each may take seconds.
-pub(crate) const IMPORT_NAMES_MAX: usize = 64;
