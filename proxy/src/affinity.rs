@@ -112,7 +112,12 @@ pub(crate) fn choose<'a>(
     }
     let has_sid = matches!(role, Some(Role::Session(_) | Role::SessionTooLong));
     if has_sid && known.is_none() && told.is_none() {
-        worker.counters().sids_unknown.add(1);
+        let reason = match (&role, tag.backend()) {
+            (Some(Role::SessionTooLong), _) => label::UnknownSid::TooLong,
+            (_, Some(_)) => label::UnknownSid::Tagged,
+            _ => label::UnknownSid::NotFound,
+        };
+        worker.counters().sids_unknown.of(reason).add(1);
     }
     let Some(choice) = decide(worker, route, opens, &seen)? else {
         let (Some(Role::Session(sid)), Some(query)) = (role, query) else {

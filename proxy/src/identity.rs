@@ -19,6 +19,7 @@ use ringbolt_core::rate::Rate;
 use crate::config::Config;
 use crate::limits::BACKEND_IDS_MAX;
 use crate::load::Loads;
+use crate::metrics::BackendCounters;
 use crate::queue::Gate;
 
 /// Milliseconds since the process began, the same in all threads.
@@ -37,6 +38,8 @@ const STATES: [State; 3] = [State::Up, State::Drain, State::Maintenance];
 #[derive(Debug)]
 pub(crate) struct Identity {
     pub(crate) id: BackendId,
+    /// What is shown of it.
+    pub(crate) counters: BackendCounters,
     /// Who may connect, where that is bounded.
     pub(crate) gate: Gate,
     /// How fast it is given new sessions, where that is bounded.
@@ -57,8 +60,6 @@ pub(crate) struct Identity {
     checked: AtomicBool,
     /// Requests that failed in a row.
     failures: AtomicU32,
-    /// All that have.
-    failures_ever: AtomicU64,
     /// Until then it is suspect, in milliseconds of [`uptime_ms`].
     suspect_until: AtomicU64,
     /// When it may be asked for sessions as often as at the beginning, in nanoseconds: the state of a [`Rate`].
@@ -72,6 +73,7 @@ impl Identity {
     fn new(id: BackendId, given: u32) -> Self {
         Self {
             id,
+            counters: BackendCounters::default(),
             gate: Gate::default(),
             sessions: AtomicU64::new(0),
             turns: AtomicU64::new(0),
@@ -82,7 +84,6 @@ impl Identity {
             down: AtomicBool::new(false),
             checked: AtomicBool::new(false),
             failures: AtomicU32::new(0),
-            failures_ever: AtomicU64::new(0),
             suspect_until: AtomicU64::new(0),
             questions: AtomicU64::new(0),
             tells_sids_apart: AtomicBool::new(false),
@@ -190,16 +191,6 @@ impl Identity {
             self.failures.store(0, Relaxed);
             self.suspect_until.store(0, Relaxed);
         }
-    }
-
-    /// Counts that it could not be connected to, or closed without an answer, whatever that is to mean for it.
-    pub(crate) fn count_failure(&self) {
-        self.failures_ever.fetch_add(1, Relaxed);
-    }
-
-    /// How often that was.
-    pub(crate) fn failures_ever(&self) -> u64 {
-        self.failures_ever.load(Relaxed)
     }
 
     /// It could not be connected to, or closed without an answer. `true`: that makes it suspect, which it was not.

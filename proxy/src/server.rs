@@ -315,6 +315,11 @@ impl Server {
         Ok(identity)
     }
 
+    /// Client connections open now, tunnels included.
+    pub(crate) fn connections(&self) -> usize {
+        self.shared.connections.load(Relaxed)
+    }
+
     /// Tells every worker to accept no more, and to end when empty or at `deadline`.
     pub(crate) fn drain(&mut self, deadline: Instant) {
         self.listeners.let_go();
