@@ -112,11 +112,7 @@ pub(crate) fn choose<'a>(
     }
     let has_sid = matches!(role, Some(Role::Session(_) | Role::SessionTooLong));
     if has_sid && known.is_none() && told.is_none() {
-        let reason = match (&role, tag.backend()) {
-            (Some(Role::SessionTooLong), _) => label::UnknownSid::TooLong,
-            (_, Some(_)) => label::UnknownSid::Tagged,
-            _ => label::UnknownSid::NotFound,
-        };
+        let reason = label::UnknownSid::of(role.as_ref(), seen.tag.is_some());
         worker.counters().sids_unknown.of(reason).add(1);
     }
     let Some(choice) = decide(worker, route, opens, &seen)? else {
