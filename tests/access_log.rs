@@ -6,56 +6,20 @@
 #![forbid(unsafe_code)]
 
 use std::fs;
-use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use ringbolt_harness::raw::{Backend, Dead, Gate, Tunnel, Wire};
-use ringbolt_harness::{Options, Ringbolt};
+use ringbolt_harness::{Options, Ringbolt, Syslog};
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const LIMIT: Duration = Duration::from_secs(10);
 /// Place of the request that its client gives up.
 const HELD: usize = 7;
 const SID: &str = "lv_VI97HAXpY6yYWAAAC";
-
-/// What a syslog daemon would get.
-struct Syslog {
-    socket: UnixDatagram,
-    folder: TempDir,
-}
-
-impl Syslog {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let socket = UnixDatagram::bind(folder.path().join("log")).expect("a socket");
-        socket.set_read_timeout(Some(LIMIT)).expect("a timeout");
-        Self { socket, folder }
-    }
-
-    fn section(&self, more: &str) -> String {
-        format!("[access_log]\noutput = \"syslog:{}/log\"\n{more}\n", self.folder.path().display())
-    }
-
-    /// The next line.
-    fn text(&self) -> String {
-        let mut message = [0; 8192];
-        let length = self.socket.recv(&mut message).expect("a line of the access log");
-        let text = String::from_utf8(message[..length].to_vec()).expect("text");
-        let (head, line) = text.split_once(": ").expect("a syslog header");
-        assert!(head.starts_with("<134>ringbolt[") && head.ends_with(']'), "{text}");
-        line.to_owned()
-    }
-
-    fn line(&self) -> Value {
-        let text = self.text();
-        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
-    }
-}
 
 /// A daemon with one worker, this backend, and more of a configuration.
 fn start(backend: impl ToString, listener: &str, more: &str) -> Ringbolt {

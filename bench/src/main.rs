@@ -8,9 +8,11 @@
 
 mod begun;
 mod budgets;
+mod compared;
 mod cores;
 mod crowd;
 mod load;
+mod log;
 mod machine;
 mod markdown;
 mod measure;
@@ -61,6 +63,8 @@ enum Command {
     ScaleSteps(scale::StepsOptions),
     /// The same byte relay on Ringbolt's reactor, monoio and tokio-uring, interleaved in one run
     Runtimes(Runtimes),
+    /// What the access log costs: the proxy with and without one, interleaved in one run
+    Log(Log),
     /// Instructions of each unit of work and the size of the proxy, held against their budgets
     Budgets(Budgets),
 }
@@ -139,6 +143,24 @@ struct Runtimes {
 }
 
 #[derive(Debug, clap::Args)]
+struct Log {
+    /// Half a minute: fewer and shorter rounds; the table goes to the screen only
+    #[arg(long)]
+    quick: bool,
+    /// Only rows whose name contains this; the table goes to the screen only
+    #[arg(long, value_name = "TEXT")]
+    only: Option<String>,
+    /// The proxy to measure (default: the one built beside this program)
+    #[arg(long, value_name = "FILE")]
+    ringbolt: Option<PathBuf>,
+    /// Folder for `log.md` and `log.json`
+    #[arg(long, value_name = "FOLDER", default_value = "bench/results")]
+    results: PathBuf,
+    #[command(flatten)]
+    surroundings: Surroundings,
+}
+
+#[derive(Debug, clap::Args)]
 struct Budgets {
     /// Leave out the size of the proxy's executable
     #[arg(long)]
@@ -160,6 +182,7 @@ fn main() -> ExitCode {
         Command::Scale(options) => scale::run(&options),
         Command::ScaleSteps(options) => scale::run_steps(&options),
         Command::Runtimes(options) => runtimes::run(&options),
+        Command::Log(options) => log::run(&options),
         Command::Budgets(options) => budgets::run(&options),
     };
     match outcome {

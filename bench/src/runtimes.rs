@@ -3,13 +3,12 @@
 //! The relays are the program `ringbolt-runtimes`, so that neither the proxy nor this load tool depends
 //! on the runtimes. They pass HTTP on unread, so the load is that of the tunnels of `peers.rs`.
 
-mod table;
-
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::begun::Begun;
+use crate::compared::{Row, Table};
 use crate::cores::{self, Cores};
 use crate::load::Stage;
 use crate::load::bulk::Way;
@@ -18,8 +17,6 @@ use crate::peer::{self, Peer, Program};
 use crate::report::{Contestant, Rounds};
 use crate::sample::{self, Sample, Times};
 use crate::{Runtimes, crowd, machine, results};
-
-use self::table::{Row, Table};
 
 /// A relay: its name in the table, on the command line of `ringbolt-runtimes`, and the crate it stands on.
 struct Relay {
@@ -118,6 +115,9 @@ pub(crate) fn run(options: &Runtimes) -> Result<(), String> {
 
     let writes = begun.writes;
     let table = Table {
+        title: "The same relay on each runtime",
+        preface: "Written by the command below; [what the rows mean](../README.md#runtimes). One thread each, on a core of \
+                  its own. Figures are medians.",
         run: begun.end(extent.rounds, extent.times.measured, &foreign),
         contestants: contestants(&bench.threads),
         rows,

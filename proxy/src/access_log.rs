@@ -1,4 +1,4 @@
-//! The access log: a line for each request and for the end of each tunnel.
+//! The access log: a line for each request, for the end of each tunnel and for that of each Engine.IO session.
 //!
 //! A worker writes lines into a batch of its own, and gives a full batch, or every second what there is, to the thread
 //! that writes them out (`access_log/writer.rs`). It never waits for that thread: where the queue to it is full, the
@@ -11,6 +11,7 @@ mod combined;
 mod fields;
 mod json;
 mod record;
+mod session;
 mod termination;
 mod tunnel;
 mod writer;
@@ -20,6 +21,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ringbolt_core::affinity::Sid;
 use ringbolt_core::http::RequestHead;
 
 use crate::answer::Asked;
@@ -27,13 +29,15 @@ use crate::client::Client;
 use crate::config;
 use crate::limits::{ACCESS_BATCH_BYTES, ACCESS_RECORDS_SPARE_MAX};
 use crate::metrics::WorkerCounters;
-use crate::metrics::label::{AccessLine, TunnelEnd};
+use crate::metrics::label::{AccessLine, SessionEnd, TunnelEnd};
 use crate::worker::Worker;
 
 use self::clock::{Clock, Stamp};
 use self::json::Json;
+use self::record::Belongs;
 
 pub(crate) use self::record::{Asking, Record};
+pub(crate) use self::session::{SessionRecord, Sessions, Tail};
 pub(crate) use self::termination::Cause;
 pub(crate) use self::tunnel::TunnelRecord;
 pub(crate) use self::writer::{Queue, Writer};
@@ -97,13 +101,33 @@ impl AccessLog {
                 config::AccessFormat::Combined => record.write_combined(self.clock.stamp(now), line),
             });
         }
+        if self.settings.events.sessions {
+            self.note_in_session(worker, &record, cause);
+        }
         self.give_back(record);
     }
 
-    /// The record of a tunnel that begins with a request, if tunnels are logged.
+    /// Adds a request that has ended to its session, or writes the line of the session that it has ended.
+    fn note_in_session(&self, worker: &Worker, record: &Record, cause: Cause) {
+        if let Some((mut session, end)) = record.take_ended() {
+            session.add(record);
+            return self.session(worker, &session, end);
+        }
+        let Belongs::Table(key) = record.session() else { return };
+        worker.shared.sids.note_request(key, record);
+        // An upgrade that was accepted and became no tunnel.
+        if record.status() == 101 && cause != Cause::None {
+            let tunnel = TunnelRecord::of_request(record, worker.reactor.now());
+            self.tunnel_session(worker, &tunnel, TunnelEnd::ClientReset);
+        }
+    }
+
+    /// The record of a tunnel that begins with a request, if it or its session is logged.
     pub(crate) fn begin_tunnel(&self, worker: &Worker, asked: &Asked) -> Option<Box<TunnelRecord>> {
-        let record = asked.record.as_deref().filter(|_| self.settings.events.tunnels)?;
-        Some(Box::new(TunnelRecord::of_request(record, worker.reactor.now())))
+        let record = asked.record.as_deref()?;
+        let events = self.settings.events;
+        let is_logged = events.tunnels || events.sessions && record.session() != Belongs::Nowhere;
+        is_logged.then(|| Box::new(TunnelRecord::of_request(record, worker.reactor.now())))
     }
 
     /// The record of a tunnel without a request, if such are logged.
@@ -117,8 +141,36 @@ impl AccessLog {
         logged.then(|| Box::new(TunnelRecord::of_connection(worker.reactor.now(), client, backend)))
     }
 
-    /// Writes the line of a tunnel that has ended.
+    /// Writes the line of a tunnel that has ended, and that of its session if that has ended with it.
     pub(crate) fn tunnel(&self, worker: &Worker, record: &TunnelRecord, end: TunnelEnd) {
+        if self.settings.events.tunnels {
+            let now = worker.reactor.now();
+            self.line(worker, |line| record.write(self.clock.stamp(now), now, end, line));
+        }
+        if self.settings.events.sessions {
+            self.tunnel_session(worker, record, end);
+        }
+    }
+
+    fn tunnel_session(&self, worker: &Worker, record: &TunnelRecord, end: TunnelEnd) {
+        let tail = record.tail(worker.reactor.now(), end);
+        let session = match record.session() {
+            Belongs::Nowhere => None,
+            Belongs::Unknown { has_sid } => Some(Box::new(record.whole_session(has_sid, tail))),
+            Belongs::Table(key) => worker.shared.sids.tunnel_ended(key, tail),
+        };
+        if let Some(session) = session {
+            self.session(worker, &session, SessionEnd::Upgraded);
+        }
+    }
+
+    /// The record of a session that the answer to `handshake` opens, if sessions are logged.
+    pub(crate) fn begin_session(&self, handshake: &Record, sid: &Sid) -> Option<Box<SessionRecord>> {
+        self.settings.events.sessions.then(|| Box::new(SessionRecord::opened(handshake, sid)))
+    }
+
+    /// Writes the line of a session that has ended.
+    pub(crate) fn session(&self, worker: &Worker, record: &SessionRecord, end: SessionEnd) {
         let now = worker.reactor.now();
         self.line(worker, |line| record.write(self.clock.stamp(now), now, end, line));
     }

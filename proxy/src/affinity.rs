@@ -4,12 +4,13 @@ use std::cell::Cell;
 
 use ringbolt_core::affinity::{
     self, Affinity, BackendId, Balance, Candidate, Decision, Evidence, Handshake, Member, Protocol, Query,
-    Role, Seen, Sid, State, TAG_BYTES, Tier, Told, cookie_value, is_close, key_of_address, query, tagged,
-    takes_part, without_tag,
+    Role, Seen, SessionState, Sid, State, TAG_BYTES, Tier, Told, cookie_value, is_close, key_of_address,
+    query, tagged, takes_part, without_tag,
 };
 use ringbolt_core::http::{Answer, RequestHead};
 use tokio::sync::oneshot;
 
+use crate::access_log::{Cause, Record};
 use crate::admission;
 use crate::answer::Asked;
 use crate::ask::Unknown;
@@ -17,7 +18,7 @@ use crate::error::Error;
 use crate::identity::uptime_ms;
 use crate::load::Placing;
 use crate::memory;
-use crate::metrics::label;
+use crate::metrics::label::{self, SessionEnd};
 use crate::request::Request;
 use crate::route::Route;
 use crate::sids::Session;
@@ -85,6 +86,9 @@ pub(crate) fn choose<'a>(
         Some(Role::Session(sid)) => worker.shared.sids.begin(worker, route.upstream().seed, sid),
         _ => None,
     };
+    if let (Some((_, session)), Some(record)) = (&known, &asked.record) {
+        record.note_session(session.key());
+    }
     // Who belongs to a living session is served all the same.
     if known.is_none() && memory::refuses(worker) {
         return Err(Answer::MEMORY_FULL.into());
@@ -421,16 +425,16 @@ impl Choice<'_> {
         &self,
         handshake: &Handshake,
         sid: &Sid,
+        record: Option<&Record>,
     ) -> Result<Option<oneshot::Receiver<()>>, Error> {
-        let (worker, backend) = (self.worker, self.backend().id);
+        let (worker, backend, upstream) = (self.worker, self.backend().id, self.route.upstream().seed);
         let counters = worker.counters();
-        match worker.shared.sids.insert(
-            worker,
-            self.route.upstream().seed,
-            sid,
-            handshake.time_to_live(),
-            backend,
-        ) {
+        let sids = &worker.shared.sids;
+        let session = worker.access_log.as_ref().zip(record).and_then(|(log, record)| {
+            record.note_session(sids.key(upstream, sid));
+            log.begin_session(record, sid)
+        });
+        match sids.insert(worker, upstream, sid, handshake.time_to_live(), backend, session) {
             Ok(is_known) => {
                 self.offered.set(handshake.offers_websocket);
                 counters.sessions.of(label::EngineIo::of(self.protocol())).add(1);
@@ -460,12 +464,31 @@ impl Choice<'_> {
         }
     }
 
-    /// Sees the payload of a request or an answer if it is a short one: it may end the session.
-    pub(crate) fn see_payload(&self, payload: Option<&[u8]>) {
+    /// Sees the payload of a request or an answer if it is a short one: it may end the session, which then was `by`.
+    pub(crate) fn see_payload(&self, payload: Option<&[u8]>, by: SessionEnd, record: Option<&Record>) {
         if let Some(session) = &self.session
             && payload.is_some_and(|payload| is_close(payload, self.protocol()))
         {
-            session.closed();
+            session.closed(by, record);
+        }
+    }
+
+    /// Notes that the backend has refused the request.
+    pub(crate) fn note_refusal(&self) {
+        if let Some(session) = &self.session {
+            session.note(SessionState::Refused);
+        }
+    }
+
+    /// Notes that the request has failed.
+    pub(crate) fn note_failure(&self, error: &Error) {
+        let state = match Cause::of(error) {
+            Cause::Client => SessionState::ClientLeft,
+            Cause::Server | Cause::ServerTimeout => SessionState::BackendLost,
+            _ => return,
+        };
+        if let Some(session) = &self.session {
+            session.note(state);
         }
     }
 }

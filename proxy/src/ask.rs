@@ -209,7 +209,7 @@ fn question_text(route: &Route, request: &Request<'_>, unknown: &Unknown, sid: &
 /// Notes whose session it is. Without room in the table it will be asked for again.
 async fn learn(worker: &Worker, route: &Route, unknown: &Unknown, backend: BackendId, deadline: Instant) {
     let sids = &worker.shared.sids;
-    match sids.insert(worker, route.upstream().seed, &unknown.sid, ASKED_TIME_TO_LIVE, backend) {
+    match sids.insert(worker, route.upstream().seed, &unknown.sid, ASKED_TIME_TO_LIVE, backend, None) {
         Ok(Some(is_known)) => {
             // By the process that takes over.
             let _ = worker.reactor.timeout_at(Some(deadline), is_known).await;

@@ -185,12 +185,18 @@ async fn pass_on(
             Ok(connection) => connection,
             Err(error) => {
                 asked.note_backend(worker, &route, &choice, None);
+                choice.note_failure(&error);
                 return Err(error);
             }
         };
         match forward::exchange(worker, client, asked, &route, &choice, connection, &mut request).await {
             Err(Error::Stale) if request.is_some() => choice.avoid_pool(),
-            outcome => return outcome,
+            outcome => {
+                if let Err(error) = &outcome {
+                    choice.note_failure(error);
+                }
+                return outcome;
+            }
         }
     }
 }

@@ -23,6 +23,7 @@ use crate::connect::{self, Connection};
 use crate::downgrades;
 use crate::error::Error;
 use crate::load::Counted;
+use crate::metrics::label::SessionEnd;
 use crate::proxy_header;
 use crate::relay::{Patience, Relay, RelayError};
 use crate::request::Request;
@@ -228,7 +229,8 @@ async fn send_request(
     match upload.run(exchange.worker, client, upstream).await {
         Ok(()) => {
             exchange.uploaded.set(true);
-            exchange.choice.see_payload(upload.short_payload());
+            let record = exchange.asked.record.as_deref();
+            exchange.choice.see_payload(upload.short_payload(), SessionEnd::ClientClosed, record);
         }
         // The backend may have answered and closed without reading the body: its answer decides.
         Err(RelayError::Target) => {}

@@ -19,8 +19,8 @@ use self::histogram::{Histogram, Lives, Turns, Waits};
 use self::label::{
     AccessLine, AnswerStatus, Check, Connect, Detected, Direction, Downgraded, DrainedBy, EngineInUse,
     EngineIo, Evidence, Handover, Limit, Look, Lookup, MemoryKind, Method, Question, Queued,
-    RefusedConnection, Reload, SidTag, StatusClass, TlsFailure, TlsRecords, TlsVersion, Transport, TunnelEnd,
-    TunnelKind, UnknownSid, Upgrade,
+    RefusedConnection, Reload, SessionEnd, SidTag, StatusClass, TlsFailure, TlsRecords, TlsVersion,
+    Transport, TunnelEnd, TunnelKind, UnknownSid, Upgrade,
 };
 
 pub(crate) use self::backend::{BackendCounters, BackendCounts};
@@ -122,6 +122,10 @@ counters! {
     transports: PerLabel<Transport> => TRANSPORTS,
     /// How long it took to open them.
     handshake_durations: Histogram<Waits> => HANDSHAKE_DURATION,
+    /// Engine.IO sessions that poll no more, by the cause.
+    session_ends: PerLabel<SessionEnd> => SESSION_ENDS,
+    /// How long those lived that have ended like that.
+    session_durations: Histogram<Lives> => SESSION_DURATION,
     /// Choices of a backend.
     affinity_decisions: PerLabel<Evidence> => AFFINITY_DECISIONS,
     /// Requests with an unknown sid.

@@ -14,7 +14,7 @@ use crate::access_log::Record;
 use crate::downgrades;
 use crate::error::Error;
 use crate::forward::Exchange;
-use crate::metrics::label;
+use crate::metrics::label::{self, SessionEnd};
 use crate::relay::{Patience, Relay, RelayError};
 use crate::spare::Spare;
 use crate::stream::{Consumed, Reader};
@@ -110,7 +110,8 @@ pub(crate) async fn receive(
         learn(upstream, client, last, exchange).await?;
     }
     last.relay.run(exchange.worker, upstream, client).await.map_err(|error| body_error(&error))?;
-    exchange.choice.see_payload(last.relay.short_payload());
+    let payload = last.relay.short_payload();
+    exchange.choice.see_payload(payload, SessionEnd::ServerClosed, exchange.asked.record.as_deref());
     last.relay.give_back(exchange.worker);
     let Final { upstream_keep_alive, client_keep_alive, .. } = **last;
     Ok(Received::Final { upstream_keep_alive, client_keep_alive })
@@ -189,6 +190,9 @@ fn begin(head: &ResponseHead, exchange: &Exchange<'_>) -> Final {
     if let Some(record) = &exchange.asked.record {
         record.note_answer(exchange.worker.reactor.now(), head.status());
     }
+    if matches!(head.status(), 400..500) {
+        exchange.choice.note_refusal();
+    }
     if exchange.asked.websocket_key.is_some() {
         counters.upgrades.of(label::Upgrade::Declined).add(1);
         // Of an unknown session the answer was to be expected.
@@ -265,7 +269,7 @@ fn look(last: &mut Final, exchange: &Exchange<'_>) -> Result<Learned, Error> {
     };
     let tagged = exchange.choice.tag(&handshake);
     let sid = tagged.as_ref().map_or(&handshake.sid, |(_, sid)| sid);
-    let is_known = exchange.choice.bind(&handshake, sid)?;
+    let is_known = exchange.choice.bind(&handshake, sid, exchange.asked.record.as_deref())?;
     if let Some((tag, _)) = &tagged {
         relay.insert(handshake.sid_range.end, tag, std::mem::take(longer));
     }

@@ -114,6 +114,7 @@ pub(crate) fn start(
             config.limits.sids,
             hash_key.map_or_else(random_key, Ok)?,
             Arc::clone(&loads),
+            config.access_log.as_ref().is_some_and(|log| log.events.sessions),
         ),
         lookups: Lookups::default(),
         loads,
@@ -378,6 +379,7 @@ fn run(setup: Setup, report: &mpsc::Sender<Started>) {
     if let Err(error) = reactor.drop_tasks() {
         tracing::error!(worker = id, %error, "the event loop failed while closing");
     }
+    worker.shared.sids.end(&worker);
     worker.flush_access_log();
     drop(ended);
 }

@@ -6,26 +6,41 @@
 //! does with an entry is decided in `ringbolt_core::affinity`.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::AcqRel};
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use ringbolt_core::affinity::{BackendId, Full, Known, Shard, Sid, SidHasher, SidKey, SidRecord, Tick};
+use ringbolt_core::affinity::{
+    BackendId, Full, Gone, Known, SessionState, Shard, Sid, SidHasher, SidKey, SidRecord, Tick,
+};
 use tokio::sync::oneshot;
 
+use crate::access_log::{Record, SessionRecord, Sessions, Tail};
 use crate::limits::{SID_SWEEP_ENTRIES, SID_SWEEP_TURNS};
 use crate::load::Loads;
+use crate::metrics::label::SessionEnd;
 use crate::worker::Worker;
 
 /// A shard on cache lines of its own, so that two workers' locks do not share one.
 #[derive(Debug)]
 #[repr(align(128))]
-struct Aligned(Mutex<Shard>);
+struct Aligned(Mutex<Part>);
+
+/// One worker's part of the table.
+#[derive(Debug)]
+struct Part {
+    shard: Shard,
+    /// What is to be logged of its sessions; `None`: nothing.
+    sessions: Option<Sessions>,
+}
 
 /// Sid to backend, over all workers.
 #[derive(Debug)]
 pub(crate) struct SidTable {
     shards: Box<[Aligned]>,
+    /// Those that have not ended.
+    workers: AtomicUsize,
     hasher: SidHasher,
     hash_key: [u8; 16],
     started: Instant,
@@ -44,13 +59,21 @@ pub(crate) struct Mirrored {
 
 impl SidTable {
     /// A table of `entries_max` sids over `shard_count` shards. `hash_key` is random, so that nobody
-    /// outside can choose sids that collide.
-    pub(crate) fn new(shard_count: usize, entries_max: u32, hash_key: [u8; 16], loads: Arc<Loads>) -> Self {
+    /// outside can choose sids that collide. `logs`: sessions have lines in the access log.
+    pub(crate) fn new(
+        shard_count: usize,
+        entries_max: u32,
+        hash_key: [u8; 16],
+        loads: Arc<Loads>,
+        logs: bool,
+    ) -> Self {
         let divisor = u32::try_from(shard_count).unwrap_or(u32::MAX).max(1);
         let share = entries_max.div_ceil(divisor);
-        let shards = (0..shard_count).map(|_| Aligned(Mutex::new(Shard::with_capacity_max(share)))).collect();
+        let part = || Part { shard: Shard::with_capacity_max(share), sessions: logs.then(Sessions::default) };
+        let shards = (0..shard_count).map(|_| Aligned(Mutex::new(part()))).collect();
         let (hasher, started, mirror) = (SidHasher::new(hash_key), Instant::now(), Mutex::new(None));
-        Self { shards, hasher, hash_key, started, loads, mirror }
+        let workers = AtomicUsize::new(shard_count);
+        Self { shards, workers, hasher, hash_key, started, loads, mirror }
     }
 
     /// Binds a new session of `upstream` to the backend that issued it. What this returns is to be awaited before
@@ -66,17 +89,25 @@ impl SidTable {
         sid: &Sid,
         time_to_live: Duration,
         backend: BackendId,
+        session: Option<Box<SessionRecord>>,
     ) -> Result<Option<oneshot::Receiver<()>>, Full> {
         let key = self.key(upstream, sid);
         let now = self.tick(worker);
-        let (released, record) = {
-            let mut shard = self.shard(key).lock();
-            (shard.insert(key, backend, time_to_live, now)?, shard.record(key, now))
+        let (gone, record) = {
+            let Part { shard, sessions } = &mut *self.part(key).lock();
+            let gone = shard.insert(key, backend, time_to_live, now)?;
+            if let Some((sessions, session)) = sessions.as_mut().zip(session) {
+                sessions.begin(key, session);
+            }
+            (gone.map(|gone| (gone, forgotten(sessions, &gone, key))), shard.record(key, now))
         };
         self.loads.add(backend);
         worker.counters().sid_table_entries.add(1);
-        if let Some(released) = released {
-            self.release(worker, released);
+        if let Some((gone, session)) = gone {
+            self.release(worker, gone.backend);
+            if gone.key != key {
+                ended(worker, &gone, session);
+            }
         }
         // Looked at behind the insert, and set before the table is copied: a session is in the copy, or told.
         let mirror = self.mirror.lock();
@@ -86,9 +117,12 @@ impl SidTable {
             Ok(()) => Ok(Some(is_known)),
             Err(TrySendError::Disconnected(_)) => Ok(None),
             Err(TrySendError::Full(_)) => {
-                if let Some(backend) = self.shard(key).lock().remove(key) {
-                    self.release(worker, backend);
+                let Part { shard, sessions } = &mut *self.part(key).lock();
+                if let Some(gone) = shard.remove(key, now) {
+                    self.release(worker, gone.backend);
                 }
+                // Nobody has heard of it.
+                sessions.as_mut().and_then(|sessions| sessions.take(key));
                 Err(Full)
             }
         }
@@ -98,11 +132,11 @@ impl SidTable {
     pub(crate) fn restore(&self, worker: &Worker, records: &[SidRecord]) {
         let now = self.tick(worker);
         for record in records {
-            match self.shard(record.key).lock().restore(record, now) {
-                Ok(released) => {
+            match self.part(record.key).lock().shard.restore(record, now) {
+                Ok(gone) => {
                     self.loads.add(record.backend);
                     worker.counters().sid_table_entries.add(1);
-                    released.into_iter().for_each(|backend| self.release(worker, backend));
+                    gone.into_iter().for_each(|gone| self.release(worker, gone.backend));
                 }
                 Err(Full) => worker.counters().sid_table_full.add(1),
             }
@@ -121,14 +155,14 @@ impl SidTable {
 
     /// All parts of the table, for [`Self::copy`].
     pub(crate) fn parts(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
-        let counts: Vec<usize> = self.shards.iter().map(|shard| shard.0.lock().part_count()).collect();
+        let counts: Vec<usize> = self.shards.iter().map(|part| part.0.lock().shard.part_count()).collect();
         counts.into_iter().enumerate().flat_map(|(shard, parts)| (0..parts).map(move |part| (shard, part)))
     }
 
     /// Appends the live sessions of one part.
     pub(crate) fn copy(&self, (shard, part): (usize, usize), now: Instant, records: &mut Vec<SidRecord>) {
         let now = Tick::from_duration(now.saturating_duration_since(self.started));
-        self.shards[shard].0.lock().copy(part, now, records);
+        self.shards[shard].0.lock().shard.copy(part, now, records);
     }
 
     /// Finds the session's backend and counts one more request in progress, until the guard is dropped.
@@ -139,7 +173,7 @@ impl SidTable {
         sid: &Sid,
     ) -> Option<(BackendId, Session<'a>)> {
         let key = self.key(upstream, sid);
-        let Known { backend, time_to_live } = self.shard(key).lock().begin(key, self.tick(worker))?;
+        let Known { backend, time_to_live } = self.part(key).lock().shard.begin(key, self.tick(worker))?;
         Some((backend, Session { worker, key, time_to_live }))
     }
 
@@ -147,24 +181,62 @@ impl SidTable {
     pub(crate) fn owner(&self, upstream: u64, sid: &Sid) -> Option<BackendId> {
         let key = self.key(upstream, sid);
         let now = Tick::from_duration(self.started.elapsed());
-        self.shard(key).lock().owner(key, now)
+        self.part(key).lock().shard.owner(key, now)
     }
 
     /// Removes expired entries of the worker's own shard: a sixteenth of it at a time, in portions short
     /// enough for the lock.
     pub(crate) fn sweep(&self, worker: &Worker) {
-        let shard = &self.shards[worker.id].0;
-        let portions = shard.lock().len() / SID_SWEEP_TURNS / SID_SWEEP_ENTRIES + 1;
+        let part = &self.shards[worker.id].0;
+        let portions = part.lock().shard.len() / SID_SWEEP_TURNS / SID_SWEEP_ENTRIES + 1;
         for _ in 0..portions {
-            shard.lock().sweep(self.tick(worker), SID_SWEEP_ENTRIES, |backend| self.release(worker, backend));
+            let mut swept = Vec::new();
+            {
+                let Part { shard, sessions } = &mut *part.lock();
+                shard.sweep(self.tick(worker), SID_SWEEP_ENTRIES, |gone| {
+                    swept.push((gone, sessions.as_mut().and_then(|sessions| sessions.take_forgotten(&gone))));
+                });
+            }
+            for (gone, session) in swept {
+                self.release(worker, gone.backend);
+                ended(worker, &gone, session);
+            }
+        }
+    }
+
+    /// Adds a request that has ended to what is to be logged of its session.
+    pub(crate) fn note_request(&self, key: SidKey, request: &Record) {
+        let Part { shard, sessions } = &mut *self.part(key).lock();
+        if let Some(sessions) = sessions {
+            sessions.add(key, request, shard.holds(key));
+        }
+    }
+
+    /// The tunnel of a session has ended, which is to be logged if that is its own end.
+    pub(crate) fn tunnel_ended(&self, key: SidKey, tail: Tail) -> Option<Box<SessionRecord>> {
+        let Part { shard, sessions } = &mut *self.part(key).lock();
+        sessions.as_mut()?.tunnel_ended(key, tail, shard.holds(key))
+    }
+
+    /// The worker has ended. With the last of them sessions end that no other process has, each with a line.
+    pub(crate) fn end(&self, worker: &Worker) {
+        let is_last = self.workers.fetch_sub(1, AcqRel) == 1;
+        let Some(log) = worker.access_log.as_ref().filter(|_| is_last) else { return };
+        let sessions = self.shards.iter().filter_map(|part| part.0.lock().sessions.take());
+        for record in sessions.flat_map(Sessions::into_all) {
+            if record.ended_as_tunnel() {
+                log.session(worker, &record, SessionEnd::Upgraded);
+            } else if !worker.is_leaving() {
+                log.session(worker, &record, SessionEnd::Drained);
+            }
         }
     }
 
     /// Memory of the worker's own shard, part by part, so that nobody waits long for its lock.
     pub(crate) fn bytes(&self, worker: &Worker) -> usize {
-        let shard = &self.shards[worker.id].0;
-        let parts = shard.lock().part_count();
-        (0..parts).map(|part| shard.lock().part_bytes(part)).sum()
+        let own = &self.shards[worker.id].0;
+        let parts = own.lock().shard.part_count();
+        (0..parts).map(|part| own.lock().shard.part_bytes(part)).sum()
     }
 
     fn release(&self, worker: &Worker, backend: BackendId) {
@@ -177,12 +249,42 @@ impl SidTable {
         self.hasher.key(upstream, sid)
     }
 
-    fn shard(&self, key: SidKey) -> &Mutex<Shard> {
+    fn part(&self, key: SidKey) -> &Mutex<Part> {
         &self.shards[key.shard(self.shards.len())].0
     }
 
     fn tick(&self, worker: &Worker) -> Tick {
         Tick::from_duration(worker.reactor.now().saturating_duration_since(self.started))
+    }
+}
+
+/// What is to be logged of a session whose place another one has taken.
+fn forgotten(sessions: &mut Option<Sessions>, gone: &Gone, by: SidKey) -> Option<Box<SessionRecord>> {
+    sessions.as_mut().filter(|_| gone.key != by)?.take_forgotten(gone)
+}
+
+/// A session is forgotten: counts its end and writes its line. With another process in this one's place it lives on there.
+fn ended(worker: &Worker, gone: &Gone, session: Option<Box<SessionRecord>>) {
+    let end = match gone.state {
+        SessionState::Polling => SessionEnd::Expired,
+        SessionState::Upgrading => SessionEnd::Upgraded,
+        SessionState::ClientLeft => SessionEnd::ClientLeft,
+        SessionState::BackendLost => SessionEnd::BackendLost,
+        SessionState::Refused => SessionEnd::BackendRefused,
+    };
+    if worker.is_leaving() && end != SessionEnd::Upgraded {
+        return;
+    }
+    count(worker, gone, end);
+    if let Some((log, session)) = worker.access_log.as_ref().zip(session) {
+        log.session(worker, &session, end);
+    }
+}
+
+fn count(worker: &Worker, gone: &Gone, end: SessionEnd) {
+    worker.counters().session_ends.of(end).add(1);
+    if end != SessionEnd::Upgraded {
+        worker.counters().session_durations.add(gone.age);
     }
 }
 
@@ -200,18 +302,36 @@ impl Session<'_> {
         self.time_to_live
     }
 
+    pub(crate) fn key(&self) -> SidKey {
+        self.key
+    }
+
     /// The upgrade to WebSocket was answered 101: polling is about to end.
     pub(crate) fn upgraded(&self) {
         let table = self.table();
-        table.shard(self.key).lock().upgraded(self.key, table.tick(self.worker));
+        table.part(self.key).lock().shard.upgraded(self.key, table.tick(self.worker));
     }
 
-    /// An Engine.IO close packet went through: the sid is dead.
-    pub(crate) fn closed(&self) {
-        let table = self.table();
-        let removed = table.shard(self.key).lock().remove(self.key);
-        if let Some(backend) = removed {
-            table.release(self.worker, backend);
+    /// Notes how the request has ended, which may be the last that is heard of the session.
+    pub(crate) fn note(&self, state: SessionState) {
+        self.table().part(self.key).lock().shard.note(self.key, state);
+    }
+
+    /// An Engine.IO close packet went through: the sid is dead. Its line is that of this request to write.
+    pub(crate) fn closed(&self, by: SessionEnd, request: Option<&Record>) {
+        let (table, worker) = (self.table(), self.worker);
+        let (gone, session) = {
+            let Part { shard, sessions } = &mut *table.part(self.key).lock();
+            let Some(gone) = shard.remove(self.key, table.tick(worker)) else { return };
+            (gone, sessions.as_mut().zip(request).map(|(sessions, request)| sessions.end(self.key, request)))
+        };
+        table.release(worker, gone.backend);
+        if worker.is_leaving() {
+            return;
+        }
+        count(worker, &gone, by);
+        if let Some((request, session)) = request.zip(session) {
+            request.note_session_end(session, by);
         }
     }
 
@@ -223,6 +343,6 @@ impl Session<'_> {
 impl Drop for Session<'_> {
     fn drop(&mut self) {
         let table = self.table();
-        table.shard(self.key).lock().end(self.key, table.tick(self.worker));
+        table.part(self.key).lock().shard.end(self.key, table.tick(self.worker));
     }
 }

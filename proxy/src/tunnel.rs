@@ -290,6 +290,9 @@ pub(crate) fn open(
         Some(Some(tls)) => Some(tls),
         Some(None) => {
             worker.shared.loads.release(counted);
+            if let Some((log, record)) = worker.access_log.as_ref().zip(record) {
+                log.tunnel(worker, &record, TunnelEnd::ClientReset);
+            }
             client.close(worker);
             return upstream.close(worker);
         }

@@ -191,6 +191,12 @@ fn traffic(tour: &mut Tour, ringbolt: &Ringbolt) -> Wire {
             200
         );
     }
+    let close = format!(
+        "POST /socket.io/?EIO=4&transport=polling&sid={sid} HTTP/1.1\r\nHost: a.example\r\nContent-Length: 1\r\n\r\n1"
+    );
+    assert_eq!(wire.exchange(close).status(), 200);
+    // One that is there when the next process takes over.
+    assert_eq!(wire.exchange(HANDSHAKE).status(), 200);
     assert_eq!(wire.exchange(get("/bulk")).body.len(), BULK_BYTES);
     let http10 = UPGRADE.replace("HTTP/1.1", "HTTP/1.0");
     assert_eq!(Wire::connect(address).exchange(http10).status(), 426);

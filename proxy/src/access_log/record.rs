@@ -7,16 +7,18 @@ use std::cell::{Cell, RefCell};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
-use ringbolt_core::affinity::{Protocol, Query, Sid, Transport};
+use ringbolt_core::affinity::{Protocol, Query, Sid, SidKey, Transport};
 use ringbolt_core::http::{ForwardContext, RequestHead, Version, believed_request_id};
 
 use super::clock::Stamp;
 use super::combined;
 use super::fields;
 use super::json::{Json, write_escaped};
+use super::session::SessionRecord;
 use super::termination::{Cause, Phase};
 use crate::client::Client;
 use crate::config::{self, AccessFormat};
+use crate::metrics::label::SessionEnd;
 
 /// A request that is logged when it ends. Reused for the next one.
 #[derive(Debug)]
@@ -40,6 +42,22 @@ pub(crate) struct Record {
     answered_at: Cell<Option<Instant>>,
     request_body_bytes: Cell<u64>,
     response_body_bytes: Cell<u64>,
+    /// The session it belongs to.
+    session: Cell<Belongs>,
+    /// A session that it has ended, to be written behind it.
+    ended: RefCell<Option<(Box<SessionRecord>, SessionEnd)>>,
+}
+
+/// What is known of a request's session.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) enum Belongs {
+    /// There is none.
+    #[default]
+    Nowhere,
+    /// It begins with this request, or is unknown.
+    Unknown { has_sid: bool },
+    /// The sid table holds it.
+    Table(SidKey),
 }
 
 impl Default for Record {
@@ -60,6 +78,8 @@ impl Default for Record {
             answered_at: Cell::default(),
             request_body_bytes: Cell::default(),
             response_body_bytes: Cell::default(),
+            session: Cell::default(),
+            ended: RefCell::default(),
         }
     }
 }
@@ -95,6 +115,7 @@ impl Record {
     /// Notes what the query says in Engine.IO's terms, in place of an earlier word.
     pub(crate) fn note_engine_io(&self, query: &Query) {
         self.text.borrow_mut().truncate(self.head_length);
+        self.session.set(Belongs::Unknown { has_sid: query.sid.is_some() });
         self.note(|json| {
             match query.protocol {
                 Protocol::V3 => json.number(&fields::PROTOCOL, 3),
@@ -113,6 +134,25 @@ impl Record {
             }
         });
         self.routed_from.set(self.text.borrow().len());
+    }
+
+    /// Notes the session it belongs to.
+    pub(crate) fn note_session(&self, key: SidKey) {
+        self.session.set(Belongs::Table(key));
+    }
+
+    /// Notes a session that it has ended.
+    pub(crate) fn note_session_end(&self, session: Box<SessionRecord>, end: SessionEnd) {
+        self.ended.replace(Some((session, end)));
+    }
+
+    pub(super) fn session(&self) -> Belongs {
+        self.session.get()
+    }
+
+    /// The session that it has ended.
+    pub(super) fn take_ended(&self) -> Option<(Box<SessionRecord>, SessionEnd)> {
+        self.ended.take()
     }
 
     /// Notes the id that the request goes on with.
@@ -178,6 +218,10 @@ impl Record {
 
     pub(super) fn status(&self) -> u16 {
         self.status.get()
+    }
+
+    pub(super) fn request_body_bytes(&self) -> u64 {
+        self.request_body_bytes.get()
     }
 
     pub(super) fn response_body_bytes(&self) -> u64 {
@@ -278,7 +322,7 @@ pub(super) fn version(head: &RequestHead) -> &'static str {
 }
 
 /// What is shown of a sid: enough to find it again, too little to use it.
-fn masked(sid: &Sid) -> &[u8] {
+pub(super) fn masked(sid: &Sid) -> &[u8] {
     &sid.as_bytes()[..shown(sid.as_bytes().len())]
 }
 

@@ -1,7 +1,7 @@
 //! Why something ended, in two letters as HAProxy's: who or what ended it, and in which phase.
 
 use crate::error::Error;
-use crate::metrics::label::TunnelEnd;
+use crate::metrics::label::{SessionEnd, TunnelEnd};
 
 /// Defines an enumeration whose values are letters in the log, each with what it means.
 macro_rules! letters {
@@ -47,6 +47,7 @@ letters! {
         Head = b'H' "Sending the request, and waiting for the head of its answer.",
         Data = b'D' "The answer was on its way.",
         Tunnel = b'T' "In the tunnel.",
+        Poll = b'P' "The session polled.",
     }
 }
 
@@ -81,6 +82,19 @@ pub(super) fn of_tunnel(end: TunnelEnd) -> (Cause, Phase) {
         TunnelEnd::Drained => (Cause::Killed, Phase::Tunnel),
         TunnelEnd::HandedOver => (Cause::Upgraded, Phase::Tunnel),
         TunnelEnd::KeyUsedUp => (Cause::Proxy, Phase::Tunnel),
+    }
+}
+
+/// The code of the end of a session that polls.
+pub(super) fn of_session(end: SessionEnd) -> (Cause, Phase) {
+    match end {
+        SessionEnd::ClientClosed => (Cause::Client, Phase::None),
+        SessionEnd::ServerClosed => (Cause::Server, Phase::None),
+        SessionEnd::ClientLeft => (Cause::Client, Phase::Poll),
+        SessionEnd::BackendLost | SessionEnd::BackendRefused => (Cause::Server, Phase::Poll),
+        SessionEnd::Expired => (Cause::ClientTimeout, Phase::Poll),
+        SessionEnd::Drained => (Cause::Killed, Phase::Poll),
+        SessionEnd::Upgraded => (Cause::None, Phase::Tunnel),
     }
 }
 

@@ -6,7 +6,8 @@ use std::time::Instant;
 use super::clock::Stamp;
 use super::fields;
 use super::json::Json;
-use super::record::Record;
+use super::record::{Belongs, Record};
+use super::session::{SessionRecord, Tail};
 use super::termination;
 use crate::metrics::cell::Label as _;
 use crate::metrics::label::{Direction, TunnelEnd};
@@ -19,6 +20,7 @@ pub(crate) struct TunnelRecord {
     /// What is known beforehand, as it stands in the line.
     text: Box<[u8]>,
     bytes: [u64; Direction::VALUES.len()],
+    session: Belongs,
 }
 
 impl TunnelRecord {
@@ -29,6 +31,7 @@ impl TunnelRecord {
             began: now,
             text: record.text.borrow().as_slice().into(),
             bytes: Default::default(),
+            session: record.session(),
         }
     }
 
@@ -43,12 +46,27 @@ impl TunnelRecord {
             }
             None => json.number(&fields::TAKEN_OVER, 1),
         }
-        Self { client, began: now, text: text.into(), bytes: Default::default() }
+        Self { client, began: now, text: text.into(), bytes: Default::default(), session: Belongs::Nowhere }
     }
 
     /// Counts bytes that were carried.
     pub(crate) fn add(&mut self, direction: Direction, bytes: u64) {
         self.bytes[direction.index()] += bytes;
+    }
+
+    /// The Engine.IO session that it carries.
+    pub(super) fn session(&self) -> Belongs {
+        self.session
+    }
+
+    /// How it has ended, for its session's line.
+    pub(super) fn tail(&self, now: Instant, end: TunnelEnd) -> Tail {
+        Tail { end, at: now, bytes: self.bytes }
+    }
+
+    /// Its session, of which nothing else is known.
+    pub(super) fn whole_session(&self, has_polled: bool, tail: Tail) -> SessionRecord {
+        SessionRecord::of_tunnel(self.client, self.began, &self.text, has_polled, tail)
     }
 
     /// Writes the line of a tunnel that ended at `now`.

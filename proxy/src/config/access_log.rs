@@ -1,4 +1,4 @@
-//! `[access_log]`: what is written of requests and tunnels, and where to.
+//! `[access_log]`: what is written of requests, tunnels and sessions, and where to.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -61,6 +61,8 @@ impl Statuses {
 pub(crate) struct Events {
     pub(crate) requests: bool,
     pub(crate) tunnels: bool,
+    /// Ends of Engine.IO sessions. Only where it is asked for: each session takes memory for it.
+    pub(crate) sessions: bool,
 }
 
 const FORMATS: &[(&str, AccessFormat)] =
@@ -101,15 +103,15 @@ pub(super) fn access_log(mut section: Section<'_>) -> Option<AccessLog> {
 }
 
 fn events(section: &mut Section<'_>, format: AccessFormat) -> Events {
-    const NAMES: &[(&str, u8)] = &[("request", 0), ("tunnel", 1)];
-    let expected = r#"a list such as ["request", "tunnel"]"#;
+    const NAMES: &[(&str, u8)] = &[("request", 0), ("tunnel", 1), ("session", 2)];
+    let expected = r#"a list such as ["request", "tunnel", "session"]"#;
     let named = section.read_list("events", expected, NAMES.len(), |text| value::choice(text, NAMES));
     let is_json = format == AccessFormat::Json;
     if !is_json && named.iter().any(|event| *event != 0) {
-        section.problem("events", r#"of tunnels are written with `format = "json"` only"#);
+        section.problem("events", r#"of tunnels and sessions are written with `format = "json"` only"#);
     }
     let has = |event| if named.is_empty() { is_json || event == 0 } else { named.contains(&event) };
-    Events { requests: has(0), tunnels: has(1) }
+    Events { requests: has(0), tunnels: has(1), sessions: named.contains(&2) }
 }
 
 fn output(text: &str) -> Result<AccessOutput, String> {

@@ -161,6 +161,26 @@ labels! {
         Upgraded = "upgraded",
     }
 
+    /// Why an Engine.IO session polls no more.
+    SessionEnd "reason" {
+        /// Its client sent a close packet.
+        ClientClosed = "client_closed",
+        /// Its backend sent one.
+        ServerClosed = "server_closed",
+        /// Its client broke a request off, and sent no other in the session's time.
+        ClientLeft = "client_left",
+        /// Its backend could not be reached or broke an answer off, and no other request came.
+        BackendLost = "backend_lost",
+        /// Its backend refused its last request: mostly because it knows the sid no more.
+        BackendRefused = "backend_refused",
+        /// Its client fell silent.
+        Expired = "expired",
+        /// The process ended.
+        Drained = "drained",
+        /// It goes on as a tunnel.
+        Upgraded = "upgraded",
+    }
+
     /// What became of a line of the access log.
     AccessLine "result" {
         /// Given to the writer.

@@ -142,6 +142,10 @@ metrics! {
         "Engine.IO sessions by the transport they began with; upgraded: changed from polling to WebSocket.";
     HANDSHAKE_DURATION = Histogram Seconds "ringbolt_engine_io_handshake_duration_seconds" []
         "From the head of a request that opens an Engine.IO session to the end of its answer, or to its 101.";
+    SESSION_ENDS = Counter Count "ringbolt_engine_io_session_ends_total" [LabelKey::of::<label::SessionEnd>()]
+        "Engine.IO sessions that poll no more, by the cause; upgraded: they go on as tunnels, see ringbolt_tunnels_closed_total.";
+    SESSION_DURATION = Histogram Seconds "ringbolt_engine_io_session_duration_seconds" []
+        "Lives of Engine.IO sessions that ended while they polled, in this process; of others see ringbolt_tunnel_duration_seconds.";
     AFFINITY_DECISIONS = Counter Count "ringbolt_affinity_decisions_total" [LabelKey::of::<label::Evidence>()]
         "Choices of a backend for a request, by what decided.";
     SIDS_UNKNOWN = Counter Count "ringbolt_sids_unknown_total" [LabelKey::of::<label::UnknownSid>()]

@@ -15,6 +15,7 @@ mod process;
 pub mod raw;
 mod ringbolt;
 mod scenario;
+mod syslog;
 pub mod tls;
 
 pub use backends::{Backends, Kind};
@@ -24,6 +25,7 @@ pub use lanes::run_everywhere;
 pub use process::{Grandchild, Process};
 pub use ringbolt::{Engine, Metrics, Options, Ringbolt, Upgraded};
 pub use scenario::{Client, Lane, Scenario};
+pub use syslog::Syslog;
 
 use std::path::PathBuf;
 

@@ -42,10 +42,10 @@ impl Table {
         now: Duration,
     ) -> Result<(), Full> {
         let key = self.key(&handshake.sid);
-        let released = self.shard(key).insert(key, backend, handshake.time_to_live(), tick(now))?;
+        let gone = self.shard(key).insert(key, backend, handshake.time_to_live(), tick(now))?;
         self.change(backend, 1);
-        if let Some(released) = released {
-            self.release(released);
+        if let Some(gone) = gone {
+            self.release(gone.backend);
         }
         assert!(self.shard(key).len() <= self.share, "a shard outgrew its bound");
         Ok(())
@@ -66,17 +66,17 @@ impl Table {
         self.shard(key).upgraded(key, tick(now));
     }
 
-    pub(crate) fn remove(&mut self, sid: &Sid) {
+    pub(crate) fn remove(&mut self, sid: &Sid, now: Duration) {
         let key = self.key(sid);
-        if let Some(backend) = self.shard(key).remove(key) {
-            self.release(backend);
+        if let Some(gone) = self.shard(key).remove(key, tick(now)) {
+            self.release(gone.backend);
         }
     }
 
     /// One turn of a worker's sweep over its own shard.
     pub(crate) fn sweep(&mut self, shard: usize, entries_max: usize, now: Duration) {
         let mut released = Vec::new();
-        self.shards[shard].sweep(tick(now), entries_max, |backend| released.push(backend));
+        self.shards[shard].sweep(tick(now), entries_max, |gone| released.push(gone.backend));
         released.into_iter().for_each(|backend| self.release(backend));
     }
 

@@ -372,7 +372,7 @@ impl World {
                 Purpose::Close => {
                     let body: &[u8] = if protocol == Protocol::V4 { b"1" } else { b"1:1" };
                     assert!(is_close(body, protocol));
-                    self.table.remove(&sid);
+                    self.table.remove(&sid, self.now);
                     self.sessions[session].close();
                 }
                 Purpose::Upgrade => {

@@ -3,7 +3,7 @@
 //! A shard decides when a session is forgotten: after its time to live without a request, never while
 //! one is in progress, soon after an upgrade that held. It knows neither locks nor the other shards, and
 //! of a sid only its key. Every entry it holds counts in its backend's load, expired or not, until the
-//! shard hands the backend back from `insert`, `remove` or `sweep`.
+//! shard hands it back as `Gone` from `insert`, `remove` or `sweep`.
 
 use std::fmt;
 use std::time::Duration;
@@ -25,13 +25,15 @@ mod tests;
 struct Entry {
     key: SidKey,
     backend: BackendId,
+    /// When it was stored.
+    began: Tick,
     /// When it is forgotten, while no request is in progress.
     expires: Tick,
-    /// As many as connections: wider than a client could make it wrap.
-    in_progress: u32,
     time_to_live_ticks: u16,
-    /// A 101 was answered and its outcome is open.
-    upgrading: bool,
+    /// Two or three at once are usual. Of more than 255 some are not counted: that shortens nobody's session but that
+    /// of the client who sends them.
+    in_progress: u8,
+    state: SessionState,
 }
 
 const _: () = assert!(size_of::<Entry>() == 32);
@@ -43,18 +45,51 @@ impl Entry {
 
     fn record(&self, now: Tick) -> SidRecord {
         let Self { key, backend, time_to_live_ticks, .. } = *self;
-        let whole = self.in_progress > 0 && !self.upgrading;
+        let whole = self.in_progress > 0 && self.state != SessionState::Upgrading;
         let left_ticks = if whole { time_to_live_ticks } else { self.expires.since(now) };
         SidRecord { key, backend, time_to_live_ticks, left_ticks }
     }
 
     /// A request begins or ends: if that is later than an upgrade takes, the session polls on.
     fn settle_upgrade(&mut self, now: Tick) {
-        if self.upgrading && now.after(ticks_of(UPGRADE_MARGIN)) >= self.expires {
-            self.upgrading = false;
+        if self.state == SessionState::Upgrading && now.after(ticks_of(UPGRADE_MARGIN)) >= self.expires {
+            self.state = SessionState::Polling;
             self.expires = now.after(self.time_to_live_ticks);
         }
     }
+
+    fn gone(&self, now: Tick) -> Gone {
+        let Self { key, backend, state, .. } = *self;
+        Gone { key, backend, age: now.age(self.began), state }
+    }
+}
+
+/// How a session was seen last, and so why it ends if nothing is heard of it any more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SessionState {
+    /// It polls, or falls silent.
+    Polling,
+    /// A 101 was answered and its outcome is open. Forgotten like this, it has gone on as a tunnel.
+    Upgrading,
+    /// Its client has broken a request off.
+    ClientLeft,
+    /// Its backend could not be reached, or has broken an answer off.
+    BackendLost,
+    /// Its backend has refused a request: mostly because it does not know the sid any more.
+    Refused,
+}
+
+/// A session that the table holds no longer, or no longer for this backend.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Gone {
+    /// As it was stored.
+    pub key: SidKey,
+    /// Whose load falls by one.
+    pub backend: BackendId,
+    /// How long it was stored.
+    pub age: Duration,
+    /// How it was seen last.
+    pub state: SessionState,
 }
 
 /// What another process needs to know to go on with a session.
@@ -111,8 +146,8 @@ impl Shard {
     /// hours) without a request.
     ///
     /// A key that is known gets the new backend, and its requests in progress go on to count: netty
-    /// servers let a client carry its sid to another backend. Returns the backend whose load falls by
-    /// one: the former owner of the key, or the owner of an expired entry that made room.
+    /// servers let a client carry its sid to another backend. Returns what the entry took the place of: the
+    /// former binding of the key, or an expired session that made room.
     ///
     /// # Errors
     /// [`Full`] if the shard is full and no expired entry is at hand.
@@ -122,19 +157,20 @@ impl Shard {
         backend: BackendId,
         time_to_live: Duration,
         now: Tick,
-    ) -> Result<Option<BackendId>, Full> {
+    ) -> Result<Option<Gone>, Full> {
         let time_to_live_ticks = ticks_of(time_to_live);
         let expires = now.after(time_to_live_ticks);
         if let Some(entry) = self.find(key) {
-            let former = entry.backend;
-            *entry = Entry { backend, expires, time_to_live_ticks, upgrading: false, ..*entry };
+            let former = entry.gone(now);
+            *entry = Entry { backend, expires, time_to_live_ticks, state: SessionState::Polling, ..*entry };
             return Ok(Some(former));
         }
-        let released = if self.is_full() { Some(self.make_room(now).ok_or(Full)?) } else { None };
-        let entry = Entry { key, backend, expires, in_progress: 0, time_to_live_ticks, upgrading: false };
+        let gone = if self.is_full() { Some(self.make_room(now).ok_or(Full)?) } else { None };
+        let (began, state) = (now, SessionState::Polling);
+        let entry = Entry { key, backend, began, expires, time_to_live_ticks, in_progress: 0, state };
         self.segments[key.segment(self.segments.len())].push(entry);
         self.len += 1;
-        Ok(released)
+        Ok(gone)
     }
 
     /// Binds a session as another process knew it, with what is left of its time to live. Otherwise as
@@ -142,14 +178,14 @@ impl Shard {
     ///
     /// # Errors
     /// As [`Shard::insert`].
-    pub fn restore(&mut self, record: &SidRecord, now: Tick) -> Result<Option<BackendId>, Full> {
+    pub fn restore(&mut self, record: &SidRecord, now: Tick) -> Result<Option<Gone>, Full> {
         let SidRecord { key, backend, time_to_live_ticks, left_ticks } = *record;
-        let released = self.insert(key, backend, Duration::ZERO, now)?;
+        let gone = self.insert(key, backend, Duration::ZERO, now)?;
         if let Some(entry) = self.find(key) {
             entry.time_to_live_ticks = time_to_live_ticks;
             entry.expires = now.after(left_ticks);
         }
-        Ok(released)
+        Ok(gone)
     }
 
     /// What is known of one session, now that it begins.
@@ -184,6 +220,9 @@ impl Shard {
     pub fn begin(&mut self, key: SidKey, now: Tick) -> Option<Known> {
         let entry = self.find(key).filter(|entry| entry.is_live(now))?;
         entry.settle_upgrade(now);
+        if entry.state != SessionState::Upgrading {
+            entry.state = SessionState::Polling;
+        }
         entry.in_progress = entry.in_progress.saturating_add(1);
         Some(Known { backend: entry.backend, time_to_live: duration_of(entry.time_to_live_ticks) })
     }
@@ -204,7 +243,7 @@ impl Shard {
         let Some(entry) = self.find(key) else { return };
         entry.settle_upgrade(now);
         entry.in_progress = entry.in_progress.saturating_sub(1);
-        if !entry.upgrading {
+        if entry.state != SessionState::Upgrading {
             entry.expires = now.after(entry.time_to_live_ticks);
         }
     }
@@ -214,26 +253,39 @@ impl Shard {
     /// the first of them: then the upgrade has failed, and the session lives as before.
     pub fn upgraded(&mut self, key: SidKey, now: Tick) {
         if let Some(entry) = self.find(key) {
-            entry.upgrading = true;
+            entry.state = SessionState::Upgrading;
             entry.expires = now.after(ticks_of(UPGRADE_TIMEOUT + UPGRADE_MARGIN));
         }
     }
 
-    /// Forgets a session at once: a close packet went through. Returns the backend whose load falls.
-    pub fn remove(&mut self, key: SidKey) -> Option<BackendId> {
+    /// Notes what a request in progress has come to, for as long as no other begins.
+    pub fn note(&mut self, key: SidKey, state: SessionState) {
+        if let Some(entry) = self.find(key).filter(|entry| entry.state != SessionState::Upgrading) {
+            entry.state = state;
+        }
+    }
+
+    /// Forgets a session at once: a close packet went through.
+    pub fn remove(&mut self, key: SidKey, now: Tick) -> Option<Gone> {
         let segment = key.segment(self.segments.len());
         let position = self.segments[segment].position(key)?;
-        Some(self.remove_at(segment, position))
+        Some(self.remove_at(segment, position).gone(now))
     }
 
     /// Looks at up to `entries_max` entries, from where the last sweep ended, and removes the expired
-    /// ones; `expired` gets the backend of each.
-    pub fn sweep(&mut self, now: Tick, entries_max: usize, mut expired: impl FnMut(BackendId)) {
+    /// ones, each of which is given to `expired`.
+    pub fn sweep(&mut self, now: Tick, entries_max: usize, mut expired: impl FnMut(Gone)) {
         for _ in 0..entries_max.min(self.len) {
-            if let Some(backend) = self.sweep_one(now) {
-                expired(backend);
+            if let Some(gone) = self.sweep_one(now) {
+                expired(gone);
             }
         }
+    }
+
+    /// The session is stored, or has expired and no sweep has met it.
+    #[must_use]
+    pub fn holds(&self, key: SidKey) -> bool {
+        self.segments[key.segment(self.segments.len())].position(key).is_some()
     }
 
     /// Entries, expired ones that no sweep has met included.
@@ -266,12 +318,12 @@ impl Shard {
     }
 
     /// Removes one expired entry, if a bounded search finds any.
-    fn make_room(&mut self, now: Tick) -> Option<BackendId> {
+    fn make_room(&mut self, now: Tick) -> Option<Gone> {
         (0..SID_FULL_SCAN_ENTRIES).find_map(|_| self.sweep_one(now))
     }
 
     /// Looks at the next entry, if there is any, and removes it if it has expired.
-    fn sweep_one(&mut self, now: Tick) -> Option<BackendId> {
+    fn sweep_one(&mut self, now: Tick) -> Option<Gone> {
         if self.is_empty() {
             return None;
         }
@@ -281,16 +333,19 @@ impl Shard {
             if let Some(entry) = left.last() {
                 self.swept_to = left.len() - 1;
                 let is_live = entry.is_live(now);
-                return if is_live { None } else { Some(self.remove_at(self.swept_segment, self.swept_to)) };
+                return match is_live {
+                    true => None,
+                    false => Some(self.remove_at(self.swept_segment, self.swept_to).gone(now)),
+                };
             }
             self.swept_segment = (self.swept_segment + 1) % self.segments.len();
             self.swept_to = self.segments[self.swept_segment].len();
         }
     }
 
-    fn remove_at(&mut self, segment: usize, position: usize) -> BackendId {
+    fn remove_at(&mut self, segment: usize, position: usize) -> Entry {
         self.len -= 1;
-        self.segments[segment].remove_at(position).backend
+        self.segments[segment].remove_at(position)
     }
 }
 

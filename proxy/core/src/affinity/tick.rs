@@ -27,6 +27,11 @@ impl Tick {
         u16::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(u16::MAX)
     }
 
+    /// How long ago `earlier` was at this moment.
+    pub(super) fn age(self, earlier: Self) -> Duration {
+        Duration::from_nanos(u64::from(TICK_NANOSECONDS)) * self.0.saturating_sub(earlier.0)
+    }
+
     /// The moment this many ticks later.
     pub(super) const fn after(self, ticks: u16) -> Self {
         Self(self.0.saturating_add(ticks as u32))

@@ -14,6 +14,11 @@ impl Shard {
     fn begun(&mut self, key: SidKey, now: Tick) -> Option<BackendId> {
         self.begin(key, now).map(|known| known.backend)
     }
+
+    /// Whose place an insert took.
+    fn inserted(&mut self, key: SidKey, backend: BackendId, now: Tick) -> Result<Option<BackendId>, Full> {
+        Ok(self.insert(key, backend, LIFE, now)?.map(|gone| gone.backend))
+    }
 }
 
 const LIFE: Duration = Duration::from_secs(50);
@@ -34,7 +39,7 @@ fn shard_with_one() -> Shard {
 
 fn swept(shard: &mut Shard, now: Tick) -> Vec<BackendId> {
     let mut out = Vec::new();
-    shard.sweep(now, usize::MAX, |backend| out.push(backend));
+    shard.sweep(now, usize::MAX, |gone| out.push(gone.backend));
     out
 }
 
@@ -114,12 +119,53 @@ fn an_upgrade_that_fails_leaves_the_session_its_life() {
     }
 }
 
+/// A session ends as it was seen last; what a request came to is forgotten when the next one begins.
+#[test]
+fn what_ends_says_how_it_was_seen_last_and_how_long_it_lived() {
+    let ended = |steps: &dyn Fn(&mut Shard)| {
+        let mut shard = shard_with_one();
+        shard.begun(key(1), at(10));
+        steps(&mut shard);
+        shard.end(key(1), at(20));
+        let mut all = Vec::new();
+        shard.sweep(at(100), usize::MAX, |gone| all.push((gone.state, gone.age)));
+        all
+    };
+    let age = Duration::from_secs(100);
+    for state in [SessionState::ClientLeft, SessionState::BackendLost, SessionState::Refused] {
+        assert_eq!(ended(&|shard| shard.note(key(1), state)), [(state, age)]);
+    }
+    let polls_on = |shard: &mut Shard| {
+        shard.note(key(1), SessionState::ClientLeft);
+        shard.begun(key(1), at(15));
+        shard.end(key(1), at(15));
+    };
+    assert_eq!(ended(&polls_on), [(SessionState::Polling, age)]);
+    let upgrades = |shard: &mut Shard| {
+        shard.upgraded(key(1), at(15));
+        shard.note(key(1), SessionState::ClientLeft);
+    };
+    assert_eq!(ended(&upgrades), [(SessionState::Upgrading, age)]);
+}
+
+/// Nobody gains by it, and it lives on for its time to live.
+#[test]
+fn more_requests_at_once_than_are_counted_do_no_harm() {
+    let mut shard = shard_with_one();
+    for _ in 0..300 {
+        assert_eq!(shard.begun(key(1), at(1)), Some(BackendId(7)));
+    }
+    (0..300).for_each(|_| shard.end(key(1), at(2)));
+    assert_eq!(swept(&mut shard, at(51)), []);
+    assert_eq!(swept(&mut shard, at(53)), [BackendId(7)]);
+}
+
 #[test]
 fn a_reissued_sid_moves_and_gives_its_former_backend_back() {
     let mut shard = shard_with_one();
     shard.begun(key(1), at(0));
     shard.upgraded(key(1), at(0));
-    assert_eq!(shard.insert(key(1), BackendId(8), LIFE, at(1)), Ok(Some(BackendId(7))));
+    assert_eq!(shard.inserted(key(1), BackendId(8), at(1)), Ok(Some(BackendId(7))));
     assert_eq!(swept(&mut shard, at(1000)), [], "the request in progress counts on");
     assert_eq!(shard.begun(key(1), at(1000)), Some(BackendId(8)));
     assert_eq!(shard.len(), 1);
@@ -129,8 +175,9 @@ fn a_reissued_sid_moves_and_gives_its_former_backend_back() {
 fn a_removed_session_is_unknown_and_ends_that_come_late_do_nothing() {
     let mut shard = shard_with_one();
     shard.begun(key(1), at(0));
-    assert_eq!(shard.remove(key(1)), Some(BackendId(7)));
-    assert_eq!(shard.remove(key(1)), None);
+    let gone = shard.remove(key(1), at(1)).unwrap();
+    assert_eq!((gone.backend, gone.age), (BackendId(7), Duration::from_secs(1)));
+    assert_eq!(shard.remove(key(1), at(1)), None);
     shard.end(key(1), at(1));
     shard.upgraded(key(1), at(1));
     assert_eq!(shard.begun(key(1), at(1)), None);
@@ -144,7 +191,7 @@ fn a_full_shard_refuses_the_new_and_keeps_the_living() {
     }
     assert!(shard.is_full());
     assert_eq!(shard.insert(key(100), BackendId(100), LIFE, at(50)), Err(Full));
-    assert_eq!(shard.insert(key(5), BackendId(200), LIFE, at(50)), Ok(Some(BackendId(5))), "it is known");
+    assert_eq!(shard.inserted(key(5), BackendId(200), at(50)), Ok(Some(BackendId(5))), "it is known");
     assert!((0..100).all(|number| shard.begun(key(number), at(50)).is_some()));
     for number in 0..100 {
         shard.end(key(number), at(60));
@@ -163,7 +210,7 @@ fn a_sweep_is_bounded_and_rounds_meet_everyone() {
     }
     let mut expired = Vec::new();
     for round in 1..=10 {
-        shard.sweep(at(60), 100, |backend| expired.push(backend.0));
+        shard.sweep(at(60), 100, |gone| expired.push(gone.backend.0));
         assert!(expired.len() <= round * 100);
     }
     expired.sort_unstable();
@@ -307,13 +354,13 @@ impl Pair {
                 }
             }
             Step::Remove(sid) => {
-                let removed = self.shard.remove(key(sid));
+                let removed = self.shard.remove(key(sid), now).map(|gone| gone.backend);
                 assert_eq!(removed.is_some(), self.model.remove(&sid).is_some());
                 self.release(removed);
             }
             Step::Sweep(entries_max) => {
                 let mut expired = Vec::new();
-                self.shard.sweep(now, entries_max, |backend| expired.push(backend));
+                self.shard.sweep(now, entries_max, |gone| expired.push(gone.backend));
                 assert!(expired.len() <= entries_max);
                 expired.into_iter().for_each(|backend| self.release(Some(backend)));
                 self.forget_swept();
@@ -332,7 +379,7 @@ impl Pair {
             );
             return;
         };
-        self.release(released);
+        self.release(released.map(|gone| gone.backend));
         self.loads[backend as usize] += 1;
         let requests = self.model.remove(&sid).map_or(0, |former| former.requests);
         self.model.insert(sid, Model { backend, life, requests, quiet_since: self.now, upgraded: None });

@@ -1,4 +1,5 @@
-//! The table of a run of runtimes: as JSON for programs, as Markdown for people. Pure.
+//! The table of a run that compares contestants with the first of them: as JSON for programs, as Markdown for people.
+//! Pure.
 //!
 //! Unlike beside the peers, a contestant that cannot do a row loses only its own cell: what is compared
 //! are all with the first, not each other.
@@ -15,6 +16,11 @@ use crate::statistics::three_figures;
 /// The whole of a run.
 #[derive(Debug, Serialize)]
 pub(crate) struct Table {
+    #[serde(skip)]
+    pub(crate) title: &'static str,
+    /// What stands below the title.
+    #[serde(skip)]
+    pub(crate) preface: &'static str,
     pub(crate) run: Run,
     pub(crate) contestants: Vec<Contestant>,
     pub(crate) rows: Vec<Row>,
@@ -56,11 +62,7 @@ impl Row {
 
 impl Table {
     pub(crate) fn markdown(&self) -> String {
-        let mut text = String::from("# The same relay on each runtime\n\n");
-        text.push_str(
-            "Written by the command below; [what the rows mean](../README.md#runtimes). One thread each, on a core of its \
-             own. Figures are medians.\n\n",
-        );
+        let mut text = format!("# {}\n\n{}\n\n", self.title, self.preface);
         // Writing to a String cannot fail.
         let _ = write_run(&self.run, &self.contestants, &mut text);
         let _ = self.write_costs(&mut text);
@@ -127,6 +129,8 @@ mod tests {
         assert_eq!([0, 1, 2].map(|index| row.ratio(index)), [None, None, Some(1.5)]);
         let contestant = |name| Contestant { name, version: String::new(), threads: Vec::new() };
         let table = Table {
+            title: "A title",
+            preface: "What it is.",
             run: Run::default(),
             contestants: ["a", "b", "c"].map(contestant).into(),
             rows: vec![row],
