@@ -116,8 +116,7 @@ pub(crate) fn choose<'a>(
     }
     let has_sid = matches!(role, Some(Role::Session(_) | Role::SessionTooLong));
     if has_sid && known.is_none() && told.is_none() {
-        let reason = label::UnknownSid::of(role.as_ref(), seen.tag.is_some());
-        worker.counters().sids_unknown.of(reason).add(1);
+        worker.counters().sids_unknown.of(label::UnknownSid::of(seen.role, seen.tag.is_some())).add(1);
     }
     let Some(choice) = decide(worker, route, opens, &seen)? else {
         let (Some(Role::Session(sid)), Some(query)) = (role, query) else {
