@@ -102,7 +102,7 @@ fn tunnels_of_a_drained_backend_close_evenly_over_the_given_time_and_no_others()
     let [mut of_a, of_b] = tunnels(&ringbolt, 80);
     let began = Instant::now();
     let said = order(&ringbolt, &["drain", "a", "--over", "4s"]);
-    assert_eq!(said, "u/a: drain, its tunnels are closed over 4 s\n");
+    assert_eq!(said, "u/a: drain, its sessions are closed over 4 s\n");
     let closed = || drained(&ringbolt);
     let mut halfway = None;
     while closed() < 40.0 {

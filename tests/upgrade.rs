@@ -19,7 +19,7 @@ use std::thread;
 use std::time::Duration;
 
 use ringbolt_harness::raw::{Backend, Gate, Tunnel, Wire};
-use ringbolt_harness::{Engine, Grandchild, Options, Ringbolt, Upgraded};
+use ringbolt_harness::{Engine, Grandchild, Options, Ringbolt, Upgraded, fewer_if_emulated};
 
 use self::busy::{CHATS, PAUSE, Seen, Stop, StopAtEnd, keep_busy};
 use self::site::{config, fleet, open_session, own_backend, poll, sid_in, sources, start};
@@ -168,7 +168,8 @@ fn connections_that_wait_are_served_by_the_new_process() {
     let backend = Backend::named("only");
     let mut ringbolt = start(config(std::slice::from_ref(&backend), &own, ""), Engine::Auto);
     let request = "GET /waiting HTTP/1.1\r\nHost: a.example\r\n\r\n";
-    let mut waiting: Vec<_> = (0..1000).map(|_| Wire::connect(ringbolt.address())).collect();
+    let mut waiting: Vec<_> =
+        (0..fewer_if_emulated(1000)).map(|_| Wire::connect(ringbolt.address())).collect();
     for _ in 0..3 {
         for wire in &mut waiting {
             assert_eq!(wire.exchange(request).status(), 200);

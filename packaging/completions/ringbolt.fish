@@ -74,8 +74,8 @@ complete -c ringbolt -n "__fish_ringbolt_using_subcommand session" -l socket -d 
 complete -c ringbolt -n "__fish_ringbolt_using_subcommand session" -l json -d 'Print JSON for programs'
 complete -c ringbolt -n "__fish_ringbolt_using_subcommand session" -s h -l help -d 'Print help'
 complete -c ringbolt -n "__fish_ringbolt_using_subcommand drain" -l socket -d 'The process\' admin.socket' -r -F
-complete -c ringbolt -n "__fish_ringbolt_using_subcommand drain" -l over -d 'Close its tunnels evenly over this time, such as 10m' -r
-complete -c ringbolt -n "__fish_ringbolt_using_subcommand drain" -l rate -d 'Close at most this many of its tunnels a second' -r
+complete -c ringbolt -n "__fish_ringbolt_using_subcommand drain" -l over -d 'Close its tunnels and polling sessions evenly over this time, such as 10m' -r
+complete -c ringbolt -n "__fish_ringbolt_using_subcommand drain" -l rate -d 'Close at most this many of them a second' -r
 complete -c ringbolt -n "__fish_ringbolt_using_subcommand drain" -s h -l help -d 'Print help'
 complete -c ringbolt -n "__fish_ringbolt_using_subcommand maintenance" -l socket -d 'The process\' admin.socket' -r -F
 complete -c ringbolt -n "__fish_ringbolt_using_subcommand maintenance" -s h -l help -d 'Print help'

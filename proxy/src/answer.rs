@@ -2,10 +2,10 @@
 
 use std::io;
 
-use ringbolt_core::affinity::{Query, Role, Transport};
+use ringbolt_core::affinity::{ClosePacket, Query, Role, Transport};
 use ringbolt_core::http::{
     Answer, AnswerContext, Framing, Method, OwnReply, RequestHead, Upgrade, Version, WebSocketKey,
-    write_answer, write_engine_io_answer,
+    write_answer, write_engine_io_answer, write_engine_io_payload,
 };
 
 use crate::access_log::Record;
@@ -41,6 +41,8 @@ pub(crate) struct Asked {
 struct EngineIo {
     /// Of the page its script belongs to.
     origin: Option<Box<[u8]>>,
+    /// What ends its session, where it comes back after that.
+    close: Option<ClosePacket>,
 }
 
 impl Asked {
@@ -97,7 +99,8 @@ impl Asked {
             head.method() == Method::Get && query.transport == Transport::Polling && query.sid.is_some();
         let role = query.role(head.method_bytes());
         self.opens_session = matches!(role, Role::Handshake | Role::WebSocketHandshake);
-        self.engine_io = Some(EngineIo { origin: head.field(b"origin").map(Box::from) });
+        let close = if self.is_poll { ClosePacket::to(query, head.field(b"user-agent")) } else { None };
+        self.engine_io = Some(EngineIo { origin: head.field(b"origin").map(Box::from), close });
     }
 }
 
@@ -105,12 +108,25 @@ impl Asked {
 enum Reply {
     Answer(Answer),
     Own(Box<OwnReply>),
+    /// That its session is closed.
+    Close(ClosePacket),
 }
 
 impl Reply {
+    /// Of a polling session that a drain has ended.
+    fn to_ended(worker: &Worker, asked: &Asked) -> Self {
+        let (reply, by) = match asked.engine_io.as_ref().and_then(|client| client.close) {
+            Some(packet) => (Self::Close(packet), label::SessionDrainedBy::ClosePacket),
+            None => (Self::Answer(Answer::UNKNOWN_SID), label::SessionDrainedBy::UnknownSid),
+        };
+        worker.counters().sessions_drained.of(by).add(1);
+        reply
+    }
+
     fn status(&self) -> u16 {
         match self {
             Self::Answer(answer) => answer.status,
+            Self::Close(_) => 200,
             Self::Own(reply) => reply.status,
         }
     }
@@ -119,7 +135,7 @@ impl Reply {
     fn reason(&self) -> Option<&'static str> {
         match self {
             Self::Answer(answer) => Some(answer.reason),
-            Self::Own(_) => None,
+            Self::Own(_) | Self::Close(_) => None,
         }
     }
 }
@@ -131,6 +147,7 @@ pub(crate) async fn refuse(worker: &Worker, client: &mut Client, asked: &Asked, 
     let reply = match error {
         Error::Answer(answer) => Reply::Answer(answer),
         Error::Own(reply) => Reply::Own(reply),
+        Error::SessionEnded => Reply::to_ended(worker, asked),
         Error::Alert(alert) => {
             worker.counters().connections_refused.of(label::RefusedConnection::Tls).add(1);
             close_with(worker, client, &alert.record()).await;
@@ -155,13 +172,17 @@ pub(crate) async fn refuse(worker: &Worker, client: &mut Client, asked: &Asked, 
     let head_only = asked.method == Method::Head;
     let retry_after_seconds = match &reply {
         Reply::Answer(answer) => answer.retry_after_seconds(worker.random()),
-        Reply::Own(_) => 1,
+        Reply::Own(_) | Reply::Close(_) => 1,
     };
     let context =
         AnswerContext { version: asked.version, head_only, close, date: &worker.date(), retry_after_seconds };
     match (&reply, &asked.engine_io) {
         (Reply::Own(reply), _) => reply.write(&context, &mut bytes),
-        (Reply::Answer(answer), Some(EngineIo { origin })) => {
+        (Reply::Close(packet), client) => {
+            let origin = client.as_ref().and_then(|client| client.origin.as_deref());
+            write_engine_io_payload(packet.content_type(), &packet.body(), &context, origin, &mut bytes);
+        }
+        (Reply::Answer(answer), Some(EngineIo { origin, .. })) => {
             write_engine_io_answer(answer, &context, origin.as_deref(), &mut bytes);
         }
         (Reply::Answer(answer), None) => write_answer(answer, &context, &mut bytes),

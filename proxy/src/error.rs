@@ -17,6 +17,8 @@ pub(crate) enum Error {
     Own(Box<OwnReply>),
     /// A pooled connection turned out to be closed before it took the request: a fresh one may be tried.
     Stale,
+    /// A drain has ended the session of this poll, of whose answer nothing was there yet: the client is told so.
+    SessionEnded,
     /// The upstream failed after its answer had begun: the client's connection is torn down, so that
     /// it sees a broken message and never a complete-looking one.
     Broken,

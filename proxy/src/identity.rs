@@ -13,10 +13,12 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use ringbolt_core::affinity::{BackendId, Health, State};
 use ringbolt_core::rate::Rate;
 
 use crate::config::Config;
+use crate::drain::Ending;
 use crate::limits::BACKEND_IDS_MAX;
 use crate::load::Loads;
 use crate::metrics::BackendCounters;
@@ -52,6 +54,8 @@ pub(crate) struct Identity {
     ordered_state: AtomicU8,
     /// In place of the file's weight; 0: nothing.
     ordered_weight: AtomicU32,
+    /// The drain that ends its polling sessions, if it was ordered to.
+    ending: Mutex<Option<Ending>>,
     /// Orders there have been: who carries out one stops when there is another.
     orders: AtomicU32,
     /// Checks say that it is down.
@@ -80,6 +84,7 @@ impl Identity {
             given: AtomicU32::new(given),
             ordered_state: AtomicU8::new(0),
             ordered_weight: AtomicU32::new(0),
+            ending: Mutex::new(None),
             orders: AtomicU32::new(0),
             down: AtomicBool::new(false),
             checked: AtomicBool::new(false),
@@ -130,8 +135,9 @@ impl Identity {
         self.ordered_state.load(Relaxed) != 0 || self.ordered_weight.load(Relaxed) != 0
     }
 
-    /// Orders a state; returns the number of the order.
-    pub(crate) fn order_state(&self, state: State) -> u32 {
+    /// Orders a state, and that its polling sessions end meanwhile; returns the number of the order.
+    pub(crate) fn order_state(&self, state: State, ending: Option<Ending>) -> u32 {
+        *self.ending.lock() = ending;
         let number = STATES.iter().position(|known| *known == state).map_or(0, |index| index + 1);
         self.ordered_state.store(u8::try_from(number).unwrap_or(0), Relaxed);
         self.orders.fetch_add(1, Relaxed) + 1
@@ -143,9 +149,16 @@ impl Identity {
 
     /// What the file says holds again.
     pub(crate) fn forget_orders(&self) {
+        *self.ending.lock() = None;
         self.ordered_state.store(0, Relaxed);
         self.ordered_weight.store(0, Relaxed);
         self.orders.fetch_add(1, Relaxed);
+    }
+
+    /// The drain that ends its polling sessions.
+    pub(crate) fn ending(&self) -> Option<Ending> {
+        // Looked at first: nearly always nothing is ordered, and every poll asks.
+        if self.ordered_state.load(Relaxed) == 0 { None } else { *self.ending.lock() }
     }
 
     /// No other order has followed this one.

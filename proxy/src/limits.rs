@@ -70,6 +70,9 @@ pub(crate) const SPLICED_FRAME_BYTES_MIN: usize = 16 * 1024;
 /// slow line. Then the tunnel is closed as it is.
 pub(crate) const FAREWELL_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long a poll is left to its backend whose session a drain has ended: a turn of the loop, in which it is sent.
+pub(crate) const POLL_SENT: Duration = Duration::from_millis(2);
+
 /// Pipes of one worker at most, in use or idle, 256 KiB each. Users without privilege get large pipes
 /// only up to `fs.pipe-user-pages-soft` pages, by default 64 MiB. Above it bytes are copied.
 pub(crate) const PIPES_MAX: usize = 256;

@@ -19,8 +19,8 @@ use self::histogram::{Histogram, Lives, Turns, Waits};
 use self::label::{
     AccessLine, AnswerStatus, Check, Connect, Detected, Direction, Downgraded, DrainedBy, EngineInUse,
     EngineIo, Evidence, Handover, Limit, Look, Lookup, MemoryKind, Method, Question, Queued,
-    RefusedConnection, Reload, SessionEnd, SidTag, StatusClass, TlsFailure, TlsRecords, TlsVersion,
-    Transport, TunnelEnd, TunnelKind, UnknownSid, Upgrade,
+    RefusedConnection, Reload, SessionDrainedBy, SessionEnd, SidTag, StatusClass, TlsFailure, TlsRecords,
+    TlsVersion, Transport, TunnelEnd, TunnelKind, UnknownSid, Upgrade,
 };
 
 pub(crate) use self::backend::{BackendCounters, BackendCounts};
@@ -92,6 +92,8 @@ counters! {
     upgrades: PerLabel<Upgrade> => UPGRADES,
     /// What hops around the proxy broke.
     downgrades: PerLabel<Downgraded> => DOWNGRADES,
+    /// Polling sessions that a drain has ended.
+    sessions_drained: PerLabel<SessionDrainedBy> => SESSIONS_DRAINED,
     /// Tunnels open now.
     tunnels_active: Gauge => TUNNELS_ACTIVE,
     /// The part of them that is silent, as of the worker's last look.

@@ -16,6 +16,7 @@ use ringbolt_reactor::{Engine, mailbox};
 use serde::{Deserialize, Serialize};
 
 use crate::config::bounds;
+use crate::drain::Ending;
 use crate::identity::{Identity, uptime_ms};
 use crate::lifecycle::Lifecycle;
 use crate::metrics::Counters;
@@ -72,9 +73,9 @@ pub(crate) struct StateOrder {
     /// Its name, or UPSTREAM/NAME.
     pub(crate) backend: String,
     pub(crate) state: OrderedState,
-    /// Close its tunnels over this time.
+    /// Close its tunnels and polling sessions over this time.
     pub(crate) over_seconds: Option<u64>,
-    /// Close at most as many of its tunnels a second.
+    /// Close at most as many of them a second.
     pub(crate) rate: Option<u32>,
 }
 
@@ -202,7 +203,7 @@ impl Orders {
         let over = match (order.over_seconds, order.rate) {
             (Some(_), Some(_)) => return Err(refused("only one of a time and a rate can be kept")),
             (Some(_), None) | (None, Some(_)) if state == affinity::State::Up => {
-                return Err(refused("a backend that serves keeps its tunnels"));
+                return Err(refused("a backend that serves keeps its sessions"));
             }
             (_, Some(0)) => return Err(refused("a rate is at least 1 a second")),
             (Some(seconds), None) => Some(Duration::from_secs(seconds).min(bounds::TIMEOUT_MAX)),
@@ -212,7 +213,9 @@ impl Orders {
             (None, None) => None,
         };
         let mut number = 0;
-        let (before, _) = changing(&revision, &identity, |identity| number = identity.order_state(state));
+        let ending = over.map(|over| Ending { began: Instant::now(), over });
+        let (before, _) =
+            changing(&revision, &identity, |identity| number = identity.order_state(state, ending));
         if state == affinity::State::Up && before != state {
             revision.join(&identity);
         }
@@ -229,7 +232,7 @@ impl Orders {
         tracing::info!(backend = name, state, over_seconds, "state ordered");
         Ok(match over_seconds {
             None => format!("{name}: {state}\n"),
-            Some(seconds) => format!("{name}: {state}, its tunnels are closed over {seconds} s\n"),
+            Some(seconds) => format!("{name}: {state}, its sessions are closed over {seconds} s\n"),
         })
     }
 }

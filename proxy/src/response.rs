@@ -1,6 +1,8 @@
 //! The answer of a backend: its head, the session it may open, its body.
 
+use std::cell::Cell;
 use std::io;
+use std::pin::pin;
 
 use ringbolt_core::affinity::{HandshakeReading, TAG_BYTES, read_handshake};
 use ringbolt_core::allowance::Allowance;
@@ -12,6 +14,7 @@ use tokio::sync::oneshot;
 
 use crate::access_log::Record;
 use crate::downgrades;
+use crate::drain;
 use crate::error::Error;
 use crate::forward::Exchange;
 use crate::metrics::label::{self, SessionEnd};
@@ -131,9 +134,9 @@ async fn read_head<'a>(
         upgrade: exchange.asked.websocket_key,
         verify_accept: exchange.route.upstream().verify_accept,
     };
-    let mut silent = true;
-    let reading = upstream.read(&worker.hot, |input| {
-        silent = false;
+    let silent = Cell::new(true);
+    let reading = pin!(upstream.read(&worker.hot, |input| {
+        silent.set(false);
         // Taken only now: an answer that is waited for holds no memory.
         let mut head = worker.response_heads.take();
         let Some(length) = head.parse(input, &asked, limits).map_err(HeadError::Bad)? else {
@@ -152,15 +155,13 @@ async fn read_head<'a>(
                 Ok(Consumed::Done(used, Head::Final(worker.answers.hold(last))))
             }
         }
-    });
-    let deadline = worker.reactor.now() + exchange.response_timeout();
-    match worker.reactor.timeout_at(Some(deadline), reading).await {
-        Ok(Ok(Some(found))) => Ok(found),
-        Ok(Ok(None) | Err(HeadError::Upstream)) if silent => Err(Error::Stale),
-        Ok(Ok(None) | Err(HeadError::Upstream)) => Err(Answer::BACKEND_CLOSED.into()),
-        Ok(Err(HeadError::Bad(bad))) => Err(Answer::from(bad).into()),
-        Ok(Err(HeadError::Body(error))) => Err(unsent_error(&error)),
-        Err(_) => Err(Answer::BACKEND_SILENT.into()),
+    }));
+    match drain::await_answer(exchange, &silent, reading).await? {
+        Ok(Some(found)) => Ok(found),
+        Ok(None) | Err(HeadError::Upstream) if silent.get() => Err(Error::Stale),
+        Ok(None) | Err(HeadError::Upstream) => Err(Answer::BACKEND_CLOSED.into()),
+        Err(HeadError::Bad(bad)) => Err(Answer::from(bad).into()),
+        Err(HeadError::Body(error)) => Err(unsent_error(&error)),
     }
 }
 

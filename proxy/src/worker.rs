@@ -29,7 +29,7 @@ use crate::ask::Lookups;
 use crate::client::Client;
 use crate::date::{DATE_BYTES, DateCache};
 use crate::downgrades::Downgrades;
-use crate::drain;
+use crate::drain::{self, Ending};
 use crate::hot_buffer::HotBuffer;
 use crate::limits::CLOSING_TURN;
 use crate::load::{InFlight, Loads};
@@ -102,6 +102,8 @@ pub(crate) struct Worker {
     draining: Cell<bool>,
     /// Until then a drain waits for the last request of an idle connection.
     pub(crate) last_requests_until: Cell<Option<Instant>>,
+    /// The drain of the process, as far as it ends polling sessions.
+    pub(crate) ending: Cell<Option<Ending>>,
     /// Another process serves.
     leaving: Cell<bool>,
     /// Connections that wait for a request, for that process.
@@ -147,6 +149,7 @@ impl Worker {
             connections: Cell::new(0),
             draining: Cell::new(false),
             last_requests_until: Cell::new(None),
+            ending: Cell::new(None),
             leaving: Cell::new(false),
             idle: RefCell::default(),
             emptied: RefCell::new(None),
@@ -297,6 +300,8 @@ impl Worker {
                 Some(Command::Adopt(adoption)) => self.adopt(*adoption),
                 Some(Command::Shed(Shedding { identity, order, over })) => {
                     let worker = Rc::clone(self);
+                    // Held polls look when they are polled whether their sessions are to end.
+                    self.reactor.wake_all();
                     self.reactor.spawn(async move {
                         let goes_on = || identity.is_last_order(order);
                         let which = Shed::To(identity.id);

@@ -30,6 +30,12 @@ struct Elsewhere {
 
 const ELSEWHERE: &[Elsewhere] = &[
     Elsewhere {
+        metric: "ringbolt_polling_sessions_drained_total",
+        file: "tests/drain_polling.rs",
+        test: "each_client_is_told_in_its_own_framing_and_the_backend_by_the_end_of_the_poll",
+        words: "ringbolt_polling_sessions_drained_total",
+    },
+    Elsewhere {
         metric: "ringbolt_sid_lookups_total",
         file: "tests/ask.rs",
         test: "each_session_is_found_and_asked_for_once",

@@ -27,6 +27,7 @@ const SCENARIOS = {
   ...require("./scenarios/upgrade.js"),
   ...require("./scenarios/backends.js"),
   ...require("./scenarios/restart.js"),
+  ...require("./scenarios/drain.js"),
 };
 
 function parse() {

@@ -1,6 +1,6 @@
 """Runs one scenario with the python-socketio client, as client.js does with the others.
 
-    python client.py polling|upgrade|websocket|restart --lane NAME=URL [--lane NAME=URL ...] [--limit SECONDS]
+    python client.py polling|upgrade|websocket|restart|drained --lane NAME=URL [--lane NAME=URL ...] [--limit SECONDS]
 
 Prints one line of JSON; the exit code is 0 only if the scenario held on every lane. It ends within its limit.
 """
@@ -23,6 +23,9 @@ Payload.max_decode_packets = 500
 ROUND_TRIPS = 40
 BYTES = bytes(index * 7 & 255 for index in range(70_000))
 TEXT = 'plain, "quoted", \\back\\slashed\n, ümläut, 漢字, 🚢, end'
+
+# What the test drains over how long.
+DRAINED_SESSIONS, DRAIN_SECONDS = 60, 6
 
 # Hosts of tests are on this machine, whatever its resolver knows.
 resolve = socket.getaddrinfo
@@ -93,6 +96,53 @@ async def restart(url):
     return {"backend": first["backend"]}
 
 
+class Session:
+    """By polling: connects again by itself, and keeps an account of what it met."""
+
+    def __init__(self):
+        self.client = socketio.AsyncClient(reconnection_delay=0.02, reconnection_delay_max=0.2)
+        self.connects, self.ends, self.errors = 0, [], []
+        self.client.on("connect", self.on_connect)
+        self.client.on("disconnect", self.on_disconnect)
+        self.client.on("connect_error", self.errors.append)
+
+    def on_connect(self):
+        self.connects += 1
+
+    def on_disconnect(self, reason):
+        self.ends.append((reason, time.monotonic()))
+
+    async def open(self, url):
+        """Connects for the first time; resolves to this session."""
+        await self.client.connect(url, transports=["polling"], wait_timeout=20)
+        self.first = await self.client.call("whoami", timeout=20)
+        return self
+
+
+async def drained(url):
+    """As in scenarios/drain.js, but that a refused poll is what brings this client back."""
+    sessions = await asyncio.gather(*(Session().open(url) for _ in range(DRAINED_SESSIONS)))
+    last = await Session().open(url)  # tells the test that all are there
+    hit = [one for one in sessions if one.first["backend"] == "backend-1"]
+    others = [one for one in sessions if one.first["backend"] != "backend-1"]
+    if len(hit) < DRAINED_SESSIONS / 6:
+        raise AssertionError(f"only {len(hit)} sessions are on backend-1")
+    while any(one.connects < 2 for one in hit):
+        await asyncio.sleep(0.02)
+    for one in hit:
+        check(([reason for reason, _ in one.ends], one.errors), (["transport error"], []))
+        if (await one.client.call("whoami", timeout=20))["backend"] == "backend-1":
+            raise AssertionError("back at the drained backend")
+    for one in others:
+        check((await one.client.call("whoami", timeout=20), one.ends, one.errors), (one.first, [], []))
+    times = sorted(at for one in hit for _, at in one.ends)
+    if times[-1] - times[0] < DRAIN_SECONDS / 3:
+        raise AssertionError(f"all {len(hit)} were closed within {times[-1] - times[0]} s")
+    for one in [*sessions, last]:
+        await one.client.eio.disconnect(abort=True)
+    return {"hit": len(hit), "others": len(others)}
+
+
 async def passed(url):
     """The status with which the relay in front says that it has held requests back and let them go."""
     async with aiohttp.ClientSession() as session, session.get(url + "/passed") as answer:
@@ -105,12 +155,17 @@ def check(found, expected):
         raise AssertionError(f"found {str(found)[:200]}, expected {str(expected)[:200]}")
 
 
+# Scenarios that are told by themselves.
+OTHERS = {"restart": restart, "drained": drained}
+
+
 async def judge(scenario, lane, limit):
     """The lane's entry of the result."""
     name, url = lane.split("=", 1)
     started = time.monotonic()
     try:
-        found = await asyncio.wait_for(restart(url) if scenario == "restart" else run(scenario, url), limit)
+        session = OTHERS[scenario](url) if scenario in OTHERS else run(scenario, url)
+        found = await asyncio.wait_for(session, limit)
         outcome = {"ok": True, "found": found}
     except Exception:
         outcome = {"ok": False, "error": traceback.format_exc()[-2000:]}
@@ -119,7 +174,7 @@ async def judge(scenario, lane, limit):
 
 async def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("scenario", choices=[*TRANSPORTS, "restart"])
+    parser.add_argument("scenario", choices=[*TRANSPORTS, *OTHERS])
     parser.add_argument("--lane", action="append", required=True)
     parser.add_argument("--limit", type=float, default=30)
     arguments = parser.parse_args()

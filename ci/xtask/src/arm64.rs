@@ -24,8 +24,8 @@ const DEBIAN_LIBRARY: &str = "libstd-rust-web-dev";
 
 /// Debian's kernel of the guest.
 const KERNEL: &str = "6.12";
-/// An emulated processor is slow, and its machine may be busy.
-const TIMEOUT: Duration = Duration::from_secs(900);
+/// Ends a guest that hangs, and no other: an emulated processor is slow, and its machine may be busy.
+const TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// What must be the same on every architecture, and what a processor's order of memory accesses could break.
 const PARTS: [Part; 4] = [
@@ -55,7 +55,12 @@ pub(crate) fn run(root: &Path, words: &[String]) -> Result<(), String> {
 
 /// The daemon for arm64, one static file, built with a profile of cargo's.
 pub(crate) fn daemon(root: &Path, profile: &str) -> Result<PathBuf, String> {
-    let cross = Cross::new()?;
+    daemon_in(root, profile, target_folder()?)
+}
+
+/// The same, with everything that is built in this folder.
+pub(crate) fn daemon_in(root: &Path, profile: &str, folder: PathBuf) -> Result<PathBuf, String> {
+    let cross = Cross::new(folder)?;
     eprintln!("building {DAEMON} for arm64; the first time this takes some minutes");
     let mut build = cross.cargo(root);
     steps::succeed(build.args(["build", "--quiet", "-p", DAEMON, "--bin", DAEMON, "--profile", profile]))?;
@@ -65,9 +70,9 @@ pub(crate) fn daemon(root: &Path, profile: &str) -> Result<PathBuf, String> {
 
 fn test(root: &Path) -> Result<(), String> {
     packages::install(&packages::vm_tools(Arch::Arm64))?;
-    let cross = Cross::new()?;
+    let cross = Cross::new(target_folder()?)?;
     eprintln!("building the tests for arm64; the first time this takes some minutes");
-    let built = suite::build(|| cross.cargo(root), &PARTS)?;
+    let built = suite::build(|| cross.cargo(root), &PARTS, &[])?;
     let machine = Machine {
         timeout: TIMEOUT,
         // As in the guests of `kernels`.
@@ -76,6 +81,11 @@ fn test(root: &Path) -> Result<(), String> {
         ..Machine::new(Arch::Arm64, KERNEL)
     };
     suite::run(&machine, &built, &PARTS, |_| {})
+}
+
+/// Apart from this machine's, because what another compiler has built is built again.
+fn target_folder() -> Result<PathBuf, String> {
+    Ok(release::target()?.join("arm64"))
 }
 
 /// How to build for arm64 here.
@@ -87,9 +97,7 @@ struct Cross {
 
 impl Cross {
     /// Installs what is missing.
-    fn new() -> Result<Self, String> {
-        // Apart, because what another compiler has built is built again.
-        let target_folder = release::target()?.join("arm64");
+    fn new(target_folder: PathBuf) -> Result<Self, String> {
         packages::install(&packages::CROSS_C)?;
         if toolchain_has_target() {
             return Ok(Self { target_folder, sysroot: None });

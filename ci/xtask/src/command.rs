@@ -39,14 +39,15 @@ Commands:
           nothing may be left (the part of it that CI runs takes half a minute)
   package  a Debian package, a tarball, checksums and a list of what is in the program, in target/package
           (`--arch amd64|arm64`, `--binary FILE`, `--version V`, `--out FOLDER`); `package check` installs, upgrades
-          under open tunnels and removes it in a Debian system of its own
+          under open tunnels and removes it in a Debian system of its own, `package container` runs it in a container
+  release  packages of both architectures, each program built twice, compared, and started on a kernel of its own
 
 Options:
   -h, --help    print this text
 ";
 
 /// Every command by its word, in the order of the help text.
-const WORDS: [&str; 13] = [
+const WORDS: [&str; 14] = [
     "demo",
     "bench",
     "vm",
@@ -60,6 +61,7 @@ const WORDS: [&str; 13] = [
     "fuzz-smoke",
     "soak",
     "package",
+    "release",
 ];
 
 /// How long a soak takes on each engine, settling aside.
@@ -82,6 +84,7 @@ pub(crate) enum Command {
     /// With nothing, `proxy` or `compare`.
     Ktls(Vec<String>),
     Package(Package),
+    Release,
     /// With nothing, or `build` and its options.
     Arm64(Vec<String>),
     /// With nothing, or `table`.
@@ -112,6 +115,7 @@ pub(crate) fn parse(words: &[String]) -> Result<Command, String> {
         "test" => Command::Test,
         "tidy" => Command::Tidy,
         "tools" => Command::Tools,
+        "release" => Command::Release,
         unknown => return Err(format!("no command {unknown:?}; did you mean `{}`?", nearest(unknown))),
     };
     match rest.first().map(String::as_str) {

@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use ringbolt_vm::{Arch, Machine};
 
-use crate::suite::{self, DAEMON, Part};
-use crate::{ktls, packages, release, steps, table};
+use crate::suite::{self, Part};
+use crate::{ktls, packages, steps, table};
 
 /// Debian 12's and 13's.
 pub(crate) const KERNELS: [&str; 2] = ["6.1", "6.12"];
 /// Since Linux 6.6: Debian's 6.12 has it.
 const FORBIDDEN: &str = "kernel.io_uring_disabled=2";
-/// An emulated processor is slow, and its machine may be busy.
-const TIMEOUT: Duration = Duration::from_secs(900);
+/// Ends a guest that hangs, and no other: an emulated processor is slow, and its machine may be busy.
+const TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// What the kernel offers, as the daemon sees it: the source of the table.
 /// It warns of limits, which are of no account in a guest.
@@ -51,11 +51,12 @@ pub(crate) fn run(root: &Path, words: &[String]) -> Result<(), String> {
         Arch::native().ok_or("guests have the architecture of this machine, which is not known here")?;
     packages::install(&packages::vm_tools(arch))?;
     let every: Vec<Part> = PARTS.into_iter().chain(PARTS_FORBIDDEN).collect();
-    let mut built = suite::build(|| steps::cargo(root), if only_table { &[] } else { &every })?;
-    steps::succeed(steps::cargo(root).args(["build", "--quiet", "-p", ktls::PROGRAM]))?;
-    let folder = release::target()?.join("debug");
-    built.add(ktls::PROGRAM, folder.join(ktls::PROGRAM));
-    built.add("daemon", folder.join(DAEMON));
+    let mut built = if only_table {
+        suite::build(|| steps::cargo(root), &[], &[])?
+    } else {
+        suite::build(|| steps::cargo(root), &every, &[ktls::PROGRAM])?
+    };
+    built.name_daemon(HOST.program);
 
     let machine = |kernel| Machine {
         timeout: TIMEOUT,

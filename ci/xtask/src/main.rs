@@ -53,6 +53,7 @@ fn run(command: Command) -> Result<ExitCode, String> {
         Command::Bench(options) => release::bench(&root, &options)?,
         Command::Ktls(words) => ktls::run(&root, &words)?,
         Command::Package(asked) => package::run(&root, &asked)?,
+        Command::Release => package::twice::run(&root)?,
         Command::Arm64(words) => arm64::run(&root, &words)?,
         Command::Kernels(words) => kernels::run(&root, &words)?,
         Command::FuzzSmoke(options) => fuzz::run(&root, &options)?,

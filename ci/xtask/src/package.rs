@@ -6,6 +6,7 @@
 mod layout;
 mod lifecycle;
 mod sbom;
+pub(crate) mod twice;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,6 +14,7 @@ use std::process::Command;
 
 use ringbolt_vm::Arch;
 
+use self::lifecycle::Check;
 use crate::{arm64, release, steps};
 
 /// What is asked for.
@@ -25,19 +27,26 @@ pub(crate) struct Package {
     version: Option<String>,
     /// Where the packages go; `None`: target/package.
     out: Option<PathBuf>,
-    /// Install, upgrade and remove it in a Debian system of its own.
-    check: bool,
+    /// Where it is tried; `None`: it is only made.
+    check: Option<Check>,
+}
+
+impl Package {
+    /// For this architecture, and nothing said.
+    fn of(arch: Arch) -> Self {
+        Self { arch, binary: None, version: None, out: None, check: None }
+    }
 }
 
 /// Reads the words behind `package`.
 pub(crate) fn parse(words: &[String]) -> Result<Package, String> {
-    let arch = Arch::native().unwrap_or(Arch::Amd64);
-    let mut package = Package { arch, binary: None, version: None, out: None, check: false };
+    let mut package = Package::of(Arch::native().unwrap_or(Arch::Amd64));
     let mut words = words.iter();
     while let Some(word) = words.next() {
         let mut value = || words.next().ok_or_else(|| format!("{word} wants a value"));
         match word.as_str() {
-            "check" => package.check = true,
+            "check" => package.check = Some(Check::System),
+            "container" => package.check = Some(Check::Container),
             "--arch" => {
                 package.arch = match value()?.as_str() {
                     "amd64" => Arch::Amd64,
@@ -63,8 +72,8 @@ pub(crate) fn run(root: &Path, package: &Package) -> Result<(), String> {
     };
     let out =
         package.out.clone().map_or_else(|| release::target().map(|target| target.join("package")), Ok)?;
-    if package.check {
-        return lifecycle::run(root, package, &binary, &out);
+    if let Some(check) = package.check {
+        return check.run(root, package, &binary, &out);
     }
     let made = make(root, package, &binary, &out)?;
     made.iter().for_each(|path| println!("{}", path.display()));
@@ -171,6 +180,7 @@ mod tests {
             "./etc/ringbolt/ringbolt.toml\n",
             "./usr/share/man/man1/ringbolt-run.1.gz\n",
             "./usr/share/bash-completion/completions/ringbolt\n",
+            "./usr/share/doc/ringbolt/changelog.gz\n",
             "./usr/share/doc/ringbolt/ringbolt.cdx.json\n",
         ] {
             assert!(list.contains(path), "{path:?} is not in\n{list}");
@@ -182,7 +192,8 @@ mod tests {
     fn words_are_understood_or_refused() {
         let words = |line: &str| parse(&line.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
         assert_eq!(words("--arch arm64 --binary x").unwrap().arch, Arch::Arm64);
-        assert!(words("check").unwrap().check);
+        assert_eq!(words("check").unwrap().check, Some(Check::System));
+        assert_eq!(words("container").unwrap().check, Some(Check::Container));
         assert!(words("--arch mips").is_err() && words("--binary").is_err() && words("x").is_err());
     }
 }

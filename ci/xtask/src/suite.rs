@@ -17,6 +17,10 @@ pub(crate) const DAEMON: &str = "ringbolt";
 /// Unit tests of the crate of decisions: golden values, hashes, wire formats.
 pub(crate) const DECISIONS: &str = "ringbolt_core";
 
+/// That cargo tells what it has built, one JSON object a line.
+const MESSAGES: &str = "--message-format=json-render-diagnostics";
+const QUIET: &str = "--quiet";
+
 /// One program of a suite and how it is started.
 #[derive(Clone, Copy)]
 pub(crate) struct Part {
@@ -42,7 +46,7 @@ impl Part {
         Self { environment: "RINGBOLT_TEST_ENGINE=epoll", ..self }
     }
 
-    /// Another program, which [`Built::add`] has been told of.
+    /// Another program, of a package beside, or the daemon ([`Built::name_daemon`]).
     pub(crate) const fn program(program: &'static str, words: &'static str) -> Self {
         Self { program, words, environment: "", status_max: 0, is_test: false }
     }
@@ -69,33 +73,52 @@ pub(crate) struct Built {
 }
 
 impl Built {
-    /// A program beside the tests, and what it is called in [`Part::program`].
-    pub(crate) fn add(&mut self, name: &str, path: PathBuf) {
-        self.programs.insert(name.to_owned(), path);
+    /// Makes the daemon itself a program of a suite, under this name.
+    pub(crate) fn name_daemon(&mut self, name: &str) {
+        self.programs.insert(name.to_owned(), self.daemon.clone());
     }
 }
 
-/// Builds the programs of all parts; `cargo` is a cargo without a word yet.
-pub(crate) fn build(mut cargo: impl FnMut() -> Command, parts: &[Part]) -> Result<Built, String> {
+/// Builds the programs of all parts, and the packages beside, which are programs of that name; `cargo` is a cargo without
+/// a word yet.
+pub(crate) fn build(
+    mut cargo: impl FnMut() -> Command,
+    parts: &[Part],
+    beside: &[&str],
+) -> Result<Built, String> {
+    let is_black_box = |part: &&Part| part.is_test && ![DAEMON, DECISIONS].contains(&part.program);
+    let has = |program| parts.iter().any(|part| part.program == program);
+    // All at once: cargo builds dependencies again for another choice of packages.
     let mut own = cargo();
-    // Tests bring the daemon's executable along; unit tests alone would not.
-    own.args(if parts.is_empty() { &["build"][..] } else { &["test", "--no-run"] });
-    own.args(["--quiet", "--message-format=json-render-diagnostics", "-p", DAEMON, "--bin", DAEMON]);
-    for part in parts.iter().filter(|part| part.is_test && ![DAEMON, DECISIONS].contains(&part.program)) {
-        own.args(["--test", part.program]);
-    }
+    own.args(["build", QUIET, MESSAGES, "-p", DAEMON, "--bin", DAEMON]);
+    own.args(parts.iter().filter(is_black_box).flat_map(|part| ["--test", part.program]));
+    own.args(beside.iter().flat_map(|package| ["-p", package, "--bin", package]));
     let mut paths = built(&mut own)?;
-    if parts.iter().any(|part| part.program == DECISIONS) {
-        let mut core = cargo();
-        core.args(["test", "--no-run", "--quiet", "--message-format=json-render-diagnostics", "--lib"]);
-        paths.extend(built(core.args(["-p", "ringbolt-core"]))?);
+    if has(DAEMON) {
+        paths.extend(built(
+            cargo().args(["test", "--no-run", QUIET, MESSAGES, "-p", DAEMON, "--bin", DAEMON]),
+        )?);
+    }
+    if has(DECISIONS) {
+        paths.extend(built(cargo().args([
+            "test",
+            "--no-run",
+            QUIET,
+            MESSAGES,
+            "-p",
+            "ringbolt-core",
+            "--lib",
+        ]))?);
     }
     // A test has a number behind its name, the daemon's executable has none.
-    let (daemon, tests): (Vec<PathBuf>, Vec<PathBuf>) =
+    let (daemon, others): (Vec<PathBuf>, Vec<PathBuf>) =
         paths.into_iter().partition(|path| name(path) == DAEMON);
     let daemon = daemon.into_iter().next().ok_or("cargo has not built the daemon")?;
-    let programs =
-        tests.into_iter().filter_map(|path| Some((name(&path).rsplit_once('-')?.0.to_owned(), path)));
+    let programs = others.into_iter().filter_map(|path| {
+        let name = name(&path);
+        let is_beside = beside.contains(&name.as_str());
+        Some((if is_beside { name } else { name.rsplit_once('-')?.0.to_owned() }, path))
+    });
     Ok(Built { programs: programs.collect(), daemon })
 }
 
@@ -117,7 +140,10 @@ pub(crate) fn run(
     }
     script.push_str("exit $failed\n");
     let path = machine.cache.join(format!("tests-{}.sh", std::process::id()));
-    std::fs::write(&path, script).map_err(|error| format!("{}: {error}", path.display()))?;
+    // On a fresh machine nothing has been kept there yet.
+    std::fs::create_dir_all(&machine.cache)
+        .and_then(|()| std::fs::write(&path, script))
+        .map_err(|error| format!("{}: {error}", path.display()))?;
     let program = Program { files, ..Program::new(&path, [] as [&str; 0]) };
     let outcome = machine.run(&program, |text| {
         println!("{text}");

@@ -81,7 +81,7 @@ mod tests {
         | `CP` | `client_left` | The client broke a poll off. |\n\
         | `SP` | `backend_lost` | The backend could not be reached, or broke an answer off. |\n\
         | `SP` | `backend_refused` | The backend answered 4xx: mostly because it knows the sid no more. |\n\
-        | `KP` | `drained` | The process ended, without another one in its place. |\n\
+        | `KP` | `drained` | A drain closed it, or the process ended without another one in its place. |\n\
         | others | as a tunnel's | It ended with its tunnel. |\n\n\
         A session that another process has taken over has its line there, if a request of it came there.\n";
 

@@ -58,6 +58,7 @@ impl Cause {
             Error::ClientGone => Self::Client,
             Error::Broken | Error::Stale => Self::Server,
             Error::Own(_) => Self::Local,
+            Error::SessionEnded => Self::Killed,
             Error::Alert(_) => Self::Proxy,
             Error::Answer(answer) => match answer.status {
                 408 => Self::ClientTimeout,

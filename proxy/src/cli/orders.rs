@@ -73,10 +73,10 @@ pub(crate) enum Order {
     Drain {
         #[command(flatten)]
         named: Named,
-        /// Close its tunnels evenly over this time, such as 10m
+        /// Close its tunnels and polling sessions evenly over this time, such as 10m
         #[arg(long, value_name = "DURATION", value_parser = config::duration, conflicts_with = "rate")]
         over: Option<Duration>,
-        /// Close at most this many of its tunnels a second
+        /// Close at most this many of them a second
         #[arg(long, value_name = "COUNT")]
         rate: Option<u32>,
     },

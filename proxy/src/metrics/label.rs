@@ -175,7 +175,7 @@ labels! {
         BackendRefused = "backend_refused",
         /// Its client fell silent.
         Expired = "expired",
-        /// The process ended.
+        /// A drain closed it, or the process ended.
         Drained = "drained",
         /// It goes on as a tunnel.
         Upgraded = "upgraded",
@@ -195,6 +195,14 @@ labels! {
         CloseFrame = "close_frame",
         /// Nothing: no frame could be put in.
         Fin = "fin",
+    }
+
+    /// What the client of a polling session was told that a drain has ended.
+    SessionDrainedBy "by" {
+        /// That the session is closed, in an Engine.IO close packet.
+        ClosePacket = "close_packet",
+        /// That the session is unknown: after a close packet it might not come back.
+        UnknownSid = "unknown_sid",
     }
 
     /// What a tunnel carries.

@@ -113,6 +113,8 @@ metrics! {
         "Requests to upgrade, by what became of them.";
     DOWNGRADES = Counter Count "ringbolt_downgrades_total" [LabelKey::of::<label::Downgraded>()]
         "What hops in front of the proxy or behind it broke, by what it showed in (docs/doctor.md).";
+    SESSIONS_DRAINED = Counter Count "ringbolt_polling_sessions_drained_total" [LabelKey::of::<label::SessionDrainedBy>()]
+        "Polling sessions that a drain has ended, by what their clients were told.";
     TUNNELS_ACTIVE = Gauge Count "ringbolt_tunnels_active" [] "Tunnels open now.";
     TUNNELS_IDLE = Gauge Count "ringbolt_tunnels_idle" []
         "The part of them through which nothing has moved for 32 seconds.";

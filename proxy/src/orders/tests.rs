@@ -30,11 +30,11 @@ fn an_order_stands_above_the_file_until_it_is_forgotten() {
     let revision = revision();
     let (_, identity) = find(&revision, "b/x").unwrap();
     let mut order = 0;
-    let changed = changing(&revision, &identity, |identity| order = identity.order_state(Up));
+    let changed = changing(&revision, &identity, |identity| order = identity.order_state(Up, None));
     assert_eq!(changed, (Drain, Up));
     assert!(identity.is_ordered() && identity.is_last_order(order));
     assert_eq!(
-        changing(&revision, &identity, |identity| _ = identity.order_state(Maintenance)),
+        changing(&revision, &identity, |identity| _ = identity.order_state(Maintenance, None)),
         (Up, Maintenance)
     );
     assert!(!identity.is_last_order(order), "there was another");

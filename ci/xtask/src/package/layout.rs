@@ -24,6 +24,9 @@ const FILES: [(&str, &str, u32); 8] = [
 /// Scripts that dpkg runs.
 const SCRIPTS: [&str; 3] = ["postinst", "prerm", "postrm"];
 
+/// Whom Debian's tools name as the one to ask.
+const MAINTAINER: &str = "The authors of Ringbolt <ringbolt@example.org>";
+
 /// A package's folder.
 pub(super) struct Tree<'a> {
     pub(super) root: &'a Path,
@@ -42,6 +45,8 @@ impl Tree<'_> {
         }
         self.program(binary)?;
         self.put("usr/share/doc/ringbolt/ringbolt.cdx.json", sbom, 0o644)?;
+        self.put("usr/share/doc/ringbolt/changelog", &self.changelog()?, 0o644)?;
+        self.zip("usr/share/doc/ringbolt/changelog")?;
         self.put("usr/share/doc/ringbolt/NEWS", &read(&self.root.join("CHANGELOG.md"))?, 0o644)?;
         self.zip("usr/share/doc/ringbolt/NEWS")?;
         let settings = read(&self.root.join("kernel-tuning/sysctl.d/90-ringbolt.conf"))?;
@@ -97,7 +102,7 @@ impl Tree<'_> {
             .map_or(String::new(), |minor| format!("libc6 (>= 2.{minor}), libgcc-s1, "));
         let kib = size(self.folder)?.div_ceil(1024);
         Ok(format!(
-            "Package: ringbolt\nVersion: {}\nArchitecture: {}\nMaintainer: The authors of Ringbolt <ringbolt@example.org>\n\
+            "Package: ringbolt\nVersion: {}\nArchitecture: {}\nMaintainer: {MAINTAINER}\n\
              Section: net\nPriority: optional\nInstalled-Size: {kib}\n\
              Depends: {libc}systemd | systemd-standalone-sysusers\n\
              Description: edge proxy for Socket.IO and WebSocket services\n \
@@ -106,6 +111,19 @@ impl Tree<'_> {
              passes TCP on, keeps a million idle tunnels in little memory, and is\n \
              upgraded without closing one of them.\n",
             self.version, self.arch
+        ))
+    }
+
+    /// In the form that Debian's tools read; what has changed stands in the project's own.
+    fn changelog(&self) -> Result<String, String> {
+        let mut date = Command::new("date");
+        let output = date.args(["--utc", "--rfc-email", &format!("--date=@{}", self.epoch)]).output();
+        let output = output.map_err(|error| format!("date: {error}"))?;
+        Ok(format!(
+            "ringbolt ({}) stable; urgency=medium\n\n  * What has changed stands in NEWS.gz beside this file.\n\n \
+             -- {MAINTAINER}  {}",
+            self.version,
+            String::from_utf8_lossy(&output.stdout)
         ))
     }
 

@@ -42,8 +42,8 @@ pub struct Query {
     pub transport: Transport,
     /// From `sid`; `None` on the first request of a session.
     pub sid: Option<Result<Sid, SidTooLong>>,
-    /// `j` is set: polling answers are a script that calls a function (JSONP).
-    pub jsonp: bool,
+    /// The number in `j`: polling answers are a script that calls the function of this number (JSONP).
+    pub jsonp: Option<u32>,
 }
 
 /// What a request is in the life of a session.
@@ -92,7 +92,7 @@ pub fn query(query: &[u8]) -> Option<Query> {
     let mut protocol = None;
     let mut transport = None;
     let mut sid = None;
-    let mut jsonp = false;
+    let mut jsonp = None;
     let mut start = 0;
     for end in memchr::memchr_iter(b'&', query).chain([query.len()]) {
         let pair = &query[start..end];
@@ -118,7 +118,7 @@ pub fn query(query: &[u8]) -> Option<Query> {
         } else if is(key, b"sid") {
             sid.get_or_insert_with(|| if escaped { Sid::collect(decoded(value)) } else { Sid::new(value) });
         } else if is(key, b"j") {
-            jsonp = true;
+            jsonp.get_or_insert_with(|| decoded(value).filter(u8::is_ascii_digit).fold(0, append_digit));
         }
     }
     let (protocol, transport) = match (protocol, transport) {
@@ -170,6 +170,11 @@ pub(super) fn units(encoded: &[u8]) -> impl Iterator<Item = (u8, usize)> {
         rest = after;
         Some((first, 1))
     })
+}
+
+/// A decimal number with one more digit; the highest there is where that does not fit.
+fn append_digit(number: u32, digit: u8) -> u32 {
+    number.saturating_mul(10).saturating_add(u32::from(digit - b'0'))
 }
 
 const fn hex(digit: u8) -> Option<u8> {

@@ -25,7 +25,7 @@ mod tick;
 
 pub use ask::{Reply, read_reply, write_encoded, write_question_query};
 pub use balance::{Balance, Placing, place, takes_part};
-pub use close::is_close;
+pub use close::{ClosePacket, is_close};
 pub use cookie::{COOKIE_VALUE_BYTES, cookie_value};
 pub use decide::{Choice, Decision, Evidence, Seen, Told, decide, owner};
 pub use engine_io::{Protocol, Query, Role, Transport, query};

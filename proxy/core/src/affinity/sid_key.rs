@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::hash::Hasher as _;
+use std::time::Duration;
 
 use siphasher::sip128::{Hasher128 as _, SipHasher13};
 
@@ -39,6 +40,15 @@ impl SidKey {
         // A fraction of 2^64, times the count: even, and without a division.
         let (_, scaled) = self.high.carrying_mul(shard_count as u64, 0);
         usize::try_from(scaled).unwrap_or(0)
+    }
+
+    /// The moment within `time` that is this session's own: all workers find the same, and over many sessions they are even.
+    #[must_use]
+    pub fn moment(self, time: Duration) -> Duration {
+        // A fraction of 2^64, as in `shard`, of the half that does not choose one.
+        let nanoseconds = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        let (_, scaled) = self.low.carrying_mul(nanoseconds, 0);
+        Duration::from_nanos(scaled)
     }
 
     /// The segment of `segment_count`, a power of two, within its shard.
@@ -100,6 +110,21 @@ mod tests {
         assert_ne!(key, hasher.key(2, &sid("a")));
         assert_ne!(key, SidHasher::new([2; 16]).key(1, &sid("a")));
         assert_eq!(format!("{hasher:?}"), "SidHasher(secret)");
+    }
+
+    #[test]
+    fn moments_are_within_the_time_and_even() {
+        let hasher = SidHasher::new([7; 16]);
+        let time = Duration::from_secs(6);
+        let mut filled = [0_u32; 6];
+        for number in 0..6000 {
+            let moment = hasher.key(0, &sid(&number.to_string())).moment(time);
+            filled[usize::try_from(moment.as_secs()).unwrap()] += 1;
+        }
+        assert!(filled.iter().all(|&count| count.abs_diff(1000) < 200), "{filled:?}");
+        let last = SidKey { high: 0, low: u64::MAX };
+        assert!(last.moment(time) < time);
+        assert_eq!(last.moment(Duration::ZERO), Duration::ZERO);
     }
 
     #[test]

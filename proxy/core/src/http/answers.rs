@@ -164,8 +164,35 @@ pub fn write_engine_io_answer(
     origin: Option<&[u8]>,
     out: &mut Vec<u8>,
 ) {
-    write_head(answer.status, context, out);
-    write_field(b"Content-Type", b"application/json", out);
+    write_engine_io_head(answer.status, b"application/json", context, origin, out);
+    let code = if *answer == Answer::UNKNOWN_SID { 1 } else { 3 };
+    let body = format_args!("{{\"code\":{code},\"message\":\"{}\"}}", answer.reason);
+    write_body(body, context.head_only, out);
+}
+
+/// Appends the answer to a poll that delivers `payload`, readable across origins like an error.
+pub fn write_engine_io_payload(
+    content_type: &[u8],
+    payload: &[u8],
+    context: &AnswerContext<'_>,
+    origin: Option<&[u8]>,
+    out: &mut Vec<u8>,
+) {
+    write_engine_io_head(200, content_type, context, origin, out);
+    write_length(payload.len() as u64, out);
+    out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(payload);
+}
+
+fn write_engine_io_head(
+    status: u16,
+    content_type: &[u8],
+    context: &AnswerContext<'_>,
+    origin: Option<&[u8]>,
+    out: &mut Vec<u8>,
+) {
+    write_head(status, context, out);
+    write_field(b"Content-Type", content_type, out);
     match origin {
         Some(origin) => {
             write_field(b"Access-Control-Allow-Origin", origin, out);
@@ -174,9 +201,6 @@ pub fn write_engine_io_answer(
         }
         None => write_field(b"Access-Control-Allow-Origin", b"*", out),
     }
-    let code = if *answer == Answer::UNKNOWN_SID { 1 } else { 3 };
-    let body = format_args!("{{\"code\":{code},\"message\":\"{}\"}}", answer.reason);
-    write_body(body, context.head_only, out);
 }
 
 fn write_head(status: u16, context: &AnswerContext<'_>, out: &mut Vec<u8>) {

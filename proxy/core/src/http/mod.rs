@@ -37,7 +37,9 @@ mod websocket;
 #[cfg(test)]
 mod tests;
 
-pub use answers::{Answer, AnswerContext, TlsAlert, write_answer, write_engine_io_answer};
+pub use answers::{
+    Answer, AnswerContext, TlsAlert, write_answer, write_engine_io_answer, write_engine_io_payload,
+};
 pub use body::{BodyReader, BodyWriter, ChunkPrefix, Decoded};
 pub use forward::{ForwardContext, believed_request_id, write_request};
 pub use framing::Framing;

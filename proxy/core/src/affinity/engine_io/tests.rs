@@ -16,12 +16,14 @@ fn read(text: &str) -> Query {
 #[test]
 fn real_queries() {
     let v4 = read("EIO=4&transport=polling&t=OtJ1zLd");
-    assert_eq!(v4, Query { protocol: Protocol::V4, transport: Transport::Polling, sid: None, jsonp: false });
+    assert_eq!(v4, Query { protocol: Protocol::V4, transport: Transport::Polling, sid: None, jsonp: None });
     let v3 = read("EIO=3&transport=polling&t=NfJ&b64=1&sid=Ek3yLmC0yr0OhBMbAAAA");
     assert_eq!((v3.protocol, v3.sid), (Protocol::V3, sid("Ek3yLmC0yr0OhBMbAAAA")));
     let upgrade = read("userId=7&EIO=4&transport=websocket&sid=-_b");
     assert_eq!((upgrade.transport, upgrade.sid), (Transport::WebSocket, sid("-_b")));
-    assert!(read("EIO=3&transport=polling&j=0&sid=x").jsonp);
+    assert_eq!(read("EIO=3&transport=polling&j=0&sid=x").jsonp, Some(0));
+    assert_eq!(read("EIO=3&j=%31a2").jsonp, Some(12), "as in node, only digits count");
+    assert_eq!(read("EIO=3&j=99999999999").jsonp, Some(u32::MAX));
     assert_eq!(read("EIO=4&transport=webtransport").transport, Transport::WebTransport);
 }
 
@@ -125,11 +127,16 @@ fn reference(query: &[u8]) -> Option<Query> {
         None if transport.is_some_and(|transport| transport != Transport::Other) => Protocol::V3,
         None => return None,
     };
+    let number = |value: &[u8]| {
+        let digits: String =
+            value.iter().filter(|byte| byte.is_ascii_digit()).map(|&byte| char::from(byte)).collect();
+        if digits.is_empty() { 0 } else { digits.parse().unwrap_or(u32::MAX) }
+    };
     Some(Query {
         protocol,
         transport: transport.unwrap_or(Transport::Polling),
         sid: first(b"sid").map(Sid::new),
-        jsonp: first(b"j").is_some(),
+        jsonp: first(b"j").map(number),
     })
 }
 

@@ -82,6 +82,26 @@ fn who_is_turned_away_in_a_storm_comes_back_at_a_time_of_its_own() {
 }
 
 #[test]
+fn the_answer_to_a_poll_is_whole_and_readable_across_origins() {
+    let mut out = Vec::new();
+    write_engine_io_payload(
+        b"text/plain; charset=UTF-8",
+        b"1",
+        &ANSWERED,
+        Some(b"http://a.example"),
+        &mut out,
+    );
+    let text = String::from_utf8(out).unwrap();
+    assert!(
+        text.starts_with("HTTP/1.1 200 OK\r\n") && text.ends_with("\r\nContent-Length: 1\r\n\r\n1"),
+        "{text}"
+    );
+    assert!(text.contains("\r\nAccess-Control-Allow-Origin: http://a.example\r\n"), "{text}");
+    assert!(text.contains("\r\nContent-Type: text/plain; charset=UTF-8\r\n"), "{text}");
+    assert!(text.contains("\r\nCache-Control: no-store\r\n"), "{text}");
+}
+
+#[test]
 fn reasons_need_no_escaping_and_statuses_have_a_phrase() {
     let refusals = [
         Refusal::HEAD_TOO_LONG,
