@@ -1,4 +1,4 @@
-//! Configurations of nginx, HAProxy and stunnel, imported as they stand in the documents, serve real Socket.IO clients.
+//! Configurations of nginx, HAProxy, Traefik and stunnel, imported as they stand in the documents, serve real Socket.IO clients.
 //!
 //! Fails with 400 `Session ID unknown` if what bound a client to its backend is lost, with 404 if a route is, with a
 //! refused start if the new file is not one that the daemon takes; and if the exit code hides that something is missing.
@@ -18,7 +18,7 @@ const BINARY: &str = env!("CARGO_BIN_EXE_ringbolt");
 const HOST: &str = "chat.example.test";
 
 /// A sample, whether the listener that serves Socket.IO speaks TLS, and its number.
-const SAMPLES: [(&str, bool, usize); 7] = [
+const SAMPLES: [(&str, bool, usize); 10] = [
     ("nginx-upstream.conf", false, 0),
     ("nginx-site.conf", true, 2),
     ("nginx-names.conf", false, 0),
@@ -26,6 +26,9 @@ const SAMPLES: [(&str, bool, usize); 7] = [
     ("haproxy-site.cfg", true, 1),
     ("haproxy-tcp.cfg", false, 0),
     ("stunnel.conf", true, 0),
+    ("traefik-compose.yml", false, 0),
+    ("traefik-site.yml", true, 1),
+    ("traefik-tcp.yml", false, 0),
 ];
 
 fn sample(name: &str) -> PathBuf {
@@ -58,10 +61,6 @@ fn imported() -> Imported {
 /// Imports a sample with the addresses and certificates of this test, checks the result and serves by it.
 fn start(name: &str, folder: &Path) -> Ringbolt {
     let mut text = fs::read_to_string(sample(name)).expect("a sample");
-    let addresses = Backends::shared(Kind::SocketIo4).addresses();
-    for (number, address) in addresses.iter().enumerate() {
-        text = text.replace(&format!("app0{}:3000", number + 1), &address.to_string());
-    }
     text = text.replace("/etc/ssl", &folder.display().to_string()).replace("example.com", "example.test");
     // Their check would ask the Socket.IO servers for a page that they do not have.
     text = text.replace("HEAD /health", "GET /");
@@ -70,7 +69,11 @@ fn start(name: &str, folder: &Path) -> Ringbolt {
     let output = ringbolt(&["import", &file.display().to_string()]);
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(matches!(output.status.code(), Some(0 | 3)), "{name}: {told}");
-    let made = String::from_utf8(output.stdout).expect("UTF-8");
+    let mut made = String::from_utf8(output.stdout).expect("UTF-8");
+    // What they are called in the samples is looked up in no DNS.
+    for (number, address) in Backends::shared(Kind::SocketIo4).addresses().iter().enumerate() {
+        made = made.replace(&format!("\"app0{}:3000\"", number + 1), &format!("\"{address}\""));
+    }
     let new = folder.join(name).with_extension("toml");
     fs::write(&new, &made).expect("a writable folder");
     let check = ringbolt(&["check", "-c", &new.display().to_string()]);

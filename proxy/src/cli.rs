@@ -14,7 +14,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::config::{self, Admin, Affinity, Config, Engine, LogFormat, LogLevel, Refused};
 use crate::import;
 
-pub(crate) use self::orders::{Ask, Order, Print};
+pub(crate) use self::orders::{Ask, Configuration, Order, Print};
 
 /// Exit code for a configuration that is refused: EX_CONFIG of sysexits.h.
 ///
@@ -93,7 +93,7 @@ Examples:
 
 const IMPORT_NOTES: &str = "\
 Prints the new configuration, and on standard error every directive that is not in it, with its line and why.
-Names of servers are looked up now; Ringbolt's file has their addresses. Changes nothing, reads no other file.
+Names of servers stay names, which Ringbolt looks up while it serves. Changes nothing, reads no other file.
 
 Exit codes: 0 all of it is there or not needed, 3 something is missing; 1 there is nothing to serve.
 
@@ -144,6 +144,9 @@ pub(crate) enum Command {
     },
     #[command(flatten)]
     Order(Order),
+    /// Print the configuration in effect or how it differs from its file, or write that into the file
+    #[command(after_help = orders::CONFIG_NOTES)]
+    Config(Configuration),
     /// Show in the terminal what the running process does, renewed every second
     #[command(after_help = TOP_NOTES)]
     Top(Top),
@@ -228,7 +231,7 @@ pub(crate) struct Import {
     /// The configuration of the other proxy
     pub(crate) file: PathBuf,
 
-    /// Whose it is: nginx, haproxy, stunnel (default: seen from what it says)
+    /// Whose it is: nginx, haproxy, traefik, stunnel (default: seen from what it says)
     #[arg(long, value_name = "PROXY", value_parser = import::Kind::parse)]
     pub(crate) from: Option<import::Kind>,
 
@@ -236,7 +239,7 @@ pub(crate) struct Import {
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
 
-    /// The address of a server's name, so that nobody is asked for it; may be repeated
+    /// The address to write in place of a server's name; may be repeated
     #[arg(long, value_name = "NAME=ADDRESS", value_parser = resolved)]
     pub(crate) resolve: Vec<(String, IpAddr)>,
 }
@@ -362,16 +365,29 @@ impl Run {
         self.config.as_deref()
     }
 
-    /// The configuration: the file's or the flags', with the other flags applied to it.
+    /// The flags that stand above the file.
+    pub(crate) fn above_file(&self) -> Vec<&'static str> {
+        let given = [
+            ("--engine", self.engine.is_some()),
+            ("--workers", self.workers.is_some()),
+            ("--admin", self.admin.is_some()),
+            ("--log-format", self.log_format.is_some()),
+            ("--log-level", self.log_level.is_some()),
+        ];
+        given.into_iter().filter(|(_, given)| *given).map(|(flag, _)| flag).collect()
+    }
+
+    /// The configuration: the file's or the flags', with the other flags applied to it; and the file's text.
     ///
     /// # Errors
     ///
     /// The configuration is refused.
-    pub(crate) fn config(&self) -> Result<Config, Refused> {
-        let mut config = match &self.config {
-            Some(file) => Config::load(file)?,
+    pub(crate) fn read(&self) -> Result<(Config, String), Refused> {
+        let (mut config, text) = match &self.config {
+            Some(file) => Config::read(file)?,
             None => {
-                Config::without_file(&self.listen, &self.backend, self.affinity.clone().unwrap_or_default())?
+                let affinity = self.affinity.clone().unwrap_or_default();
+                (Config::without_file(&self.listen, &self.backend, affinity)?, String::new())
             }
         };
         if let Some(engine) = self.engine {
@@ -393,7 +409,7 @@ impl Run {
         }
         match config.token_problem() {
             Some(problem) => Err(Refused::whole("command line", &format!("--admin: {problem}"))),
-            None => Ok(config),
+            None => Ok((config, text)),
         }
     }
 }

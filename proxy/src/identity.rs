@@ -24,6 +24,8 @@ use crate::load::Loads;
 use crate::metrics::BackendCounters;
 use crate::queue::Gate;
 
+mod kept;
+
 /// Milliseconds since the process began, the same in all threads.
 pub(crate) fn uptime_ms(now: Instant) -> u64 {
     static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
@@ -130,9 +132,23 @@ impl Identity {
         }
     }
 
-    /// Something about it was ordered that the file does not say.
-    pub(crate) fn is_ordered(&self) -> bool {
-        self.ordered_state.load(Relaxed) != 0 || self.ordered_weight.load(Relaxed) != 0
+    /// Something about it was ordered that the file, which says this, does not say.
+    pub(crate) fn differs(&self, state: State, weight: u32) -> bool {
+        self.state(state) != state || self.weight(weight) != weight
+    }
+
+    /// What the file says as well, which says this, is not ordered any more.
+    pub(crate) fn settle_orders(&self, state: State, weight: u32) {
+        if self.state(state) == state {
+            self.ordered_state.store(0, Relaxed);
+            if state == State::Up && self.ending.lock().take().is_some() {
+                // The file has taken back a drain that it had said as well.
+                self.orders.fetch_add(1, Relaxed);
+            }
+        }
+        if self.weight(weight) == weight {
+            self.ordered_weight.store(0, Relaxed);
+        }
     }
 
     /// Orders a state, and that its polling sessions end meanwhile; returns the number of the order.
@@ -155,15 +171,20 @@ impl Identity {
         self.orders.fetch_add(1, Relaxed);
     }
 
+    /// The number of the last order.
+    pub(crate) fn last_order(&self) -> u32 {
+        self.orders.load(Relaxed)
+    }
+
     /// The drain that ends its polling sessions.
     pub(crate) fn ending(&self) -> Option<Ending> {
-        // Looked at first: nearly always nothing is ordered, and every poll asks.
-        if self.ordered_state.load(Relaxed) == 0 { None } else { *self.ending.lock() }
+        // Looked at first: nearly always nothing was ever ordered, and every poll asks.
+        if self.last_order() == 0 { None } else { *self.ending.lock() }
     }
 
     /// No other order has followed this one.
     pub(crate) fn is_last_order(&self, order: u32) -> bool {
-        self.orders.load(Relaxed) == order
+        self.last_order() == order
     }
 
     /// What is known of it at this [`uptime_ms`].

@@ -1,9 +1,9 @@
 //! `ringbolt import FILE`: the configuration of another proxy as Ringbolt's, and a word about all that is not in it.
 //!
-//! Reads the file that is given and no other, asks the resolver for names of servers, and changes nothing. The
-//! result is checked by the rules of the daemon before anybody sees it. The readers are our own: what is
-//! needed of each format is some dozen lines, and a crate that knows every directive (nginx-config) fails at one it
-//! does not, where people need to hear of it.
+//! Reads the file that is given and no other, asks nobody, and changes nothing. The
+//! result is checked by the rules of the daemon before anybody sees it. The readers of
+//! directives are our own: what is needed of each format is some dozen lines, and a crate that knows every directive
+//! (nginx-config) fails at one it does not, where people need to hear of it.
 
 mod addresses;
 mod draft;
@@ -11,6 +11,8 @@ mod haproxy;
 mod nginx;
 mod report;
 mod stunnel;
+mod traefik;
+mod tree;
 mod words;
 
 use std::fs::File;
@@ -37,6 +39,7 @@ const SID_BINDS: &str = "sessions are bound by their sid, from any address and w
 pub(crate) enum Kind {
     Nginx,
     Haproxy,
+    Traefik,
     Stunnel,
 }
 
@@ -49,8 +52,9 @@ impl Kind {
         match text {
             "nginx" => Ok(Self::Nginx),
             "haproxy" => Ok(Self::Haproxy),
+            "traefik" => Ok(Self::Traefik),
             "stunnel" => Ok(Self::Stunnel),
-            _ => Err("it is one of nginx, haproxy, stunnel".to_owned()),
+            _ => Err("it is one of nginx, haproxy, traefik, stunnel".to_owned()),
         }
     }
 
@@ -60,7 +64,9 @@ impl Kind {
         let begins = |words: &[&str]| {
             lines().any(|line| words.contains(&line.split_ascii_whitespace().next().unwrap_or_default()))
         };
-        if lines().any(|line| line.ends_with('{') || line.ends_with(';')) {
+        if traefik::is_one(text) {
+            Some(Self::Traefik)
+        } else if lines().any(|line| line.ends_with('{') || line.ends_with(';')) {
             Some(Self::Nginx)
         } else if begins(&["frontend", "backend", "listen", "defaults"]) {
             Some(Self::Haproxy)
@@ -86,8 +92,8 @@ pub(crate) fn run(
     let text = read(&asked.file).map_err(|error| format!("{file}: {error}"))?;
     let kind = asked.from.or_else(|| Kind::of(&text));
     let kind = kind.ok_or_else(|| format!("{file}: say whose file this is with --from"))?;
-    let mut resolver = Resolver::new(asked.resolve.iter().cloned());
-    let (made, report) = translate(kind, &file, &text, &mut resolver)?;
+    let resolver = Resolver::new(asked.resolve.iter().cloned());
+    let (made, report) = translate(kind, &file, &text, &resolver)?;
     let shown = |error: io::Error| format!("the new configuration cannot be written: {error}");
     match &asked.output {
         Some(path) => {
@@ -112,12 +118,13 @@ pub(crate) fn translate(
     kind: Kind,
     file: &str,
     text: &str,
-    resolver: &mut Resolver,
+    resolver: &Resolver,
 ) -> Result<(String, Report), String> {
     let mut draft = Draft::default();
     let read = match kind {
         Kind::Nginx => nginx::translate(text, resolver, &mut draft),
         Kind::Haproxy => haproxy::translate(text, resolver, &mut draft),
+        Kind::Traefik => traefik::translate(text, resolver, &mut draft),
         Kind::Stunnel => stunnel::translate(text, resolver, &mut draft),
     };
     read.map_err(|SyntaxError { line, problem }| format!("{file}:{line}: {problem}"))?;

@@ -89,7 +89,8 @@ impl Served {
                 state: state(backend, identity, uptime_ms),
                 weight: identity.weight(backend.weight),
                 backup: backend.backup,
-                ordered: identity.is_ordered() || backend.origin == config::Origin::Order,
+                ordered: identity.differs(backend.state, backend.weight)
+                    || backend.origin == config::Origin::Order,
                 tunnels: self.loads.tunnels(identity.id),
                 queue: identity.gate.waiting(),
                 counts: identity.counters.now(),

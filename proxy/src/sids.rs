@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use ringbolt_core::affinity::{
-    BackendId, Full, Gone, Known, SessionState, Shard, Sid, SidHasher, SidKey, SidRecord, Tick,
+    BackendId, Full, Gone, Known, SessionState, Shard, Sid, SidHasher, SidKey, SidRecord, SidStanding, Tick,
 };
 use tokio::sync::oneshot;
 
@@ -163,6 +163,12 @@ impl SidTable {
     pub(crate) fn copy(&self, (shard, part): (usize, usize), now: Instant, records: &mut Vec<SidRecord>) {
         let now = Tick::from_duration(now.saturating_duration_since(self.started));
         self.shards[shard].0.lock().shard.copy(part, now, records);
+    }
+
+    /// Visits the live sessions of one part, under its shard's lock.
+    pub(crate) fn visit(&self, (shard, part): (usize, usize), now: Instant, visit: impl FnMut(SidStanding)) {
+        let now = Tick::from_duration(now.saturating_duration_since(self.started));
+        self.shards[shard].0.lock().shard.visit(part, now, visit);
     }
 
     /// Finds the session's backend and counts one more request in progress, until the guard is dropped.

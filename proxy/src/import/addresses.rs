@@ -1,87 +1,61 @@
-//! Addresses and names of servers in the source, and the addresses that Ringbolt wants.
+//! Addresses and names of servers in the source, as Ringbolt's file has them.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::draft::{Backend, Draft, Keys};
 use super::report::Origin;
-use crate::limits::IMPORT_NAMES_MAX;
+use crate::config;
 
-/// Looks names up: first among those that were given, then through the system's resolver.
-#[derive(Debug)]
-pub(crate) struct Resolver {
-    given: BTreeMap<String, IpAddr>,
-    known: BTreeMap<String, Vec<IpAddr>>,
-    /// Whether the system may be asked. Tests ask nobody.
-    asks: bool,
-}
+/// Addresses that were said for names. All other names stay names, which are looked up while Ringbolt serves.
+#[derive(Debug, Default)]
+pub(crate) struct Resolver(BTreeMap<String, IpAddr>);
 
 impl Resolver {
     pub(crate) fn new(given: impl IntoIterator<Item = (String, IpAddr)>) -> Self {
-        Self { given: given.into_iter().collect(), known: BTreeMap::new(), asks: true }
+        Self(given.into_iter().collect())
     }
 
-    #[cfg(test)]
-    pub(crate) fn silent(given: impl IntoIterator<Item = (String, IpAddr)>) -> Self {
-        Self { asks: false, ..Self::new(given) }
-    }
-
-    fn look_up(&mut self, name: &str) -> Vec<IpAddr> {
-        if let Some(address) = self.given.get(name) {
-            return vec![*address];
-        }
-        if let Some(known) = self.known.get(name) {
-            return known.clone();
-        }
-        if !self.asks || self.known.len() >= IMPORT_NAMES_MAX {
-            return Vec::new();
-        }
-        let found = (name, 0).to_socket_addrs().map(|all| all.map(|address| address.ip()).collect());
-        let mut found: Vec<IpAddr> = found.unwrap_or_default();
-        found.sort_unstable();
-        found.dedup();
-        self.known.insert(name.to_owned(), found.clone());
-        found
-    }
-
-    /// The backends that `text` (`10.0.0.1:3000`, `[::1]:3000`, `app01:3000`, `app01`) stands for, named `name` or
-    /// after it. Says in the draft what became of a name.
-    pub(super) fn backends(
-        &mut self,
+    /// The backend that `text` (`10.0.0.1:3000`, `[::1]:3000`, `app01:3000`, `app01`) stands for, named `name` or
+    /// after it. Says in the draft what becomes of a name.
+    pub(super) fn backend(
+        &self,
         draft: &mut Draft,
         (text, default_port): (&str, u16),
         name: Option<&str>,
         keys: &Keys,
         origin: &Origin,
-    ) -> Vec<Backend> {
+    ) -> Option<Backend> {
         let Some((host, port)) = host_and_port(text, default_port) else {
             draft.not_translated(origin, "is no address with a port that Ringbolt could connect to");
-            return Vec::new();
+            return None;
         };
-        let backend = |name: String, address| Backend {
+        let backend = |name: String, address: String| Backend {
             name: clean(&name),
             address,
             keys: keys.clone(),
             origin: origin.clone(),
         };
-        if let Some(ip) = literal(host) {
-            let address = SocketAddr::new(ip, port);
-            return vec![backend(name.map_or_else(|| address.to_string(), str::to_owned), address)];
+        if let Some(ip) = literal(host).or_else(|| self.0.get(host).copied()) {
+            let address = SocketAddr::new(ip, port).to_string();
+            let own = if literal(host).is_some() { address.clone() } else { format!("{host}:{port}") };
+            return Some(backend(name.map_or(own, str::to_owned), address));
         }
-        let found = self.look_up(host);
-        let name = name.map_or_else(|| format!("{host}:{port}"), str::to_owned);
-        match &found[..] {
-            [] => draft
-                .not_translated(origin, "the name has no address here; say it with `--resolve NAME=ADDRESS`"),
-            [one] => draft.changed(origin, format!("the name was looked up now: {host} is {one}")),
-            many => draft.changed(
-                origin,
-                format!("the name was looked up now: {host} is {} addresses, each a backend", many.len()),
-            ),
+        let address = format!("{host}:{port}");
+        if config::backend_url(&address).is_err() {
+            draft.not_translated(origin, "is neither an IP address nor a name to look up");
+            return None;
         }
-        let numbered = |index: usize| if index == 0 { name.clone() } else { format!("{name}-{}", index + 1) };
-        let address = |ip: &IpAddr| SocketAddr::new(*ip, port);
-        found.iter().enumerate().map(|(index, ip)| backend(numbered(index), address(ip))).collect()
+        // Without a name of its own each address is a backend, as it is a server where the source has none either.
+        let (name, what) = match name {
+            Some(name) => (name, "one backend at"),
+            None => (address.as_str(), "a backend at each of"),
+        };
+        let why = format!(
+            "{what} the addresses of {host}, which is looked up while it serves; `--resolve` says one"
+        );
+        draft.changed(origin, why);
+        Some(backend(name.to_owned(), address))
     }
 }
 

@@ -227,7 +227,8 @@ impl Upstream {
 #[derive(Clone, Debug)]
 pub(super) struct Backend {
     pub(super) name: String,
-    pub(super) address: SocketAddr,
+    /// IP address and port, or a host's name and a port.
+    pub(super) address: String,
     /// `weight`, `state`, `backup`, `maxconn`.
     pub(super) keys: Keys,
     pub(super) origin: Origin,

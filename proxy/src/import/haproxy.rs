@@ -19,7 +19,7 @@ const RESPONSE_TIMEOUT_MAX: Duration = Duration::from_secs(3600);
 /// What is needed to translate a part.
 pub(super) struct Import<'d, 'r> {
     draft: &'d mut Draft,
-    resolver: &'r mut Resolver,
+    resolver: &'r Resolver,
     /// `crt-base` and `ca-base`, with a slash at the end.
     certificate_base: String,
     issuer_base: String,
@@ -99,7 +99,7 @@ const OTHER_SECTIONS: [&str; 15] = [
     "healthcheck",
 ];
 
-pub(super) fn translate(text: &str, resolver: &mut Resolver, draft: &mut Draft) -> Result<(), SyntaxError> {
+pub(super) fn translate(text: &str, resolver: &Resolver, draft: &mut Draft) -> Result<(), SyntaxError> {
     let all = lines(text)?;
     draft.first_rule_wins = true;
     let mut import = Import { draft, resolver, certificate_base: String::new(), issuer_base: String::new() };

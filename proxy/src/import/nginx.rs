@@ -24,10 +24,10 @@ const RESPONSE_TIMEOUT_MAX: Duration = Duration::from_secs(3600);
 /// What is needed to translate a part.
 pub(super) struct Import<'d, 'r> {
     draft: &'d mut Draft,
-    resolver: &'r mut Resolver,
+    resolver: &'r Resolver,
 }
 
-pub(super) fn translate(text: &str, resolver: &mut Resolver, draft: &mut Draft) -> Result<(), SyntaxError> {
+pub(super) fn translate(text: &str, resolver: &Resolver, draft: &mut Draft) -> Result<(), SyntaxError> {
     let file = directives(text)?;
     let mut import = Import { draft, resolver };
     // A file of conf.d has what stands in `http`, and `nginx -T` prints such files behind the first one.

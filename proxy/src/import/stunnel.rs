@@ -46,7 +46,7 @@ const NOT_NEEDED: &[(&[&str], &str)] = &[
     ),
     (&["timeoutclose", "timeoutbusy"], "is bounded"),
     (&["timeoutidle"], "no timeout ends a live tunnel; `timeouts.tunnel_idle` does where it is wanted"),
-    (&["delay"], "names were looked up now"),
+    (&["delay"], "names are looked up while it serves"),
     (&["local", "transparent"], "backends are connected to from the machine's own address"),
     (&["xforwardedfor"], "backends always learn the client's address"),
 ];
@@ -69,7 +69,7 @@ impl Service {
     }
 }
 
-pub(super) fn translate(text: &str, resolver: &mut Resolver, draft: &mut Draft) -> Result<(), SyntaxError> {
+pub(super) fn translate(text: &str, resolver: &Resolver, draft: &mut Draft) -> Result<(), SyntaxError> {
     let services = services(text)?;
     let (global, own) = services.split_at(1);
     for service in own {
@@ -115,7 +115,7 @@ fn services(text: &str) -> Result<Vec<Service>, SyntaxError> {
     Ok(services)
 }
 
-fn one(service: &Service, resolver: &mut Resolver, draft: &mut Draft) {
+fn one(service: &Service, resolver: &Resolver, draft: &mut Draft) {
     leave_out(service, draft);
     let Some((accept, origin)) = service.find("accept") else {
         draft.not_translated(&service.origin, "accepts no connections of its own");
@@ -152,12 +152,7 @@ fn one(service: &Service, resolver: &mut Resolver, draft: &mut Draft) {
 }
 
 /// Its servers. `None` where there are none; that has been said.
-fn upstream(
-    service: &Service,
-    is_client: bool,
-    resolver: &mut Resolver,
-    draft: &mut Draft,
-) -> Option<String> {
+fn upstream(service: &Service, is_client: bool, resolver: &Resolver, draft: &mut Draft) -> Option<String> {
     let name = draft.free_name(service.origin.text.trim_matches(['[', ']']));
     let mut upstream = Upstream::new(name.clone(), &service.origin);
     let failover = service.find("failover").is_some_and(|(value, _)| value == "prio");
@@ -169,8 +164,8 @@ fn upstream(
         if failover && !upstream.backends.is_empty() {
             keys.insert("backup", Said { value: "true".to_owned(), origin: origin.clone() });
         }
-        let backends = resolver.backends(draft, (&target, 0), None, &keys, origin);
-        backends.into_iter().for_each(|backend| upstream.add(backend));
+        let backend = resolver.backend(draft, (&target, 0), None, &keys, origin);
+        backend.into_iter().for_each(|backend| upstream.add(backend));
     }
     if upstream.backends.is_empty() {
         draft.not_translated(&service.origin, "connects to nothing that could be translated");

@@ -9,17 +9,12 @@ use proptest::prelude::*;
 use super::*;
 use crate::golden;
 
-fn resolver() -> Resolver {
-    let addresses = [("app01", 1), ("app02", 2), ("app03", 3)];
-    Resolver::silent(addresses.map(|(name, last)| (name.to_owned(), [10, 0, 0, last].into())))
-}
-
 fn samples() -> Vec<PathBuf> {
     let folder = golden::path("../docs/migration/samples");
     let mut all: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     all.retain(|path| !path.extension().is_some_and(|end| end == "toml" || end == "txt"));
     all.sort();
-    assert!(all.len() >= 7, "{all:?}");
+    assert!(all.len() >= 10, "{all:?}");
     all
 }
 
@@ -33,9 +28,28 @@ fn each_sample_becomes_the_file_beside_it() {
         let text = fs::read_to_string(&path).unwrap();
         let kind = Kind::of(&text).unwrap_or_else(|| panic!("{} is recognised", path.display()));
         assert_eq!(Kind::parse(name(&path).split(['-', '.']).next().unwrap()), Ok(kind));
-        let (made, report) = translate(kind, &name(&path), &text, &mut resolver()).unwrap();
+        let (made, report) = translate(kind, &name(&path), &text, &Resolver::default()).unwrap();
         golden::assert_same(&path.with_extension("toml"), &made);
         golden::assert_same(&path.with_extension("txt"), &format!("{report}\n"));
+    }
+}
+
+#[test]
+fn a_file_of_traefik_means_the_same_in_toml() {
+    let yaml = "http:\n  routers:\n    a:\n      rule: Host(`a.example`)\n      service: s\n      tls: {}\n  \
+        services:\n    s:\n      loadBalancer:\n        servers:\n          - url: https://b.example\n\
+        tls:\n  certificates:\n    - {certFile: a.pem, keyFile: a.key}\n";
+    let toml = "[http.routers.a]\nrule = \"Host(`a.example`)\"\nservice = \"s\"\ntls = {}\n[http.services.s.loadBalancer]\n\
+        servers = [{ url = \"https://b.example\" }]\n[tls]\ncertificates = [{ certFile = \"a.pem\", keyFile = \"a.key\" }]\n";
+    let made = [yaml, toml].map(|text| {
+        let (made, report) = translate(Kind::of(text).unwrap(), "a", text, &Resolver::default()).unwrap();
+        assert!(report.is_complete(), "{report}");
+        let values = made.lines().map(|line| line.split('#').next().unwrap().trim_end());
+        values.collect::<Vec<_>>().join("\n")
+    });
+    assert_eq!(made[0], made[1]);
+    for told in ["https://b.example:443", "server_name = \"b.example\"", "a.pem", "0.0.0.0:443"] {
+        assert!(made[0].contains(told), "{told} in {}", made[0]);
     }
 }
 
@@ -46,8 +60,12 @@ fn what_access_control_guards_stays_closed() {
     let haproxy = "frontend a\n mode http\n bind :80\n acl office src 10.0.0.0/8\n\
                    http-request deny if { path_beg /admin/ } !office\n default_backend b\n\
                    backend b\n mode http\n server s 127.0.0.1:1\n";
-    for (kind, text) in [(Kind::Nginx, nginx), (Kind::Haproxy, haproxy)] {
-        let (made, report) = translate(kind, "a", text, &mut resolver()).unwrap();
+    let traefik = "http:\n  routers:\n    all: {rule: PathPrefix(`/`), service: s}\n    \
+        admin: {rule: PathPrefix(`/admin/`), service: s, middlewares: [office]}\n  middlewares:\n    office:\n      \
+        chain: {middlewares: [list]}\n    list: {ipAllowList: {sourceRange: [10.0.0.0/8]}}\n  \
+        services: {s: {loadBalancer: {servers: [{url: http://127.0.0.1:1}]}}}\n";
+    for (kind, text) in [(Kind::Nginx, nginx), (Kind::Haproxy, haproxy), (Kind::Traefik, traefik)] {
+        let (made, report) = translate(kind, "a", text, &Resolver::default()).unwrap();
         let closed = made
             .split("[[route]]")
             .any(|route| route.contains("\"/admin/\"") && route.contains("status = 403"));
@@ -62,7 +80,7 @@ fn an_earlier_rule_stays_before_a_later_one() {
                 use_backend web if { hdr(host) -i a.example }\n\
                 use_backend old if { path_beg /socket.io/x }\n\
                 backend io\n server s 127.0.0.1:1\nbackend web\n server s 127.0.0.1:2\nbackend old\n server s 127.0.0.1:3\n";
-    let (made, report) = translate(Kind::Haproxy, "a", text, &mut resolver()).unwrap();
+    let (made, report) = translate(Kind::Haproxy, "a", text, &Resolver::default()).unwrap();
     let route = |host: &str, path: &str, upstream: &str| {
         made.split("[[route]]").any(|route| {
             let has = |text: String| route.contains(&text);
@@ -80,7 +98,7 @@ fn an_earlier_rule_stays_before_a_later_one() {
 #[test]
 fn tls_that_cannot_be_opened_is_not_served_plain() {
     let text = "server { listen 443 ssl; location / { proxy_pass http://127.0.0.1:1; } }";
-    let problem = translate(Kind::Nginx, "a", text, &mut resolver()).unwrap_err();
+    let problem = translate(Kind::Nginx, "a", text, &Resolver::default()).unwrap_err();
     assert!(problem.contains("no certificate") && problem.contains("no address to listen on"), "{problem}");
 }
 
@@ -102,13 +120,13 @@ fn spoilt(text: &str, changes: &[(u8, usize, usize)]) -> String {
 proptest! {
     #[test]
     fn a_spoilt_sample_is_refused_or_becomes_a_valid_file(
-        sample in 0usize..7,
+        sample in 0usize..10,
         changes in prop::collection::vec((any::<u8>(), any::<usize>(), any::<usize>()), 1..12),
     ) {
         let path = &samples()[sample];
         let text = fs::read_to_string(path).unwrap();
         let kind = Kind::of(&text).unwrap();
-        if let Err(problem) = translate(kind, "a", &spoilt(&text, &changes), &mut resolver()) {
+        if let Err(problem) = translate(kind, "a", &spoilt(&text, &changes), &Resolver::default()) {
             prop_assert!(!problem.contains("please report"), "{problem}");
         }
     }

@@ -5,6 +5,7 @@
 
 mod links;
 mod manifest;
+mod map;
 mod names;
 mod rules_table;
 mod rust;
@@ -60,6 +61,7 @@ pub(crate) fn run(root: &Path) -> Result<(), String> {
     violations.extend(rust::check_roots(&files));
     violations.extend(rules_table::check(&files));
     violations.extend(links::check(&files, |path| root.join(path).exists()));
+    violations.extend(map::check(&files, |path| root.join(path).exists()));
     violations.sort();
     for violation in &violations {
         eprintln!("{violation}");

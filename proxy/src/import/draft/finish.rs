@@ -1,6 +1,8 @@
 //! The end of a draft: the order of rules becomes the most specific rule, and what leads nowhere goes.
 
-use super::{Draft, Goal, Listener, Route};
+use std::net::SocketAddr;
+
+use super::{Backend, Draft, Goal, Listener, Route, Said};
 use crate::config::bounds::{BACKENDS_MAX, CERTIFICATES_MAX, TRUSTED_PROXIES_MAX};
 use crate::config::{Admin, listen_address};
 use crate::import::report::{Origin, Report};
@@ -12,6 +14,7 @@ impl Draft {
     /// # Errors
     /// Nothing is left that could be served.
     pub(in crate::import) fn finish(mut self, file: &str) -> Result<(Self, Report), String> {
+        self.complete_upstreams();
         self.drop_empty_upstreams();
         self.order_routes();
         self.complete_listeners();
@@ -32,6 +35,31 @@ impl Draft {
 
     fn refusal(&mut self, file: &str, why: &str) -> String {
         format!("{}\n{file}: {why}", Report::new(file, std::mem::take(&mut self.remarks)))
+    }
+
+    /// Backends that are found by name and speak TLS have to prove one name.
+    fn complete_upstreams(&mut self) {
+        let mut lost: Vec<Origin> = Vec::new();
+        for upstream in &mut self.upstreams {
+            let Some(tls) = &mut upstream.tls else { continue };
+            let proves_nothing = tls.get("verify").is_some_and(|said| said.value == "false");
+            if tls.contains_key("server_name") || proves_nothing {
+                continue;
+            }
+            let named = |backend: &Backend| backend.address.parse::<SocketAddr>().is_err();
+            let Some(first) = upstream.backends.iter().find(|backend| named(backend)).cloned() else {
+                continue;
+            };
+            let host = |backend: &Backend| backend.address.rsplit_once(':').map(|(host, _)| host.to_owned());
+            tls.insert("server_name", Said::text(&host(&first).unwrap_or_default(), &first.origin));
+            let others = upstream.backends.extract_if(.., |backend| host(backend) != host(&first));
+            lost.extend(others.map(|backend| backend.origin));
+        }
+        for origin in lost {
+            let why =
+                "backends of an upstream that speak TLS prove one name: give this one an upstream of its own";
+            self.not_translated(&origin, why);
+        }
     }
 
     fn drop_empty_upstreams(&mut self) {
@@ -162,7 +190,7 @@ impl Draft {
             (false, true) => _ = tls.keys.remove("client_ca"),
             (true, false) => {
                 // Without it the listener would let in whom the source keeps out, so it does not serve at all.
-                tls.keys.insert("client_ca", super::Said::text("missing-client-ca.pem", &listener.origin));
+                tls.keys.insert("client_ca", Said::text("missing-client-ca.pem", &listener.origin));
             }
             _ => {}
         }

@@ -236,12 +236,12 @@ impl Backend {
     fn written(&self, tls: bool) -> String {
         let scheme = if tls { "https://" } else { "" };
         let address = format!("\"{scheme}{}\"", self.address);
-        let is_plain = self.keys.is_empty() && self.name == self.address.to_string();
+        let is_plain = self.keys.is_empty() && self.name == self.address;
         if is_plain {
             return address;
         }
         let mut parts = Vec::new();
-        if self.name != self.address.to_string() {
+        if self.name != self.address {
             parts.push(format!("name = {}", quoted(&self.name)));
         }
         parts.push(format!("address = {address}"));

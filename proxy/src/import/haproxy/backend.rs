@@ -133,9 +133,9 @@ impl Import<'_, '_> {
         let mut keys = Keys::new();
         self.parameters(line, 3, &mut keys, upstream);
         // Port 0: that of the client's connection, which no backend has here.
-        let backends =
-            self.resolver.backends(self.draft, (line.word(2), 0), Some(line.word(1)), &keys, &origin);
-        backends.into_iter().for_each(|backend| upstream.add(backend));
+        let backend =
+            self.resolver.backend(self.draft, (line.word(2), 0), Some(line.word(1)), &keys, &origin);
+        backend.into_iter().for_each(|backend| upstream.add(backend));
     }
 
     /// Parameters of a server from the word `at` on.

@@ -69,7 +69,10 @@ const NOT_NEEDED: &[(&[&str], &str)] = &[
     ),
     (&["ssl_verify_depth"], "chains of any length are verified"),
     (&["real_ip_recursive"], "the client is always the right-most address that is not trusted"),
-    (&["resolver", "resolver_timeout"], "names were looked up now"),
+    (
+        &["resolver", "resolver_timeout"],
+        "names are looked up while it serves, by the servers of `[discovery]`",
+    ),
     (
         &["ignore_invalid_headers", "underscores_in_headers", "merge_slashes"],
         "docs/http-rules.md says what is let through",

@@ -155,13 +155,10 @@ impl Import<'_, '_> {
         if self.draft.upstream(&name).is_some() {
             return Some(name);
         }
-        let backends = self.resolver.backends(self.draft, (target, port), None, &Keys::new(), origin);
-        if backends.is_empty() {
-            return None;
-        }
+        let backend = self.resolver.backend(self.draft, (target, port), None, &Keys::new(), origin)?;
         let name = self.draft.free_name(&name);
         let mut upstream = Upstream::new(name.clone(), origin);
-        backends.into_iter().for_each(|backend| upstream.add(backend));
+        upstream.add(backend);
         self.draft.upstreams.push(upstream);
         Some(name)
     }

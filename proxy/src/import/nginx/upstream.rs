@@ -76,9 +76,8 @@ impl Import<'_, '_> {
                 self.draft.not_translated(&whole, "has no counterpart");
             }
         }
-        let backends =
-            self.resolver.backends(self.draft, (directive.value(), HTTP_PORT), None, &keys, &origin);
-        backends.into_iter().for_each(|backend| upstream.add(backend));
+        let backend = self.resolver.backend(self.draft, (directive.value(), HTTP_PORT), None, &keys, &origin);
+        backend.into_iter().for_each(|backend| upstream.add(backend));
     }
 
     /// A parameter of a server. Whether it was translated.
