@@ -88,6 +88,8 @@ fn each_session_is_found_and_asked_for_once() {
     // One for each backend at most, and one more to each that it tells its sessions apart.
     let asked: usize = backends.iter().map(questions).sum();
     assert!((4..=15).contains(&asked), "{asked} questions");
+    let known = ringbolt.metrics()["ringbolt_sid_questions_total{answer=\"known\"}"];
+    assert!(known >= 4.0, "{known} sessions were claimed");
     let question = backends[1].requests().into_iter().find(|request| {
         is_question(request) && parameter(request, "sid").is_some_and(|sid| sid.starts_with("b%2B"))
     });
@@ -114,7 +116,7 @@ fn requests_of_one_session_wait_for_one_lookup_over_all_workers() {
             wire
         })
         .collect();
-    while ringbolt.metrics()["ringbolt_sids_unknown_total"] < 6.0 {
+    while ringbolt.metrics()["ringbolt_sids_unknown_total{reason=\"not_found\"}"] < 6.0 {
         thread::yield_now();
     }
     gate.open();

@@ -15,6 +15,9 @@ use serde_json::{Map, Value, json};
 const ROUTERS: [&str; 3] = ["proxy/src/admin.rs", "proxy/src/orders.rs", "proxy/src/status/pages.rs"];
 /// The status page itself.
 const ASSETS: [&str; 3] = ["/", "/status.css", "/status.js"];
+/// What is answered with an object, or a list of them, and its schema.
+const ANSWERS: [(&str, &str); 4] =
+    [("/status", "Status"), ("/backends", "Backend"), ("/config", "Config"), ("/sessions", "Sessions")];
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
 fn read(path: &str) -> String {
@@ -84,8 +87,9 @@ fn every_field_is_documented_and_every_documented_one_is_read() {
         let answer = Wire::connect(ringbolt.admin()).exchange(request);
         (answer.status(), answer.text())
     };
-    for (path, schema) in [("/status", "Status"), ("/backends", "Backend")] {
-        let (status, text) = ask("GET", path, "");
+    for (path, schema) in ANSWERS {
+        let method = if document["paths"][path]["get"].is_object() { "GET" } else { "POST" };
+        let (status, text) = ask(method, path, "{}");
         assert_eq!(status, 200, "{path}");
         let answer: Value = serde_json::from_str(&text).expect("JSON");
         let object =

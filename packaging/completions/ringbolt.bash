@@ -25,6 +25,9 @@ _ringbolt() {
             ringbolt,check)
                 cmd="ringbolt__subcmd__check"
                 ;;
+            ringbolt,config)
+                cmd="ringbolt__subcmd__config"
+                ;;
             ringbolt,doctor)
                 cmd="ringbolt__subcmd__doctor"
                 ;;
@@ -58,6 +61,9 @@ _ringbolt() {
             ringbolt,session)
                 cmd="ringbolt__subcmd__session"
                 ;;
+            ringbolt,sessions)
+                cmd="ringbolt__subcmd__sessions"
+                ;;
             ringbolt,status)
                 cmd="ringbolt__subcmd__status"
                 ;;
@@ -83,7 +89,7 @@ _ringbolt() {
 
     case "${cmd}" in
         ringbolt)
-            opts="-t -c -h -V --test --config --help --version run check reload upgrade status backends session drain maintenance enable weight add remove reset top plan tune import doctor version"
+            opts="-t -c -h -V --test --config --help --version run check reload upgrade status backends session sessions drain maintenance enable weight add remove reset config top plan tune import doctor version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -164,6 +170,24 @@ _ringbolt() {
                     return 0
                     ;;
                 -c)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ringbolt__subcmd__config)
+            opts="-h --dump --diff --write --json --socket --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --socket)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -445,6 +469,32 @@ _ringbolt() {
                 return 0
             fi
             case "${prev}" in
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ringbolt__subcmd__sessions)
+            opts="-h --backend --limit --socket --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --backend)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --limit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --socket)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

@@ -35,6 +35,7 @@ complete -c ringbolt -n "__fish_ringbolt_needs_command" -f -a "upgrade" -d 'Make
 complete -c ringbolt -n "__fish_ringbolt_needs_command" -f -a "status" -d 'Print what the running process is doing'
 complete -c ringbolt -n "__fish_ringbolt_needs_command" -f -a "backends" -d 'Print the backends of the running process and how they stand'
 complete -c ringbolt -n "__fish_ringbolt_needs_command" -f -a "session" -d 'Print which backend has a session'
+complete -c ringbolt -n "__fish_ringbolt_needs_command" -f -a "sessions" -d 'Print the living sessions whose sids are known, with the number of each backend before them'
 complete -c ringbolt -n "__fish_ringbolt_needs_command" -f -a "drain" -d 'Give a backend no new sessions; it keeps its own'
 complete -c ringbolt -n "__fish_ringbolt_needs_command" -f -a "maintenance" -d 'Give a backend nothing at all; open tunnels go on'
 complete -c ringbolt -n "__fish_ringbolt_needs_command" -f -a "enable" -d 'Give a backend new sessions again'
@@ -42,6 +43,7 @@ complete -c ringbolt -n "__fish_ringbolt_needs_command" -f -a "weight" -d 'Chang
 complete -c ringbolt -n "__fish_ringbolt_needs_command" -f -a "add" -d 'Add a backend to an upstream'
 complete -c ringbolt -n "__fish_ringbolt_needs_command" -f -a "remove" -d 'Take a backend out of its upstream: its tunnels go on, its sessions are unknown'
 complete -c ringbolt -n "__fish_ringbolt_needs_command" -f -a "reset" -d 'Forget what was ordered about a backend: what the file says holds again'
+complete -c ringbolt -n "__fish_ringbolt_needs_command" -f -a "config" -d 'Print the configuration in effect or how it differs from its file, or write that into the file'
 complete -c ringbolt -n "__fish_ringbolt_needs_command" -f -a "top" -d 'Show in the terminal what the running process does, renewed every second'
 complete -c ringbolt -n "__fish_ringbolt_needs_command" -f -a "plan" -d 'Print what a number of tunnels takes, and whether this machine gives it'
 complete -c ringbolt -n "__fish_ringbolt_needs_command" -f -a "tune" -d 'Print the kernel\'s settings beside what a number of tunnels takes, set them, or take that back'
@@ -73,6 +75,11 @@ complete -c ringbolt -n "__fish_ringbolt_using_subcommand backends" -s h -l help
 complete -c ringbolt -n "__fish_ringbolt_using_subcommand session" -l socket -d 'The process\' admin.socket' -r -F
 complete -c ringbolt -n "__fish_ringbolt_using_subcommand session" -l json -d 'Print JSON for programs'
 complete -c ringbolt -n "__fish_ringbolt_using_subcommand session" -s h -l help -d 'Print help'
+complete -c ringbolt -n "__fish_ringbolt_using_subcommand sessions" -l backend -d 'Only those of this backend: its name, or UPSTREAM/NAME' -r
+complete -c ringbolt -n "__fish_ringbolt_using_subcommand sessions" -l limit -d 'Print at most this many sessions (default: 100), up to 10000' -r
+complete -c ringbolt -n "__fish_ringbolt_using_subcommand sessions" -l socket -d 'The process\' admin.socket' -r -F
+complete -c ringbolt -n "__fish_ringbolt_using_subcommand sessions" -l json -d 'Print JSON for programs'
+complete -c ringbolt -n "__fish_ringbolt_using_subcommand sessions" -s h -l help -d 'Print help'
 complete -c ringbolt -n "__fish_ringbolt_using_subcommand drain" -l socket -d 'The process\' admin.socket' -r -F
 complete -c ringbolt -n "__fish_ringbolt_using_subcommand drain" -l over -d 'Close its tunnels and polling sessions evenly over this time, such as 10m' -r
 complete -c ringbolt -n "__fish_ringbolt_using_subcommand drain" -l rate -d 'Close at most this many of them a second' -r
@@ -93,6 +100,12 @@ complete -c ringbolt -n "__fish_ringbolt_using_subcommand remove" -l socket -d '
 complete -c ringbolt -n "__fish_ringbolt_using_subcommand remove" -s h -l help -d 'Print help'
 complete -c ringbolt -n "__fish_ringbolt_using_subcommand reset" -l socket -d 'The process\' admin.socket' -r -F
 complete -c ringbolt -n "__fish_ringbolt_using_subcommand reset" -s h -l help -d 'Print help'
+complete -c ringbolt -n "__fish_ringbolt_using_subcommand config" -l socket -d 'The process\' admin.socket' -r -F
+complete -c ringbolt -n "__fish_ringbolt_using_subcommand config" -l dump -d 'Print a file that means what is in effect: the file as it was loaded, with what was ordered in it'
+complete -c ringbolt -n "__fish_ringbolt_using_subcommand config" -l diff -d 'Print what was ordered that the file does not say'
+complete -c ringbolt -n "__fish_ringbolt_using_subcommand config" -l write -d 'Write what was ordered into the file, which must be as it was loaded'
+complete -c ringbolt -n "__fish_ringbolt_using_subcommand config" -l json -d 'With --diff: print JSON for programs'
+complete -c ringbolt -n "__fish_ringbolt_using_subcommand config" -s h -l help -d 'Print help'
 complete -c ringbolt -n "__fish_ringbolt_using_subcommand top" -l socket -d 'The process\' admin.socket' -r -F
 complete -c ringbolt -n "__fish_ringbolt_using_subcommand top" -l address -d 'Ask admin.address instead of the socket' -r
 complete -c ringbolt -n "__fish_ringbolt_using_subcommand top" -l once -d 'Print one frame as text and exit'

@@ -14,7 +14,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::config::{self, Admin, Affinity, Config, Engine, LogFormat, LogLevel, Refused};
 use crate::import;
 
-pub(crate) use self::orders::{Ask, Order, Print};
+pub(crate) use self::orders::{Ask, Configuration, Order, Print};
 
 /// Exit code for a configuration that is refused: EX_CONFIG of sysexits.h.
 ///
@@ -144,6 +144,9 @@ pub(crate) enum Command {
     },
     #[command(flatten)]
     Order(Order),
+    /// Print the configuration in effect or how it differs from its file, or write that into the file
+    #[command(after_help = orders::CONFIG_NOTES)]
+    Config(Configuration),
     /// Show in the terminal what the running process does, renewed every second
     #[command(after_help = TOP_NOTES)]
     Top(Top),
@@ -362,16 +365,29 @@ impl Run {
         self.config.as_deref()
     }
 
-    /// The configuration: the file's or the flags', with the other flags applied to it.
+    /// The flags that stand above the file.
+    pub(crate) fn above_file(&self) -> Vec<&'static str> {
+        let given = [
+            ("--engine", self.engine.is_some()),
+            ("--workers", self.workers.is_some()),
+            ("--admin", self.admin.is_some()),
+            ("--log-format", self.log_format.is_some()),
+            ("--log-level", self.log_level.is_some()),
+        ];
+        given.into_iter().filter(|(_, given)| *given).map(|(flag, _)| flag).collect()
+    }
+
+    /// The configuration: the file's or the flags', with the other flags applied to it; and the file's text.
     ///
     /// # Errors
     ///
     /// The configuration is refused.
-    pub(crate) fn config(&self) -> Result<Config, Refused> {
-        let mut config = match &self.config {
-            Some(file) => Config::load(file)?,
+    pub(crate) fn read(&self) -> Result<(Config, String), Refused> {
+        let (mut config, text) = match &self.config {
+            Some(file) => Config::read(file)?,
             None => {
-                Config::without_file(&self.listen, &self.backend, self.affinity.clone().unwrap_or_default())?
+                let affinity = self.affinity.clone().unwrap_or_default();
+                (Config::without_file(&self.listen, &self.backend, affinity)?, String::new())
             }
         };
         if let Some(engine) = self.engine {
@@ -393,7 +409,7 @@ impl Run {
         }
         match config.token_problem() {
             Some(problem) => Err(Refused::whole("command line", &format!("--admin: {problem}"))),
-            None => Ok(config),
+            None => Ok((config, text)),
         }
     }
 }

@@ -382,17 +382,27 @@ impl Config {
     /// The file cannot be read, is not UTF-8, is longer than [`bounds::FILE_BYTES_MAX`], or is
     /// refused for what it says.
     pub(crate) fn load(path: &Path) -> Result<Self, Refused> {
+        Self::read(path).map(|(config, _)| config)
+    }
+
+    /// The same, and the text of the file.
+    ///
+    /// # Errors
+    ///
+    /// As [`Config::load`].
+    pub(crate) fn read(path: &Path) -> Result<(Self, String), Refused> {
         let file = path.display().to_string();
         let bytes = content(path).map_err(|problem| Refused::whole(&file, &problem))?;
-        let mut config = match std::str::from_utf8(&bytes) {
-            Ok(text) => Self::parse(&file, text)?,
-            Err(error) => return Err(Refused::not_utf8(&file, &bytes[..error.valid_up_to()])),
-        };
+        let text = String::from_utf8(bytes).map_err(|error| {
+            let valid = error.utf8_error().valid_up_to();
+            Refused::not_utf8(&file, &error.as_bytes()[..valid])
+        })?;
+        let mut config = Self::parse(&file, &text)?;
         let read = config.read_flash_policy(path).and_then(|()| config.read_order_token());
         let read = read.and_then(|()| config.read_sid_tags());
         read.map_err(|problem| Refused::whole(&file, &problem))?;
         config.check_backend_files()?;
-        Ok(config)
+        Ok((config, text))
     }
 
     /// Reads the policy that is in a file of its own, whose path is relative to that of the configuration.

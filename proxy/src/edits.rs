@@ -1,7 +1,7 @@
 //! Backends that operators have added to those of the file and of discovery, or taken from them, while the process runs.
 //!
-//! They stand above the file, over reloads too, until they are reset, and end with the process. What the file says as
-//! well after a reload is the file's from then on.
+//! They stand above the file, over reloads and upgrades too, until they are reset. What the file says as well after a
+//! reload is the file's from then on.
 
 use std::collections::BTreeMap;
 
@@ -30,7 +30,7 @@ pub(crate) enum Senseless {
 
 /// What is in place of what the configuration says of one backend.
 #[derive(Clone, PartialEq, Eq, Debug)]
-enum Edited {
+pub(crate) enum Edited {
     Added(Backend),
     Removed,
 }
@@ -78,6 +78,18 @@ impl Edits {
             return Err(Senseless::Conflict(problem));
         }
         Ok(edits)
+    }
+
+    /// Takes an edit over from another process, which has judged it.
+    pub(crate) fn restore(&mut self, upstream: String, name: String, edited: Edited) {
+        if self.0.len() < EDITS_MAX {
+            self.0.insert((upstream, name), edited);
+        }
+    }
+
+    /// Each of them with its upstream and name.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str, &Edited)> {
+        self.0.iter().map(|((upstream, name), edited)| (upstream.as_str(), name.as_str(), edited))
     }
 
     /// `config` with the edits in it.

@@ -26,7 +26,7 @@ use self::channel::Broken;
 pub(crate) use self::incoming::Successor;
 pub(crate) use self::program::Program;
 pub(crate) use self::upgrade::{AdminSockets, Requests, Upgrader};
-pub(crate) use self::wire::{EndState, TunnelState};
+pub(crate) use self::wire::{EndState, Kept, TunnelState};
 
 /// Why a hand-over does not go on, on either side.
 #[derive(Debug)]

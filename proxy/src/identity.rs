@@ -21,7 +21,10 @@ use crate::config::Config;
 use crate::drain::Ending;
 use crate::limits::BACKEND_IDS_MAX;
 use crate::load::Loads;
+use crate::metrics::BackendCounters;
 use crate::queue::Gate;
+
+mod kept;
 
 /// Milliseconds since the process began, the same in all threads.
 pub(crate) fn uptime_ms(now: Instant) -> u64 {
@@ -39,6 +42,8 @@ const STATES: [State; 3] = [State::Up, State::Drain, State::Maintenance];
 #[derive(Debug)]
 pub(crate) struct Identity {
     pub(crate) id: BackendId,
+    /// What is shown of it.
+    pub(crate) counters: BackendCounters,
     /// Who may connect, where that is bounded.
     pub(crate) gate: Gate,
     /// How fast it is given new sessions, where that is bounded.
@@ -61,8 +66,6 @@ pub(crate) struct Identity {
     checked: AtomicBool,
     /// Requests that failed in a row.
     failures: AtomicU32,
-    /// All that have.
-    failures_ever: AtomicU64,
     /// Until then it is suspect, in milliseconds of [`uptime_ms`].
     suspect_until: AtomicU64,
     /// When it may be asked for sessions as often as at the beginning, in nanoseconds: the state of a [`Rate`].
@@ -76,6 +79,7 @@ impl Identity {
     fn new(id: BackendId, given: u32) -> Self {
         Self {
             id,
+            counters: BackendCounters::default(),
             gate: Gate::default(),
             sessions: AtomicU64::new(0),
             turns: AtomicU64::new(0),
@@ -87,7 +91,6 @@ impl Identity {
             down: AtomicBool::new(false),
             checked: AtomicBool::new(false),
             failures: AtomicU32::new(0),
-            failures_ever: AtomicU64::new(0),
             suspect_until: AtomicU64::new(0),
             questions: AtomicU64::new(0),
             tells_sids_apart: AtomicBool::new(false),
@@ -129,9 +132,23 @@ impl Identity {
         }
     }
 
-    /// Something about it was ordered that the file does not say.
-    pub(crate) fn is_ordered(&self) -> bool {
-        self.ordered_state.load(Relaxed) != 0 || self.ordered_weight.load(Relaxed) != 0
+    /// Something about it was ordered that the file, which says this, does not say.
+    pub(crate) fn differs(&self, state: State, weight: u32) -> bool {
+        self.state(state) != state || self.weight(weight) != weight
+    }
+
+    /// What the file says as well, which says this, is not ordered any more.
+    pub(crate) fn settle_orders(&self, state: State, weight: u32) {
+        if self.state(state) == state {
+            self.ordered_state.store(0, Relaxed);
+            if state == State::Up && self.ending.lock().take().is_some() {
+                // The file has taken back a drain that it had said as well.
+                self.orders.fetch_add(1, Relaxed);
+            }
+        }
+        if self.weight(weight) == weight {
+            self.ordered_weight.store(0, Relaxed);
+        }
     }
 
     /// Orders a state, and that its polling sessions end meanwhile; returns the number of the order.
@@ -154,15 +171,20 @@ impl Identity {
         self.orders.fetch_add(1, Relaxed);
     }
 
+    /// The number of the last order.
+    pub(crate) fn last_order(&self) -> u32 {
+        self.orders.load(Relaxed)
+    }
+
     /// The drain that ends its polling sessions.
     pub(crate) fn ending(&self) -> Option<Ending> {
-        // Looked at first: nearly always nothing is ordered, and every poll asks.
-        if self.ordered_state.load(Relaxed) == 0 { None } else { *self.ending.lock() }
+        // Looked at first: nearly always nothing was ever ordered, and every poll asks.
+        if self.last_order() == 0 { None } else { *self.ending.lock() }
     }
 
     /// No other order has followed this one.
     pub(crate) fn is_last_order(&self, order: u32) -> bool {
-        self.orders.load(Relaxed) == order
+        self.last_order() == order
     }
 
     /// What is known of it at this [`uptime_ms`].
@@ -203,16 +225,6 @@ impl Identity {
             self.failures.store(0, Relaxed);
             self.suspect_until.store(0, Relaxed);
         }
-    }
-
-    /// Counts that it could not be connected to, or closed without an answer, whatever that is to mean for it.
-    pub(crate) fn count_failure(&self) {
-        self.failures_ever.fetch_add(1, Relaxed);
-    }
-
-    /// How often that was.
-    pub(crate) fn failures_ever(&self) -> u64 {
-        self.failures_ever.load(Relaxed)
     }
 
     /// It could not be connected to, or closed without an answer. `true`: that makes it suspect, which it was not.

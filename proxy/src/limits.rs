@@ -322,6 +322,12 @@ const _: () = assert!(DISCOVERY_START_TIMEOUT.as_secs() < HANDOVER_START_TIMEOUT
 /// Backends that orders have added or removed: what differs from the file that much belongs into it.
 pub(crate) const EDITS_MAX: usize = 256;
 
+/// Sessions that are listed where nobody says how many: what a person looks through.
+pub(crate) const SESSIONS_SHOWN: u32 = 100;
+
+/// And at most: about 2 MiB of JSON, which the thread that makes it also checks backends and reloads.
+pub(crate) const SESSIONS_SHOWN_MAX: u32 = 10_000;
+
 /// Words, lines and blocks of a file that is imported: far more than people write, and soon read.
 pub(crate) const IMPORT_DIRECTIVES_MAX: usize = 65_536;
 

@@ -12,11 +12,13 @@ mod ask;
 mod cli;
 mod client;
 mod config;
+mod config_file;
 mod connect;
 mod connection;
 mod date;
 mod descriptors;
 mod detect;
+mod differences;
 mod discovery;
 mod doctor;
 mod downgrades;
@@ -115,6 +117,7 @@ fn main() -> ExitCode {
             with_config(asked.config.as_deref(), |config| tune::run(&asked, config, io::stdout()))
         }
         Command::Order(order) => give(&order),
+        Command::Config(asked) => config_file::run(&asked, io::stdout(), io::stderr()),
         Command::Top(asked) => top::run(&asked).unwrap_or_else(|error| {
             tell(io::stderr(), &error);
             ExitCode::FAILURE
@@ -132,8 +135,8 @@ fn main() -> ExitCode {
         Command::Run(run) => {
             // First, so that no change of the file goes unnoticed.
             let stamp = run.file().and_then(Stamp::of);
-            match run.config() {
-                Ok(config) => serve((run, stamp), config),
+            match run.read() {
+                Ok((config, text)) => serve((run, stamp, text), config),
                 Err(refused) => refuse(&refused),
             }
         }
@@ -307,7 +310,9 @@ fn run(source: Source, config: &Arc<Config>) -> Result<End, StartError> {
     let counters = Counters::new(workers);
     let housekeeping_counters = Arc::clone(counters.housekeeping());
     let mut discovery = Discovery::new(Arc::clone(&housekeeping_counters));
-    let (file, config) = (config, &discover(&housekeeping, &mut discovery, config, successor.is_some())?);
+    let (file, found) = (config, discover(&housekeeping, &mut discovery, config, successor.is_some())?);
+    let edits = estate.as_mut().map(|estate| estate.edits().differing(&found)).unwrap_or_default();
+    let config = &Arc::new(edits.applied(&found));
     let lifecycle = Arc::new(Lifecycle::default());
     let tls = load_tls(config)?;
     let page = Page::new(counters.clone(), config.limits.sids, Arc::clone(&tls));
@@ -344,7 +349,7 @@ fn run(source: Source, config: &Arc<Config>) -> Result<End, StartError> {
     let access_log = server.access_log();
     let reloader = Reloader::new(
         source,
-        (Arc::clone(file), discovery),
+        (Arc::clone(file), discovery, edits),
         server,
         lifecycle,
         housekeeping_counters,

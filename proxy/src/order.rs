@@ -4,7 +4,7 @@ use std::io::{self, Read as _};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::cli::{Ask, Print};
 
@@ -12,8 +12,8 @@ use crate::cli::{Ask, Print};
 /// upgrade takes as long as the new process takes to start, and is given up after half a minute.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(45);
 
-/// Bytes of an answer that are read: a refused configuration shows 25 problems of a few lines.
-const ANSWER_BYTES_MAX: u64 = 1024 * 1024;
+/// Bytes of an answer that are read: a configuration file has up to 4 MiB, which JSON may make twice as long.
+const ANSWER_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// What the process answered.
 #[derive(Debug, PartialEq, Eq)]
@@ -59,18 +59,42 @@ impl Answer {
         let value = serde_json::from_str(&self.text).ok().filter(|_| print == Print::Table);
         match value {
             Some(Value::Array(rows)) => table(&rows),
-            Some(Value::Object(fields)) => {
-                let width = fields.keys().map(String::len).max().unwrap_or(0);
-                fields.iter().map(|(name, value)| format!("{name:width$}  {}\n", cell(value))).collect()
-            }
+            Some(Value::Object(fields)) => object(fields),
             _ => self.text.clone(),
         }
     }
 }
 
-/// What a backend is, then how it stands: in the order people read them.
-const COLUMNS: [&str; 9] =
-    ["upstream", "name", "address", "state", "weight", "load", "backup", "ordered", "origin"];
+/// The tables in it, each with an empty line behind it, and then its other fields, a line each.
+fn object(fields: Map<String, Value>) -> String {
+    let (tables, fields): (Vec<_>, Vec<_>) = fields.into_iter().partition(|(_, value)| value.is_array());
+    let width = fields.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    let tables = tables.iter().filter_map(|(_, rows)| rows.as_array()).map(|rows| table(rows));
+    let tables = tables.filter(|table| !table.is_empty()).map(|table| table + "\n");
+    let fields = fields.iter().map(|(name, value)| format!("{name:width$}  {}\n", cell(value)));
+    tables.chain(fields).collect()
+}
+
+/// What a backend or a session is, then how it stands: in the order people read them.
+const COLUMNS: [&str; 17] = [
+    "digest",
+    "upstream",
+    "name",
+    "backend",
+    "address",
+    "state",
+    "weight",
+    "transport",
+    "sessions",
+    "upgrading",
+    "requests_in_progress",
+    "age_seconds",
+    "expires_seconds",
+    "load",
+    "backup",
+    "ordered",
+    "origin",
+];
 
 /// Objects with the same names, a line each, below the names.
 fn table(rows: &[Value]) -> String {
@@ -93,7 +117,7 @@ fn cell(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Bool(true) => "yes".to_owned(),
-        Value::Bool(false) => "-".to_owned(),
+        Value::Bool(false) | Value::Null => "-".to_owned(),
         other => other.to_string(),
     }
 }
@@ -124,6 +148,9 @@ mod tests {
         assert_eq!(answer.shown(Print::Text), answer.text);
         let answer = Answer { status: 200, text: r#"{"pid":5,"phase":"ready"}"#.to_owned() };
         assert_eq!(answer.shown(Print::Table), "phase  ready\npid    5\n");
+        let text = r#"{"some":[{"load":1,"name":"a"}],"none":[],"left_out":null}"#.to_owned();
+        let answer = Answer { status: 200, text };
+        assert_eq!(answer.shown(Print::Table), "NAME  LOAD\na     1\n\nleft_out  -\n");
         assert_eq!(Answer { status: 200, text: "done\n".to_owned() }.shown(Print::Table), "done\n");
     }
 }

@@ -1,7 +1,7 @@
 //! What operators ask and order of the running process: HTTP with JSON over the admin socket.
 //!
-//! An order about a backend stands above what the file says, over reloads too, until another one or `reset`. It is
-//! shown as differing from the file, and ends with the process.
+//! An order about a backend stands above what the file says, over reloads and upgrades too, until another one or
+//! `reset`. It is shown as differing from the file.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,6 +16,7 @@ use ringbolt_reactor::{Engine, mailbox};
 use serde::{Deserialize, Serialize};
 
 use crate::config::bounds;
+use crate::differences::differences;
 use crate::drain::Ending;
 use crate::identity::{Identity, uptime_ms};
 use crate::lifecycle::Lifecycle;
@@ -23,11 +24,15 @@ use crate::metrics::Counters;
 use crate::reload::{NotReloaded, Requests};
 use crate::served::{Served, name_of};
 use crate::snapshot::Revision;
-use crate::worker::{Command, Shared, Shedding};
+use crate::worker::{Command, Shared, Shedding, shed};
 
+mod config;
 mod edit;
+mod sessions;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use self::config::Loaded;
 
 /// What orders need.
 #[derive(Debug)]
@@ -51,6 +56,19 @@ impl IntoResponse for NotDone {
     }
 }
 
+impl NotDone {
+    /// It may be done at another time.
+    fn later(why: &str) -> Self {
+        Self(StatusCode::SERVICE_UNAVAILABLE, why.to_owned())
+    }
+}
+
+impl From<&'static str> for NotDone {
+    fn from(why: &'static str) -> Self {
+        Self::later(why)
+    }
+}
+
 /// The process.
 #[derive(Serialize, Debug)]
 struct Status {
@@ -65,6 +83,8 @@ struct Status {
     sids: u64,
     /// The file was served as it was last read.
     config_current: bool,
+    /// What was ordered that the file does not say: backends and their values.
+    differences: usize,
 }
 
 /// A state for a backend.
@@ -103,12 +123,15 @@ struct SessionQuestion {
 struct Owner {
     upstream: String,
     backend: String,
+    /// What `sessions` calls it.
+    digest: String,
 }
 
 pub(crate) fn router(orders: Arc<Orders>) -> Router {
     Router::new()
         .route("/reload", post(reload))
         .route("/status", get(status))
+        .route("/config", get(config::tell))
         .route("/backends", get(backends))
         .route("/backends/state", post(order_state))
         .route("/backends/weight", post(order_weight))
@@ -116,6 +139,7 @@ pub(crate) fn router(orders: Arc<Orders>) -> Router {
         .route("/backends/add", post(edit::add))
         .route("/backends/remove", post(edit::remove))
         .route("/session", post(session))
+        .route("/sessions", post(sessions::list))
         .with_state(orders)
 }
 
@@ -140,6 +164,7 @@ async fn status(State(orders): State<Arc<Orders>>) -> impl IntoResponse {
         tunnels: counters.sum(|worker| &worker.tunnels_active),
         sids: counters.sum(|worker| &worker.sid_table_entries),
         config_current: counters.housekeeping().config_current.get() == 1,
+        differences: differences(&orders.served.revision(), &orders.requests.edits()).len(),
     })
 }
 
@@ -151,6 +176,7 @@ async fn order_state(
     State(orders): State<Arc<Orders>>,
     Json(order): Json<StateOrder>,
 ) -> Result<String, NotDone> {
+    let _changing = orders.requests.change().await?;
     orders.order_state(&order)
 }
 
@@ -163,6 +189,7 @@ async fn order_weight(
         let problem = format!("a weight is a whole number from {first} to {last}");
         return Err(NotDone(StatusCode::UNPROCESSABLE_ENTITY, problem));
     }
+    let _changing = orders.requests.change().await?;
     let (name, identity) = find(&orders.served.revision(), &backend)?;
     identity.order_weight(weight);
     tracing::info!(backend = name, weight, "weight ordered");
@@ -178,11 +205,14 @@ async fn session(
     let revision = orders.served.revision();
     let mut owners = Vec::new();
     for (upstream, _, mut backends) in revision.upstreams() {
-        let owner = orders.shared.sids.owner(seed_of_name(upstream), &sid);
+        let seed = seed_of_name(upstream);
+        let owner = orders.shared.sids.owner(seed, &sid);
         let found = backends.find(|(_, identity)| owner == Some(identity.id));
-        owners.extend(
-            found.map(|(backend, _)| Owner { upstream: upstream.to_owned(), backend: backend.name.clone() }),
-        );
+        owners.extend(found.map(|(backend, _)| Owner {
+            upstream: upstream.to_owned(),
+            backend: backend.name.clone(),
+            digest: sessions::digest(orders.shared.sids.key(seed, &sid).digest()),
+        }));
     }
     if owners.is_empty() {
         return Err(NotDone(StatusCode::NOT_FOUND, "no backend is known to have this session".to_owned()));
@@ -219,13 +249,10 @@ impl Orders {
         if state == affinity::State::Up && before != state {
             revision.join(&identity);
         }
-        if let Some(over) = over {
-            for commands in &self.commands {
-                let shedding = Shedding { identity: Arc::clone(&identity), order: number, over };
-                let busy =
-                    |_| NotDone(StatusCode::SERVICE_UNAVAILABLE, "a worker has too many orders".to_owned());
-                commands.try_send(Command::Shed(shedding)).map_err(busy)?;
-            }
+        if let Some(over) = over
+            && !shed(&self.commands, &Shedding { identity, order: number, over })
+        {
+            return Err(NotDone::later("a worker has too many orders"));
         }
         let state = name_of(state);
         let over_seconds = over.map(|over| over.as_secs());

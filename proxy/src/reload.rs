@@ -24,7 +24,7 @@ use crate::limits::{ADOPT_TIMEOUT, RELOADS_WAITING_MAX, WATCH_INTERVAL};
 use crate::metrics::label::Reload;
 use crate::metrics::{Counters, HousekeepingCounters};
 use crate::notify::Notify;
-use crate::orders::Orders;
+use crate::orders::{Loaded, Orders};
 use crate::server::Server;
 use crate::signals::Repeated;
 
@@ -89,7 +89,16 @@ pub(crate) struct Requests {
     sender: mpsc::Sender<Request>,
     /// What is edited now.
     edits: Arc<Mutex<Edits>>,
+    loaded: Arc<Mutex<Loaded>>,
+    changing: Changing,
 }
+
+/// Held while the configuration or the process is being replaced, or what is ordered changes. True: another process
+/// serves, and what changes here does not matter any more.
+pub(crate) type Changing = Arc<tokio::sync::Mutex<bool>>;
+
+/// What is ordered, reloaded or edited behind a hand-over would be lost.
+const HANDED_OVER: &str = "another process has just taken over: try again";
 
 impl Requests {
     /// Asks for a reload and waits for what it comes to.
@@ -113,6 +122,25 @@ impl Requests {
         self.edits.lock().removed(wanted)
     }
 
+    /// What is edited now.
+    pub(crate) fn edits(&self) -> Edits {
+        self.edits.lock().clone()
+    }
+
+    /// The file as it was loaded last.
+    pub(crate) fn loaded(&self) -> Loaded {
+        self.loaded.lock().clone()
+    }
+
+    /// Lets orders change until this is dropped.
+    ///
+    /// # Errors
+    /// They would be lost: another process has taken over.
+    pub(crate) async fn change(&self) -> Result<tokio::sync::MutexGuard<'_, bool>, &'static str> {
+        let is_handed_over = self.changing.lock().await;
+        if *is_handed_over { Err(HANDED_OVER) } else { Ok(is_handed_over) }
+    }
+
     async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, NotReloaded> {
         let (reply, outcome) = oneshot::channel();
         let busy = || NotReloaded::Failed("too many reloads are waiting already".to_owned());
@@ -121,8 +149,8 @@ impl Requests {
     }
 }
 
-/// Where the configuration comes from, and the file as it was before it was read at the start.
-pub(crate) type Source = (Box<Run>, Option<Stamp>);
+/// Where the configuration comes from, the file as it was before it was read at the start, and what it held.
+pub(crate) type Source = (Box<Run>, Option<Stamp>, String);
 
 /// What reloads need: where the configuration comes from and who serves it.
 #[derive(Debug)]
@@ -140,14 +168,12 @@ pub(crate) struct Reloader {
     checks: RefCell<Checks>,
     requests: Requests,
     requested: RefCell<Option<mpsc::Receiver<Request>>>,
-    /// Held while the configuration or the process is being replaced.
-    changing: tokio::sync::Mutex<()>,
 }
 
 impl Reloader {
     pub(crate) fn new(
-        (run, read_at_start): Source,
-        (file, discovery): (Arc<Config>, Discovery),
+        (run, read_at_start, text): Source,
+        (file, discovery, edits): (Arc<Config>, Discovery, Edits),
         server: Server,
         lifecycle: Arc<Lifecycle>,
         counters: Arc<HousekeepingCounters>,
@@ -159,6 +185,13 @@ impl Reloader {
         let checks = RefCell::new(Checks::new(server.served(), Arc::clone(&counters)));
         let (server, requested) = (RefCell::new(server), RefCell::new(Some(receiver)));
         let (file, discovery) = (RefCell::new(file), RefCell::new(discovery));
+        let loaded = Loaded {
+            // Whoever asks is elsewhere.
+            file: run.file().map(|file| std::path::absolute(file).unwrap_or_else(|_| file.to_owned())),
+            text: text.into(),
+            flags: run.above_file(),
+            waiting: Vec::new(),
+        };
         Self {
             run,
             read_at_start,
@@ -169,9 +202,13 @@ impl Reloader {
             lifecycle,
             counters,
             notify,
-            requests: Requests { sender, edits: Arc::default() },
+            requests: Requests {
+                sender,
+                edits: Arc::new(Mutex::new(edits)),
+                loaded: Arc::new(Mutex::new(loaded)),
+                changing: Changing::default(),
+            },
             requested,
-            changing: tokio::sync::Mutex::default(),
         }
     }
 
@@ -190,15 +227,24 @@ impl Reloader {
     /// Tells workers so.
     pub(crate) fn drain(&self, deadline: Instant) {
         self.counters.draining.set(1);
-        self.server.borrow_mut().drain(deadline);
+        let mut server = self.server.borrow_mut();
+        self.counters.drain_connections.set(server.connections() as u64);
+        let left = deadline.saturating_duration_since(Instant::now()).as_secs();
+        self.counters.drain_deadline_seconds.set(seconds_since_1970() + left);
+        server.drain(deadline);
     }
 
     pub(crate) fn notify(&self) -> &Notify {
         &self.notify
     }
 
-    pub(crate) fn changing(&self) -> &tokio::sync::Mutex<()> {
-        &self.changing
+    pub(crate) fn changing(&self) -> &Changing {
+        &self.requests.changing
+    }
+
+    /// What is edited now.
+    pub(crate) fn edits(&self) -> Edits {
+        self.requests.edits()
     }
 
     pub(crate) fn server(&self) -> std::cell::Ref<'_, Server> {
@@ -240,7 +286,8 @@ impl Reloader {
 
     /// Serves by what the file says now, and tells everybody how that went.
     async fn reload(&self, cause: &'static str) -> Outcome {
-        let _changing = self.changing.lock().await;
+        let failed = |cause: &str| NotReloaded::Failed(cause.to_owned());
+        let _changing = self.requests.change().await.map_err(failed)?;
         self.notify.reloading();
         let outcome = self.try_reload().await;
         match &outcome {
@@ -279,7 +326,7 @@ impl Reloader {
         if self.run.file().is_none() {
             return Err(failed(&"the process runs without a configuration file"));
         }
-        let mut config = self.run.config().map_err(NotReloaded::Refused)?;
+        let (mut config, text) = self.run.read().map_err(NotReloaded::Refused)?;
         let waiting = keep_fixed(&self.server().config(), &mut config);
         let (former, file) = (Arc::clone(&self.file.borrow()), Arc::new(config));
         // First, so that nobody is left without backends until they are found.
@@ -296,7 +343,10 @@ impl Reloader {
         }
         self.discovery.borrow_mut().keep(&file);
         self.server().reload_tls();
+        self.server().settle_orders();
         self.file.replace(file);
+        let mut loaded = self.requests.loaded.lock();
+        (loaded.text, loaded.waiting) = (text.into(), waiting.clone());
         Ok(Reloaded { waiting })
     }
 
@@ -314,7 +364,8 @@ impl Reloader {
 
     /// Serves by one more edit.
     async fn edit(&self, edit: Edit) -> Result<(), NotEdited> {
-        let _changing = self.changing.lock().await;
+        let failed = |cause: &str| NotEdited::NotServed(NotReloaded::Failed(cause.to_owned()));
+        let _changing = self.requests.change().await.map_err(failed)?;
         let file = Arc::clone(&self.file.borrow());
         let found = self.discovery.borrow().complete(&file);
         let edits = self.requests.edits.lock().with(edit, &found).map_err(NotEdited::Senseless)?;
@@ -328,11 +379,11 @@ impl Reloader {
 
     /// Serves the backends that are found now.
     async fn follow(&self) {
-        let _changing = self.changing.lock().await;
+        let is_handed_over = self.changing().lock().await;
         let file = Arc::clone(&self.file.borrow());
         let found = self.discovery.borrow().complete(&file);
         let is_served = self.requests.edits.lock().applied(&found) == *self.server().config();
-        if is_served || self.lifecycle.phase() == Phase::Draining {
+        if is_served || *is_handed_over || self.lifecycle.phase() == Phase::Draining {
             return;
         }
         if let Err(error) = self.serve(&file).await {

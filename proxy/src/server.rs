@@ -1,5 +1,6 @@
 //! The worker threads: started, given their configurations, told to drain.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -9,6 +10,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Instant;
 
+use ringbolt_core::affinity::BackendId;
 use ringbolt_reactor::{
     BoundListener, Engine, EngineChoice, Reactor, RingRefusal, available_cores, mailbox, pin_to_core,
 };
@@ -21,6 +23,7 @@ use crate::ask::Lookups;
 use crate::config::{self, BackendState, Config};
 use crate::descriptors;
 use crate::downgrades::Downgrades;
+use crate::drain::Ending;
 use crate::handover::Crew;
 use crate::identity::{Identity, Registry};
 use crate::lifecycle::Lifecycle;
@@ -38,7 +41,7 @@ use crate::snapshot::{ListenerId, Revision, Snapshot};
 use crate::start::StartError;
 use crate::status::{Collector, Sources};
 use crate::tls;
-use crate::worker::{Adoption, Command, Move, Shared, Worker};
+use crate::worker::{Adoption, Command, Move, Shared, Shedding, Worker, shed};
 
 /// The running workers and what the process has bound to its configuration.
 #[derive(Debug)]
@@ -314,6 +317,37 @@ impl Server {
             identity.set_checked(up);
         }
         Ok(identity)
+    }
+
+    /// Client connections open now, tunnels included.
+    pub(crate) fn connections(&self) -> usize {
+        self.shared.connections.load(Relaxed)
+    }
+
+    /// Backends of the configuration that the other process did not have, which knows `known`, come to the others.
+    pub(crate) fn join_unknown(&self, known: &BTreeMap<BackendId, Arc<Identity>>) {
+        let revision = self.served.revision();
+        for identity in &revision.backends {
+            if !known.values().any(|known| known.id == identity.id) {
+                revision.join(identity);
+            }
+        }
+    }
+
+    /// What the file says as well as an order is the file's.
+    pub(crate) fn settle_orders(&self) {
+        for (_, _, backends) in self.served.revision().upstreams() {
+            backends.for_each(|(backend, identity)| identity.settle_orders(backend.state, backend.weight));
+        }
+    }
+
+    /// Goes on with a drain that closes the tunnels to a backend over some time, if there is one.
+    pub(crate) fn close_tunnels(&self, identity: &Arc<Identity>) {
+        let Some(Ending { began, over }) = identity.ending() else { return };
+        let (identity, order) = (Arc::clone(identity), identity.last_order());
+        let over = over.saturating_sub(began.elapsed());
+        // Mailboxes have hardly anything in them yet; an operator sees tunnels that stay, and orders it again.
+        let _ = shed(&self.commands, &Shedding { identity, order, over });
     }
 
     /// Tells every worker to accept no more, and to end when empty or at `deadline`.

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use ringbolt_core::affinity::{
-    BackendId, Full, Gone, Known, SessionState, Shard, Sid, SidHasher, SidKey, SidRecord, Tick,
+    BackendId, Full, Gone, Known, SessionState, Shard, Sid, SidHasher, SidKey, SidRecord, SidStanding, Tick,
 };
 use tokio::sync::oneshot;
 
@@ -165,6 +165,12 @@ impl SidTable {
         self.shards[shard].0.lock().shard.copy(part, now, records);
     }
 
+    /// Visits the live sessions of one part, under its shard's lock.
+    pub(crate) fn visit(&self, (shard, part): (usize, usize), now: Instant, visit: impl FnMut(SidStanding)) {
+        let now = Tick::from_duration(now.saturating_duration_since(self.started));
+        self.shards[shard].0.lock().shard.visit(part, now, visit);
+    }
+
     /// Finds the session's backend and counts one more request in progress, until the guard is dropped.
     pub(crate) fn begin<'a>(
         &self,
@@ -230,6 +236,13 @@ impl SidTable {
                 log.session(worker, &record, SessionEnd::Drained);
             }
         }
+    }
+
+    /// Memory of the worker's own shard, part by part, so that nobody waits long for its lock.
+    pub(crate) fn bytes(&self, worker: &Worker) -> usize {
+        let own = &self.shards[worker.id].0;
+        let parts = own.lock().shard.part_count();
+        (0..parts).map(|part| own.lock().shard.part_bytes(part)).sum()
     }
 
     fn release(&self, worker: &Worker, backend: BackendId) {

@@ -47,7 +47,7 @@ use crate::tunnel::farewell::{self, Shed};
 use crate::tunnel::moving;
 use crate::tunnel::{self, TunnelTable};
 
-pub(crate) use self::command::{Adoption, Command, Move, Shedding};
+pub(crate) use self::command::{Adoption, Command, Move, Shedding, shed};
 
 /// What all workers of the process share.
 #[derive(Debug)]

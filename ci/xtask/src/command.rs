@@ -41,6 +41,7 @@ Commands:
   package  a Debian package, a tarball, checksums and a list of what is in the program, in target/package
           (`--arch amd64|arm64`, `--binary FILE`, `--version V`, `--out FOLDER`); `package check` installs, upgrades
           under open tunnels and removes it in a Debian system of its own, `package container` runs it in a container
+  book    the documents as a book in target/book, by mdBook, which is installed below target if it is missing
   release  packages of both architectures, each program built twice, compared, and started on a kernel of its own
 
 Options:
@@ -48,7 +49,7 @@ Options:
 ";
 
 /// Every command by its word, in the order of the help text.
-const WORDS: [&str; 14] = [
+const WORDS: [&str; 15] = [
     "demo",
     "bench",
     "vm",
@@ -62,6 +63,7 @@ const WORDS: [&str; 14] = [
     "fuzz-smoke",
     "soak",
     "package",
+    "book",
     "release",
 ];
 
@@ -76,6 +78,7 @@ pub(crate) enum Command {
     Test,
     Tidy,
     Tools,
+    Book,
     /// With the options for the demo itself.
     Demo(Vec<String>),
     /// With the measurement and its options.
@@ -116,6 +119,7 @@ pub(crate) fn parse(words: &[String]) -> Result<Command, String> {
         "test" => Command::Test,
         "tidy" => Command::Tidy,
         "tools" => Command::Tools,
+        "book" => Command::Book,
         "release" => Command::Release,
         unknown => return Err(format!("no command {unknown:?}; did you mean `{}`?", nearest(unknown))),
     };

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod arm64;
+mod book;
 mod command;
 mod fuzz;
 mod kernels;
@@ -48,6 +49,7 @@ fn run(command: Command) -> Result<ExitCode, String> {
         Command::Check => steps::run(&root, steps::CHECK)?,
         Command::Test => steps::run(&root, steps::TEST)?,
         Command::Tidy => tidy::run(&root)?,
+        Command::Book => book::run(&root)?,
         Command::Tools => packages::install(&packages::TOOLS)?,
         Command::Demo(options) => release::demo(&root, &options)?,
         Command::Bench(options) => release::bench(&root, &options)?,

@@ -22,6 +22,18 @@ finishes the requests it has begun and ends. Whatever is wrong with the new one,
 has. Exit codes: 0 upgraded, 1 not upgraded or the process does not answer. Without admin.socket in the
 configuration: kill -USR2, and the log tells how it went.";
 
+const SESSIONS_NOTES: &str = "\
+Of a sid only a keyed digest is kept: `ringbolt session SID` prints it for a sid that is at hand. Sessions on
+WebSocket are tunnels, whose sids nobody says any more: they are in a backend's load and not in the list. LEFT_OUT is
+how many more there are than were printed.";
+
+pub(super) const CONFIG_NOTES: &str = "\
+--write keeps comments and order, and needs the right to write beside the file. `ringbolt reload` behind it makes what
+was ordered the file's. Backends that DNS or a backends_file has named are not in the file, nor is what was ordered of
+them.
+
+Exit codes: 0 done, 1 not. With --diff: 0 nothing differs, 1 something does, 2 it cannot be told.";
+
 /// How the running process is reached.
 #[derive(Args, Debug)]
 pub(crate) struct Reach {
@@ -40,6 +52,12 @@ pub(crate) struct Form {
     json: bool,
 }
 
+impl Form {
+    fn print(&self) -> Print {
+        if self.json { Print::Text } else { Print::Table }
+    }
+}
+
 /// A backend of the running process.
 #[derive(Args, Debug)]
 pub(crate) struct Named {
@@ -47,6 +65,29 @@ pub(crate) struct Named {
     backend: String,
     #[command(flatten)]
     reach: Reach,
+}
+
+/// Flags of `ringbolt config`.
+#[derive(Args, Debug)]
+pub(crate) struct Configuration {
+    /// Print a file that means what is in effect: the file as it was loaded, with what was ordered in it
+    #[arg(long, required_unless_present_any = ["diff", "write"], conflicts_with_all = ["diff", "write"])]
+    pub(crate) dump: bool,
+
+    /// Print what was ordered that the file does not say
+    #[arg(long, conflicts_with = "write")]
+    pub(crate) diff: bool,
+
+    /// Write what was ordered into the file, which must be as it was loaded
+    #[arg(long)]
+    pub(crate) write: bool,
+
+    /// With --diff: print JSON for programs
+    #[arg(long, requires = "diff")]
+    pub(crate) json: bool,
+
+    #[command(flatten)]
+    pub(crate) reach: Reach,
 }
 
 /// A command to the running process.
@@ -66,6 +107,18 @@ pub(crate) enum Order {
     Session {
         /// The session's sid
         sid: String,
+        #[command(flatten)]
+        form: Form,
+    },
+    /// Print the living sessions whose sids are known, with the number of each backend before them
+    #[command(after_help = SESSIONS_NOTES)]
+    Sessions {
+        /// Only those of this backend: its name, or UPSTREAM/NAME
+        #[arg(long)]
+        backend: Option<String>,
+        /// Print at most this many sessions (default: 100), up to 10000
+        #[arg(long, value_name = "COUNT")]
+        limit: Option<u32>,
         #[command(flatten)]
         form: Form,
     },
@@ -140,10 +193,7 @@ pub(crate) struct Ask<'a> {
 impl Order {
     /// What is sent for it.
     pub(crate) fn ask(&self) -> Ask<'_> {
-        let get = |form: &'_ Form, path| {
-            let print = if form.json { Print::Text } else { Print::Table };
-            (path, None, print)
-        };
+        let get = |form: &Form, path| (path, None, form.print());
         let post = |path, body| (path, Some(body), Print::Text);
         let state = |named: &Named, state| {
             post("/backends/state", json!({ "backend": named.backend, "state": state }))
@@ -154,8 +204,11 @@ impl Order {
             Self::Status(form) => (&form.reach.socket, get(form, "/status")),
             Self::Backends(form) => (&form.reach.socket, get(form, "/backends")),
             Self::Session { sid, form } => {
-                let print = if form.json { Print::Text } else { Print::Table };
-                (&form.reach.socket, ("/session", Some(json!({ "sid": sid })), print))
+                (&form.reach.socket, ("/session", Some(json!({ "sid": sid })), form.print()))
+            }
+            Self::Sessions { backend, limit, form } => {
+                let question = json!({ "backend": backend, "limit": limit });
+                (&form.reach.socket, ("/sessions", Some(question), form.print()))
             }
             Self::Drain { named, over, rate } => {
                 let over = over.map(|over| over.as_secs());

@@ -11,7 +11,7 @@ fn command(line: &str) -> Result<Command, clap::Error> {
 
 fn run(line: &str) -> Config {
     match command(line) {
-        Ok(Command::Run(run)) => run.config().unwrap_or_else(|refused| panic!("{refused}")),
+        Ok(Command::Run(run)) => run.read().unwrap_or_else(|refused| panic!("{refused}")).0,
         other => panic!("{line}: {other:?}"),
     }
 }

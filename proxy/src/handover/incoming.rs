@@ -20,8 +20,9 @@ use ringbolt_reactor::BoundListener;
 
 use super::channel::{Broken, Channel};
 use super::program::VARIABLE;
-use super::wire::{Message, TunnelState, VERSION};
+use super::wire::{Kept, LOWEST, Message, TunnelState, VERSION};
 use super::{Crew, EndState, Failure};
+use crate::edits::{Edited, Edits};
 use crate::identity::Identity;
 use crate::limits::{
     HANDOVER_HALT_MAX, HANDOVER_HELD_BYTES_MAX, HANDOVER_START_TIMEOUT, HANDOVER_STEP_TIMEOUT,
@@ -43,6 +44,8 @@ struct Backend {
     upstream: String,
     name: String,
     checked: Option<bool>,
+    /// `None`: an older program does not say.
+    kept: Option<Kept>,
 }
 
 /// What the other process has, as far as it matters to the start.
@@ -50,6 +53,7 @@ struct Backend {
 pub(crate) struct Estate {
     hash_key: [u8; 16],
     backends: Vec<Backend>,
+    edits: Edits,
     /// Its listeners, in its order.
     listeners: Inherited,
     admin: Option<(SocketAddr, OwnedFd)>,
@@ -82,6 +86,7 @@ impl TakenOver {
         let milliseconds = u64::try_from(self.duration.as_millis()).unwrap_or(u64::MAX);
         counters.handovers.of(Handover::TakenOver).add(1);
         counters.handover_tunnels.add(self.tunnels);
+        counters.handover_sids.add(self.sids);
         counters.handover_durations.add(self.duration);
         counters.handover_tunnels_staying.set(self.staying);
         let Self { tunnels, sids, staying, .. } = self;
@@ -113,9 +118,15 @@ impl Successor {
     /// The other process has given up, or this one cannot: it must end then.
     pub(crate) fn take_over(self, server: &mut Server) -> Result<TakenOver, StartError> {
         let mut numbers = BTreeMap::new();
-        for Backend { number, upstream, name, checked } in self.backends {
-            numbers.insert(number, server.identify(upstream, name, checked)?);
+        for Backend { number, upstream, name, checked, kept } in self.backends {
+            let identity = server.identify(upstream, name, checked)?;
+            if let Some(kept) = kept {
+                identity.restore(&kept, Instant::now());
+            }
+            numbers.insert(number, identity);
         }
+        server.settle_orders();
+        server.join_unknown(&numbers);
         let mut known: Vec<_> = server.listeners().map(|known| (known.configured, known.id)).collect();
         // Of several on port 0 each is found once, in order.
         let mut listener = |configured| {
@@ -135,6 +146,7 @@ impl Successor {
         incoming.start().map_err(|broken| failed(broken.into()))?;
         incoming.take_round().map_err(failed)?;
         server.accept();
+        incoming.numbers.values().for_each(|identity| server.close_tunnels(identity));
         let taken = incoming.taken;
         // What the other process finishes may still become a session or a tunnel.
         thread::Builder::new()
@@ -149,6 +161,11 @@ impl Estate {
     /// What the workers begin with.
     pub(crate) fn inheritance(&mut self) -> Inheritance {
         Inheritance { listeners: std::mem::take(&mut self.listeners), hash_key: Some(self.hash_key) }
+    }
+
+    /// The backends that were added and removed.
+    pub(crate) fn edits(&mut self) -> Edits {
+        std::mem::take(&mut self.edits)
     }
 
     /// The admin address' socket, if it is configured there too.
@@ -171,7 +188,7 @@ fn line() -> io::Result<OwnedFd> {
 
 /// Everything up to `Inherited`.
 fn hear(channel: &Channel) -> Result<Estate, Broken> {
-    channel.send(&Message::Hello { lowest: VERSION, highest: VERSION })?;
+    channel.send(&Message::Hello { lowest: LOWEST, highest: VERSION })?;
     let mut estate = Estate::default();
     match channel.receive()?.0 {
         Message::Begin { hash_key } => estate.hash_key = hash_key,
@@ -181,8 +198,16 @@ fn hear(channel: &Channel) -> Result<Estate, Broken> {
         let (message, mut fds) = channel.receive()?;
         match message {
             Message::Backend { number, upstream, name, checked } => {
-                estate.backends.push(Backend { number, upstream, name, checked });
+                estate.backends.push(Backend { number, upstream, name, checked, kept: None });
             }
+            Message::Kept { number, kept } => match estate.backends.last_mut() {
+                Some(backend) if backend.number == number => backend.kept = Some(kept),
+                _ => return Err(Broken::Unexpected(Message::Kept { number, kept })),
+            },
+            Message::Added { upstream, backend } => {
+                estate.edits.restore(upstream, backend.name.clone(), Edited::Added(backend));
+            }
+            Message::Removed { upstream, name } => estate.edits.restore(upstream, name, Edited::Removed),
             Message::Listener { configured } => {
                 let sockets = fds.into_iter().map(BoundListener::from_fd).collect::<io::Result<Vec<_>>>()?;
                 let same = |(known, of_it): &&mut (SocketAddr, Vec<BoundListener>)| {

@@ -20,7 +20,7 @@ use tokio::sync::oneshot;
 
 use super::channel::{Broken, Channel};
 use super::program::Program;
-use super::wire::{Message, VERSION};
+use super::wire::{LOWEST, Message, VERSION};
 use super::{Crew, Failure};
 use crate::limits::{
     HANDOVER_DESCRIPTORS_MAX, HANDOVER_HALT_MAX, HANDOVER_HELD_BYTES, HANDOVER_LATE_INTERVAL,
@@ -34,7 +34,8 @@ use crate::worker::Move;
 /// A process that has just failed may take this long to be gone.
 const END_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// All that another process is to take over, but sessions and tunnels. `backends`: a `Backend` message each.
+/// All that another process is to take over, but sessions and tunnels. `backends`: a `Backend` message each, with what
+/// is kept of it, and those that were added and removed.
 #[derive(Debug)]
 pub(super) struct Will {
     pub(super) crew: Crew,
@@ -132,18 +133,22 @@ impl Outgoing {
 
     /// What the new process needs before it can start its workers.
     fn introduce(&self) -> Result<(), Failure> {
-        match self.channel.receive()?.0 {
-            Message::Hello { lowest, highest } if (lowest..=highest).contains(&VERSION) => {}
+        let version = match self.channel.receive()?.0 {
+            Message::Hello { lowest, highest } if lowest <= VERSION && highest >= LOWEST => {
+                highest.min(VERSION)
+            }
             Message::Hello { lowest, highest } => {
                 return Err(Failure::Other(format!(
-                    "the new process speaks versions {lowest} to {highest} of the hand-over, this one {VERSION}"
+                    "the new process speaks versions {lowest} to {highest} of the hand-over, this one {LOWEST} to \
+                     {VERSION}"
                 )));
             }
             other => return Err(Broken::Unexpected(other).into()),
-        }
+        };
         let Will { crew, backends, listeners, admin, socket } = &self.will;
         self.channel.send(&Message::Begin { hash_key: crew.shared.sids.hash_key() })?;
-        for backend in backends {
+        // An older program knows nothing of orders: there they end with this process.
+        for backend in backends.iter().filter(|backend| backend.version() <= version) {
             self.channel.send(backend)?;
         }
         for (_, configured, sockets) in listeners {

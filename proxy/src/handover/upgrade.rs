@@ -9,13 +9,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::outgoing::{self, Given, Will};
 use super::program::Program;
 use super::wire::Message;
+use crate::edits::Edited;
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::limits::RELOADS_WAITING_MAX;
 use crate::metrics::HousekeepingCounters;
@@ -170,7 +171,7 @@ impl Upgrader {
     }
 
     async fn upgrade(&self, reloader: &Reloader) -> Outcome {
-        let _changing = reloader.changing().lock().await;
+        let mut is_handed_over = reloader.changing().lock().await;
         if self.lifecycle.phase() == Phase::Draining {
             return Err("the process is draining".to_owned());
         }
@@ -183,16 +184,26 @@ impl Upgrader {
             .spawn(move || outgoing::run(&program, will, abort, told))
             .map_err(|error| format!("a thread cannot start: {error}"))?;
         self.outgoing.replace(Some(outgoing));
-        outcome.await.unwrap_or_else(|_| Err("the hand-over ended without a word".to_owned()))
+        let outcome = outcome.await.unwrap_or_else(|_| Err("the hand-over ended without a word".to_owned()));
+        *is_handed_over = outcome.is_ok();
+        outcome
     }
 
     fn will(&self, reloader: &Reloader) -> io::Result<Will> {
         let server = reloader.server();
-        let backends = server.backends().map(|(upstream, name, identity)| Message::Backend {
-            number: identity.id,
-            upstream: upstream.to_owned(),
-            name: name.to_owned(),
-            checked: identity.is_checked().then(|| !identity.is_down()),
+        let now = Instant::now();
+        let backends = server.backends().flat_map(|(upstream, name, identity)| {
+            let (number, checked) = (identity.id, identity.is_checked().then(|| !identity.is_down()));
+            let (upstream, name) = (upstream.to_owned(), name.to_owned());
+            [
+                Message::Backend { number, upstream, name, checked },
+                Message::Kept { number, kept: identity.kept(now) },
+            ]
+        });
+        let edits = reloader.edits();
+        let edits = edits.iter().map(|(upstream, name, edited)| match (upstream.to_owned(), edited) {
+            (upstream, Edited::Added(backend)) => Message::Added { upstream, backend: backend.clone() },
+            (upstream, Edited::Removed) => Message::Removed { upstream, name: name.to_owned() },
         });
         let listeners = server.listeners();
         let admin = self.admin.borrow();
@@ -202,7 +213,7 @@ impl Upgrader {
         let socket = socket.as_ref().map(|(at, fd)| Ok::<_, io::Error>((path(at), fd.try_clone()?)));
         Ok(Will {
             crew: server.crew(),
-            backends: backends.collect(),
+            backends: backends.chain(edits).collect(),
             listeners: listeners.map(|one| (one.id, one.configured, Arc::clone(&one.sockets))).collect(),
             admin: address.transpose()?,
             socket: socket.transpose()?,

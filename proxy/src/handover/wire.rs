@@ -6,7 +6,8 @@
 //! is not exactly as said here is refused, and the old process serves on.
 //!
 //! [`Hello`](Message::Hello) keeps its form for ever: it says which versions the successor speaks, and the old
-//! process chooses. Every other message may change with the version.
+//! process chooses the highest that both know. Every other message carries the version in which it got the form it has,
+//! so that what has not changed is understood by both, and what the successor does not know is not said to it.
 //!
 //! | kind | from | what |
 //! | --- | --- | --- |
@@ -27,36 +28,30 @@
 //! | 15 `Commit` | old | they are the new process' as soon as it says so |
 //! | 16 `Committed` | new | they are its own |
 //! | 17 `Connections` | old | connections between two requests; the socket of each |
+//! | 18 `Kept` | old | what was ordered of the backend before, and how it has been doing (version 3) |
+//! | 19 `Added` | old | a backend that was added while it ran (version 3) |
+//! | 20 `Removed` | old | a backend of the file that was removed (version 3) |
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-use ringbolt_core::affinity::{BackendId, SidKey, SidRecord};
+use ringbolt_core::affinity::{BackendId, SidRecord, State};
 use ringbolt_core::frames::Frames;
-use ringbolt_reactor::{TlsCipher, TlsVersion};
 
+use self::fields::{Fields, Writer};
+use crate::config::Backend;
 use crate::limits::{
     HANDOVER_DESCRIPTORS_MAX, HANDOVER_MESSAGE_BYTES_MAX, HANDOVER_SIDS_MAX, HANDOVER_TUNNELS_MAX,
 };
 use crate::tls::KernelSessionState;
 
+mod fields;
 #[cfg(test)]
 mod tests;
 
-/// The version this program speaks.
-pub(super) const VERSION: u16 = 2;
-
-/// Versions and ciphers of the kernel's TLS. A version's number is its own.
-const VERSIONS: [TlsVersion; 2] = [TlsVersion::Tls12, TlsVersion::Tls13];
-const CIPHERS: [TlsCipher; 3] = [TlsCipher::Aes128Gcm, TlsCipher::Aes256Gcm, TlsCipher::Chacha20Poly1305];
-
-fn cipher_number(cipher: TlsCipher) -> u16 {
-    match cipher {
-        TlsCipher::Aes128Gcm => 1,
-        TlsCipher::Aes256Gcm => 2,
-        TlsCipher::Chacha20Poly1305 => 3,
-    }
-}
+/// The versions this program speaks, first and last.
+pub(super) const LOWEST: u16 = 2;
+pub(super) const VERSION: u16 = 3;
 
 /// Bytes before the fields of a message.
 const HEADER_BYTES: usize = 8;
@@ -107,6 +102,35 @@ pub(super) enum Message {
     Committed,
     /// Places of their listeners among the `Listener` messages.
     Connections(Vec<u16>),
+    Kept {
+        number: BackendId,
+        kept: Kept,
+    },
+    Added {
+        upstream: String,
+        backend: Backend,
+    },
+    Removed {
+        upstream: String,
+        name: String,
+    },
+}
+
+/// What was ordered of a backend, and how it has been doing.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(crate) struct Kept {
+    /// In place of the file's state; `None`: nothing was ordered.
+    pub(crate) state: Option<State>,
+    /// As the state.
+    pub(crate) weight: Option<u32>,
+    /// Sessions and tunnels it was given since it came, for `slow_start`.
+    pub(crate) given: u32,
+    /// Requests that failed in a row.
+    pub(crate) failures: u32,
+    /// Milliseconds for which it is still suspect.
+    pub(crate) suspect_ms: u32,
+    /// Milliseconds for which its sessions have been ended, and over which they are to be; `None`: they are not.
+    pub(crate) ending: Option<(u32, u32)>,
 }
 
 /// A tunnel between two processes.
@@ -169,6 +193,17 @@ impl Message {
             Self::Commit => 15,
             Self::Committed => 16,
             Self::Connections(_) => 17,
+            Self::Kept { .. } => 18,
+            Self::Added { .. } => 19,
+            Self::Removed { .. } => 20,
+        }
+    }
+
+    /// The version in which it got its form.
+    pub(super) fn version(&self) -> u16 {
+        match self {
+            Self::Kept { .. } | Self::Added { .. } | Self::Removed { .. } => 3,
+            _ => LOWEST,
         }
     }
 
@@ -209,6 +244,9 @@ impl Message {
             }
             Self::Held { tunnel, by_upstream, bytes } => out.u16(*tunnel).flag(*by_upstream).bytes(bytes),
             Self::Prepare { tunnels, staying } => out.u64(*tunnels).u64(*staying),
+            Self::Kept { number, kept } => out.u32(number.0).kept(kept),
+            Self::Added { upstream, backend } => out.text(upstream).backend(backend),
+            Self::Removed { upstream, name } => out.text(upstream).text(name),
             Self::Inherited
             | Self::Started
             | Self::Taken
@@ -219,7 +257,7 @@ impl Message {
         let mut bytes = out.0;
         let length = u32::try_from(bytes.len() - HEADER_BYTES).unwrap_or(u32::MAX);
         bytes[..2].copy_from_slice(&self.kind().to_le_bytes());
-        bytes[2..4].copy_from_slice(&VERSION.to_le_bytes());
+        bytes[2..4].copy_from_slice(&self.version().to_le_bytes());
         bytes[4..HEADER_BYTES].copy_from_slice(&length.to_le_bytes());
         bytes
     }
@@ -235,13 +273,16 @@ impl Message {
         let mut fields = Fields(bytes);
         let (kind, version, length) = (fields.u16()?, fields.u16()?, fields.u32()?);
         // What a successor of another version says first must be understood.
-        if version != VERSION && kind != 1 {
+        if !(LOWEST..=VERSION).contains(&version) && kind != 1 {
             return Err(Malformed::Version(version));
         }
         if length as usize != fields.0.len() {
             return Err(Malformed::Length);
         }
         let message = Self::decode_fields(kind, &mut fields)?;
+        if version != message.version() && kind != 1 {
+            return Err(Malformed::Version(version));
+        }
         if fields.0.is_empty() { Ok(message) } else { Err(Malformed::Length) }
     }
 
@@ -269,6 +310,9 @@ impl Message {
             15 => Self::Commit,
             16 => Self::Committed,
             17 => Self::Connections(fields.list(HANDOVER_DESCRIPTORS_MAX, Fields::u16)?),
+            18 => Self::Kept { number: BackendId(fields.u32()?), kept: fields.kept()? },
+            19 => Self::Added { upstream: fields.text()?, backend: fields.backend()? },
+            20 => Self::Removed { upstream: fields.text()?, name: fields.text()? },
             unknown => return Err(Malformed::Kind(unknown)),
         })
     }
@@ -291,181 +335,5 @@ impl fmt::Display for Malformed {
             Self::Length => formatter.write_str("a message of a wrong length"),
             Self::Value => formatter.write_str("a message with an impossible value"),
         }
-    }
-}
-
-/// Writes fields.
-struct Writer(Vec<u8>);
-
-impl Writer {
-    fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
-        self.0.extend_from_slice(bytes);
-        self
-    }
-
-    fn flag(&mut self, value: bool) -> &mut Self {
-        self.bytes(&[value.into()])
-    }
-
-    fn u16(&mut self, value: u16) -> &mut Self {
-        self.bytes(&value.to_le_bytes())
-    }
-
-    fn u32(&mut self, value: u32) -> &mut Self {
-        self.bytes(&value.to_le_bytes())
-    }
-
-    fn u64(&mut self, value: u64) -> &mut Self {
-        self.bytes(&value.to_le_bytes())
-    }
-
-    /// Lists and texts are bounded far below 2^16 before they come here.
-    fn count(&mut self, count: usize) -> &mut Self {
-        self.u16(u16::try_from(count).unwrap_or(u16::MAX))
-    }
-
-    fn text(&mut self, text: &str) -> &mut Self {
-        self.count(text.len()).bytes(text.as_bytes())
-    }
-
-    fn sid(&mut self, record: &SidRecord) -> &mut Self {
-        let [high, low] = record.key.to_words();
-        self.u64(high).u64(low).u32(record.backend.0).u16(record.time_to_live_ticks).u16(record.left_ticks)
-    }
-
-    fn tunnel(&mut self, tunnel: &TunnelState) -> &mut Self {
-        self.u32(tunnel.backend.0).u32(tunnel.silent_seconds).flag(tunnel.client_first);
-        self.u32(tunnel.frames.to_word()).flag(tunnel.listener.is_some()).u16(tunnel.listener.unwrap_or(0));
-        match tunnel.client {
-            None => self.bytes(&[0]),
-            Some(IpAddr::V4(address)) => self.bytes(&[4]).bytes(&address.octets()),
-            Some(IpAddr::V6(address)) => self.bytes(&[6]).bytes(&address.octets()),
-        };
-        match &tunnel.tls {
-            None => self.u16(0),
-            Some(KernelSessionState { version, cipher, ended, said_goodbye }) => {
-                self.u16(*version as u16).u16(cipher_number(*cipher)).flag(*ended).flag(*said_goodbye)
-            }
-        };
-        [tunnel.of_client, tunnel.of_upstream]
-            .iter()
-            .fold(self, |out, end| out.flag(end.finished).u32(end.held))
-    }
-}
-
-/// Reads fields; what has not been read yet.
-struct Fields<'a>(&'a [u8]);
-
-impl Fields<'_> {
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
-        let (array, rest) = self.0.split_first_chunk().ok_or(Malformed::Length)?;
-        self.0 = rest;
-        Ok(*array)
-    }
-
-    fn flag(&mut self) -> Result<bool, Malformed> {
-        match self.array()? {
-            [0] => Ok(false),
-            [1] => Ok(true),
-            _ => Err(Malformed::Value),
-        }
-    }
-
-    fn u16(&mut self) -> Result<u16, Malformed> {
-        self.array().map(u16::from_le_bytes)
-    }
-
-    fn u32(&mut self) -> Result<u32, Malformed> {
-        self.array().map(u32::from_le_bytes)
-    }
-
-    fn u64(&mut self) -> Result<u64, Malformed> {
-        self.array().map(u64::from_le_bytes)
-    }
-
-    /// A value that is there, or must be 0.
-    fn optional<T: Default + PartialEq>(present: bool, value: T) -> Result<Option<T>, Malformed> {
-        match present {
-            true => Ok(Some(value)),
-            false if value == T::default() => Ok(None),
-            false => Err(Malformed::Value),
-        }
-    }
-
-    fn text(&mut self) -> Result<String, Malformed> {
-        let length = usize::from(self.u16()?);
-        let (text, rest) = self.0.split_at_checked(length).ok_or(Malformed::Length)?;
-        self.0 = rest;
-        String::from_utf8(text.to_vec()).map_err(|_| Malformed::Value)
-    }
-
-    fn address(&mut self) -> Result<SocketAddr, Malformed> {
-        let text = self.text()?;
-        // Only in the one form that is written.
-        let address = text.parse::<SocketAddr>().ok().filter(|address| address.to_string() == text);
-        address.ok_or(Malformed::Value)
-    }
-
-    fn rest(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.0).to_vec()
-    }
-
-    fn list<T>(
-        &mut self,
-        most: usize,
-        mut item: impl FnMut(&mut Self) -> Result<T, Malformed>,
-    ) -> Result<Vec<T>, Malformed> {
-        let count = usize::from(self.u16()?);
-        if count > most {
-            return Err(Malformed::Value);
-        }
-        (0..count).map(|_| item(self)).collect()
-    }
-
-    fn sid(&mut self) -> Result<SidRecord, Malformed> {
-        Ok(SidRecord {
-            key: SidKey::from_words([self.u64()?, self.u64()?]),
-            backend: BackendId(self.u32()?),
-            time_to_live_ticks: self.u16()?,
-            left_ticks: self.u16()?,
-        })
-    }
-
-    fn kernel_session(&mut self) -> Result<Option<KernelSessionState>, Malformed> {
-        let number = self.u16()?;
-        if number == 0 {
-            return Ok(None);
-        }
-        let version = VERSIONS.into_iter().find(|version| *version as u16 == number);
-        let number = self.u16()?;
-        let cipher = CIPHERS.into_iter().find(|cipher| cipher_number(*cipher) == number);
-        let (version, cipher) = version.zip(cipher).ok_or(Malformed::Value)?;
-        Ok(Some(KernelSessionState { version, cipher, ended: self.flag()?, said_goodbye: self.flag()? }))
-    }
-
-    fn tunnel(&mut self) -> Result<TunnelState, Malformed> {
-        let (backend, silent_seconds, client_first) = (BackendId(self.u32()?), self.u32()?, self.flag()?);
-        let frames = Frames::from_word(self.u32()?).ok_or(Malformed::Value)?;
-        let listener = Self::optional(self.flag()?, self.u16()?)?;
-        let client = match self.array()? {
-            [0] => None,
-            [4] => Some(IpAddr::from(self.array::<4>()?)),
-            [6] => Some(IpAddr::from(self.array::<16>()?)),
-            _ => return Err(Malformed::Value),
-        };
-        let tls = self.kernel_session()?;
-        let mut end = || Ok(EndState { finished: self.flag()?, held: self.u32()? });
-        let (of_client, of_upstream) = (end()?, end()?);
-        Ok(TunnelState {
-            backend,
-            listener,
-            client,
-            silent_seconds,
-            of_client,
-            of_upstream,
-            client_first,
-            frames,
-            tls,
-        })
     }
 }

@@ -98,12 +98,14 @@ pub(super) async fn reset(
         tracing::info!(backend = full, "orders forgotten, the backend is back");
         return Ok(format!("{full}: as the file says\n"));
     }
+    let changing_orders = orders.requests.change().await?;
     let revision = orders.served.revision();
     let (full, identity) = find(&revision, &backend)?;
     let (before, after) = changing(&revision, &identity, Identity::forget_orders);
     if after == affinity::State::Up && before != after {
         revision.join(&identity);
     }
+    drop(changing_orders);
     let is_added = revision.configured(identity.id).is_some_and(|known| known.origin == Origin::Order);
     if is_added {
         let (upstream, name) = parts(&full);

@@ -32,7 +32,7 @@ fn an_order_stands_above_the_file_until_it_is_forgotten() {
     let mut order = 0;
     let changed = changing(&revision, &identity, |identity| order = identity.order_state(Up, None));
     assert_eq!(changed, (Drain, Up));
-    assert!(identity.is_ordered() && identity.is_last_order(order));
+    assert!(identity.differs(Drain, 1) && identity.is_last_order(order));
     assert_eq!(
         changing(&revision, &identity, |identity| _ = identity.order_state(Maintenance, None)),
         (Up, Maintenance)
@@ -41,5 +41,9 @@ fn an_order_stands_above_the_file_until_it_is_forgotten() {
     identity.order_weight(7);
     assert_eq!(identity.weight(1), 7);
     assert_eq!(changing(&revision, &identity, Identity::forget_orders), (Maintenance, Drain));
-    assert_eq!((identity.weight(1), identity.is_ordered()), (1, false));
+    assert_eq!((identity.weight(1), identity.differs(Drain, 1)), (1, false));
+    identity.order_state(Up, None);
+    identity.order_weight(7);
+    identity.settle_orders(Drain, 7);
+    assert_eq!((identity.state(Drain), identity.weight(1)), (Up, 1), "only the weight is the file's");
 }

@@ -7,7 +7,7 @@ use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
 use ringbolt_core::affinity::SidRecord;
-use ringbolt_reactor::BoundListener;
+use ringbolt_reactor::{BoundListener, mailbox};
 use tokio::sync::oneshot;
 
 use crate::identity::Identity;
@@ -76,4 +76,9 @@ pub(crate) struct Shedding {
     /// The number of the order: another one ends it.
     pub(crate) order: u32,
     pub(crate) over: Duration,
+}
+
+/// Gives the order to every worker. `false`: one has too many commands before it.
+pub(crate) fn shed(commands: &[mailbox::Sender<Command>], shedding: &Shedding) -> bool {
+    commands.iter().all(|commands| commands.try_send(Command::Shed(shedding.clone())).is_ok())
 }

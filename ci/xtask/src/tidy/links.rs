@@ -57,6 +57,12 @@ fn missing_pages(files: &[File]) -> Vec<Violation> {
         .collect()
 }
 
+/// The files that a page links to, as paths from the workspace's root.
+pub(crate) fn linked(page: &str, text: &str) -> Vec<PathBuf> {
+    let paths = targets(text).into_iter().map(|(_, target)| target.split('#').next().unwrap_or_default());
+    paths.filter(|path| !path.is_empty()).filter_map(|path| resolve(page, path)).collect()
+}
+
 /// Targets of links to local files and headings, with their line. Code blocks are no prose.
 fn targets(text: &str) -> Vec<(usize, &str)> {
     let mut in_code = false;

@@ -3,7 +3,7 @@
 //! A rule is a pure function from a file's text to violations, so that each is tested on a text
 //! that breaks it. This file walks the tree and hands every text to every rule.
 
-mod links;
+pub(crate) mod links;
 mod manifest;
 mod map;
 mod names;

@@ -35,7 +35,7 @@ pub use policy::{Affinity, AffinityError};
 pub use rendezvous::{choose, choose_bounded, key_of_address, key_of_bytes, order, seed_of_name};
 pub use sid::{Sid, SidTooLong};
 pub use sid_key::{SidHasher, SidKey};
-pub use sid_table::{Full, Gone, Known, SessionState, Shard, SidRecord};
+pub use sid_table::{Full, Gone, Known, SessionState, Shard, SidRecord, SidStanding};
 pub use standing::{Health, Member, State, Tier};
 pub use tag::{Mac, Opened, TAG_BYTES, Tag, TaggedBackend, Tagging, tagged, without_tag};
 pub use tick::Tick;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use siphasher::sip128::{Hasher128 as _, SipHasher13};
 
-use super::Sid;
+use super::{Sid, key_of_bytes};
 
 /// The key of one session in the sid table.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -32,6 +32,14 @@ impl SidKey {
     #[must_use]
     pub const fn from_words([high, low]: [u64; 2]) -> Self {
         Self { high, low }
+    }
+
+    /// A short name of the session for people: the same each time, and of no use for finding sids that collide, because
+    /// three quarters of the key are lost in it.
+    #[must_use]
+    pub fn digest(self) -> u32 {
+        let mixed = key_of_bytes(&[self.high.to_le_bytes(), self.low.to_le_bytes()].concat());
+        u32::try_from(mixed >> 32).unwrap_or(0)
     }
 
     /// The shard of `shard_count` that holds this key. Always 0 if there is but one, or none.
@@ -110,6 +118,18 @@ mod tests {
         assert_ne!(key, hasher.key(2, &sid("a")));
         assert_ne!(key, SidHasher::new([2; 16]).key(1, &sid("a")));
         assert_eq!(format!("{hasher:?}"), "SidHasher(secret)");
+    }
+
+    #[test]
+    fn a_digest_names_a_session_and_shows_nothing_of_its_key() {
+        let hasher = SidHasher::new([7; 16]);
+        let digests: std::collections::BTreeSet<u32> =
+            (0..1000).map(|number| hasher.key(1, &sid(&number.to_string())).digest()).collect();
+        assert_eq!(digests.len(), 1000);
+        let key = hasher.key(1, &sid("a"));
+        let [high, low] = key.to_words();
+        let parts = [high >> 32, high & 0xffff_ffff, low >> 32, low & 0xffff_ffff];
+        assert!(parts.iter().all(|part| *part != u64::from(key.digest())));
     }
 
     #[test]

@@ -105,6 +105,22 @@ pub struct SidRecord {
     pub left_ticks: u16,
 }
 
+/// A live session, for operators.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SidStanding {
+    pub key: SidKey,
+    /// Who issued it.
+    pub backend: BackendId,
+    /// Requests in progress, 255 at most.
+    pub in_progress: u8,
+    /// How it was seen last.
+    pub state: SessionState,
+    /// How long it has been stored.
+    pub age: Duration,
+    /// When it is forgotten without another request, whole where one is in progress.
+    pub left: Duration,
+}
+
 /// The shard has no room: the new session must be refused (503), because a client that got its sid
 /// would find nobody who knows it. Sessions that live are never given up for new ones.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -200,6 +216,12 @@ impl Shard {
         self.segments.len()
     }
 
+    /// Memory of the entries of one part, in use or not.
+    #[must_use]
+    pub fn part_bytes(&self, part: usize) -> usize {
+        self.segments.get(part).map_or(0, Segment::bytes)
+    }
+
     /// Appends what is known of the live sessions of one part. A session never moves to another part, so
     /// whoever copies all of them misses none that was there at the beginning and still is.
     ///
@@ -208,6 +230,16 @@ impl Shard {
     pub fn copy(&self, part: usize, now: Tick, records: &mut Vec<SidRecord>) {
         let entries = self.segments.get(part).map_or(&[][..], Segment::entries);
         records.extend(entries.iter().filter(|entry| entry.is_live(now)).map(|entry| entry.record(now)));
+    }
+
+    /// Visits the live sessions of one part, as [`Shard::copy`] takes them.
+    pub fn visit(&self, part: usize, now: Tick, mut visit: impl FnMut(SidStanding)) {
+        let entries = self.segments.get(part).map_or(&[][..], Segment::entries);
+        for entry in entries.iter().filter(|entry| entry.is_live(now)) {
+            let Entry { key, backend, in_progress, state, began, .. } = *entry;
+            let left = duration_of(entry.record(now).left_ticks);
+            visit(SidStanding { key, backend, in_progress, state, age: now.age(began), left });
+        }
     }
 
     /// Finds the session and counts one more request in progress. `None`: unknown or expired.

@@ -4,7 +4,12 @@
 
 use proptest::prelude::*;
 
+use ringbolt_core::affinity::SidKey;
+
+use super::fields::{CIPHERS, VERSIONS};
 use super::*;
+use crate::config::Origin;
+use crate::tls::KernelSessionState;
 
 fn end() -> impl Strategy<Value = EndState> {
     any::<(bool, u32)>().prop_map(|(finished, held)| EndState { finished, held })
@@ -45,6 +50,27 @@ fn sid() -> impl Strategy<Value = SidRecord> {
     })
 }
 
+fn kept() -> impl Strategy<Value = Kept> {
+    let states = vec![None, Some(State::Up), Some(State::Drain), Some(State::Maintenance)];
+    let weight = prop::option::of(1_u32..=1000);
+    (prop::sample::select(states), weight, any::<([u32; 3], Option<(u32, u32)>)>()).prop_map(
+        |(state, weight, numbers)| {
+            let ([given, failures, suspect_ms], ending) = numbers;
+            Kept { state, weight, given, failures, suspect_ms, ending }
+        },
+    )
+}
+
+fn backend() -> impl Strategy<Value = Backend> {
+    let flags = any::<(bool, bool, Option<u32>)>();
+    ("[a-z0-9.:-]{1,64}", any::<(IpAddr, u16)>(), 1_u32..=1000, flags).prop_map(
+        |(name, address, weight, (tls, backup, maxconn))| {
+            let backend = Backend::new(name, address.into());
+            Backend { tls, weight, backup, maxconn, origin: Origin::Order, ..backend }
+        },
+    )
+}
+
 fn message() -> impl Strategy<Value = Message> {
     let address = any::<(IpAddr, u16)>().prop_map(SocketAddr::from);
     prop_oneof![
@@ -64,6 +90,9 @@ fn message() -> impl Strategy<Value = Message> {
             .prop_map(|(tunnel, by_upstream, bytes)| Message::Held { tunnel, by_upstream, bytes }),
         any::<(u64, u64)>().prop_map(|(tunnels, staying)| Message::Prepare { tunnels, staying }),
         prop::collection::vec(any::<u16>(), 0..HANDOVER_DESCRIPTORS_MAX).prop_map(Message::Connections),
+        (any::<u32>(), kept()).prop_map(|(number, kept)| Message::Kept { number: BackendId(number), kept }),
+        (".{0,128}", backend()).prop_map(|(upstream, backend)| Message::Added { upstream, backend }),
+        (".{0,128}", ".{0,128}").prop_map(|(upstream, name)| Message::Removed { upstream, name }),
         prop::sample::select(vec![
             Message::Inherited,
             Message::Started,
@@ -96,12 +125,16 @@ proptest! {
 
     #[test]
     fn what_is_understood_is_said_in_one_way_only(
-        kind in 1_u16..20, fields in prop::collection::vec(0_u8..7, 0..80),
+        kind in 1_u16..22, version in LOWEST..=VERSION, fields in prop::collection::vec(0_u8..7, 0..80),
     ) {
         let length = u32::try_from(fields.len()).unwrap();
-        let header = [&kind.to_le_bytes()[..], &VERSION.to_le_bytes(), &length.to_le_bytes()].concat();
+        let header = [&kind.to_le_bytes()[..], &version.to_le_bytes(), &length.to_le_bytes()].concat();
         let bytes = [header, fields].concat();
-        if let Ok(message) = Message::decode(&bytes) {
+        if let Ok(message) = Message::decode(&bytes).and_then(|message| match message {
+            // Of any version.
+            Message::Hello { .. } if version != LOWEST => Err(Malformed::Version(version)),
+            message => Ok(message),
+        }) {
             prop_assert_eq!(message.encode(), bytes);
         }
     }
@@ -121,9 +154,21 @@ fn only_the_first_word_of_another_version_is_understood() {
     started[2] = 9;
     assert!(Message::decode(&started) == Err(Malformed::Version(9)));
     assert!(
-        Message::decode(&[18, 0, 2, 0, 0, 0, 0, 0]) == Err(Malformed::Kind(18)),
+        Message::decode(&[21, 0, 2, 0, 0, 0, 0, 0]) == Err(Malformed::Kind(21)),
         "kept, and not used yet"
     );
+}
+
+/// What version 2 knows is said as it was said then, and what it does not know is recognised as newer.
+#[test]
+fn messages_keep_the_version_of_their_form() {
+    let version = |message: &Message| u16::from_le_bytes(message.encode()[2..4].try_into().unwrap());
+    assert_eq!(version(&Message::Committed), 2);
+    let removed = Message::Removed { upstream: "a".to_owned(), name: "b".to_owned() };
+    assert_eq!(version(&removed), 3);
+    let mut bytes = removed.encode();
+    bytes[2] = 2;
+    assert!(Message::decode(&bytes) == Err(Malformed::Version(2)));
 }
 
 #[test]

@@ -93,6 +93,28 @@ fn a_copy_lives_on_for_what_was_left() {
 }
 
 #[test]
+fn who_visits_sees_the_living_and_what_they_do() {
+    let mut shard = shard_with_one();
+    assert_eq!(shard.insert(key(2), BackendId(8), LIFE, at(20)), Ok(None));
+    shard.begin(key(2), at(20));
+    shard.begin(key(2), at(21));
+    let visited = |shard: &Shard, now: u64| {
+        let mut seen = Vec::new();
+        (0..shard.part_count()).for_each(|part| shard.visit(part, at(now), |one| seen.push(one)));
+        seen.sort_by_key(|one| one.backend);
+        seen
+    };
+    let seen = visited(&shard, 30);
+    let seconds = |one: &SidStanding| (one.age.as_secs(), one.left.as_secs());
+    let told: Vec<_> = seen.iter().map(|one| (one.key, one.in_progress, seconds(one))).collect();
+    assert_eq!(told, [(key(1), 0, (30, 20)), (key(2), 2, (10, 50))]);
+    shard.upgraded(key(2), at(60));
+    let seen = visited(&shard, 60);
+    let upgrading = (1, BackendId(8), SessionState::Upgrading);
+    assert_eq!((seen.len(), seen[0].backend, seen[0].state), upgrading, "the first has expired");
+}
+
+#[test]
 fn an_upgrade_that_holds_is_forgotten_soon() {
     let mut shard = shard_with_one();
     shard.begun(key(1), at(0));
