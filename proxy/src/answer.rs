@@ -2,7 +2,7 @@
 
 use std::io;
 
-use ringbolt_core::affinity::{ClosePacket, Query, Transport};
+use ringbolt_core::affinity::{ClosePacket, Query, Role, Transport};
 use ringbolt_core::http::{
     Answer, AnswerContext, Framing, Method, OwnReply, RequestHead, Upgrade, Version, WebSocketKey,
     write_answer, write_engine_io_answer, write_engine_io_payload,
@@ -36,6 +36,8 @@ pub(crate) struct Asked {
     engine_io: Option<EngineIo>,
     /// Its backend holds it until there is something to say.
     is_poll: bool,
+    /// It is to open an Engine.IO session.
+    opens_session: bool,
 }
 
 /// What an Engine.IO client's answers depend on.
@@ -60,6 +62,7 @@ impl Asked {
             websocket_key: head.websocket_key(),
             engine_io: None,
             is_poll: false,
+            opens_session: false,
         }
     }
 
@@ -115,10 +118,17 @@ impl Asked {
         self.is_poll
     }
 
+    /// Its duration is that of an Engine.IO handshake.
+    pub(crate) fn opens_session(&self) -> bool {
+        self.opens_session
+    }
+
     /// Notes that the client speaks Engine.IO, and expects errors in its form.
     pub(crate) fn by_engine_io(&mut self, head: &RequestHead, query: &Query) {
         self.is_poll =
             head.method() == Method::Get && query.transport == Transport::Polling && query.sid.is_some();
+        let role = query.role(head.method_bytes());
+        self.opens_session = matches!(role, Role::Handshake | Role::WebSocketHandshake);
         let close = if self.is_poll { ClosePacket::to(query, head.field(b"user-agent")) } else { None };
         self.engine_io = Some(EngineIo { origin: head.field(b"origin").map(Box::from), close });
     }

@@ -184,6 +184,8 @@ pub(crate) struct Route {
     pub(crate) goal: Goal,
     /// Instead of the upstream's.
     pub(crate) affinity: Option<Affinity>,
+    /// Whether new sids get a tag, instead of what the upstream says.
+    pub(crate) sid_tags: Option<bool>,
     /// The path backends see instead.
     pub(crate) rewrite: Option<PathRewrite>,
     /// What happens to the fields of requests.

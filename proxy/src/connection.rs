@@ -143,6 +143,9 @@ async fn serve_request(worker: &Worker, client: &mut Client, begun: Begun<'_>) -
     };
     worker.counters().requests_active.sub(1);
     let duration = worker.reactor.now().saturating_duration_since(began);
+    if asked.opens_session() && matches!(cause, Cause::None) {
+        worker.counters().handshake_durations.add(duration);
+    }
     match &after {
         After::Tunnel(..) => {}
         _ if asked.is_poll() => worker.counters().poll_durations.add(duration),

@@ -227,7 +227,11 @@ impl Reloader {
     /// Tells workers so.
     pub(crate) fn drain(&self, deadline: Instant) {
         self.counters.draining.set(1);
-        self.server.borrow_mut().drain(deadline);
+        let mut server = self.server.borrow_mut();
+        self.counters.drain_connections.set(server.connections() as u64);
+        let left = deadline.saturating_duration_since(Instant::now()).as_secs();
+        self.counters.drain_deadline_seconds.set(seconds_since_1970() + left);
+        server.drain(deadline);
     }
 
     pub(crate) fn notify(&self) -> &Notify {

@@ -315,6 +315,11 @@ impl Server {
         Ok(identity)
     }
 
+    /// Client connections open now, tunnels included.
+    pub(crate) fn connections(&self) -> usize {
+        self.shared.connections.load(Relaxed)
+    }
+
     /// Backends of the configuration that the other process did not have, which knows `known`, come to the others.
     pub(crate) fn join_unknown(&self, known: &BTreeMap<BackendId, Arc<Identity>>) {
         let revision = self.served.revision();

@@ -16,6 +16,7 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use ringbolt_core::frames::Frames;
+use ringbolt_core::silence::Silence;
 use ringbolt_reactor::{Ready, SinkToken, Slab, TimerId, shutdown_write};
 
 use crate::access_log::TunnelRecord;
@@ -109,6 +110,7 @@ pub(crate) struct TunnelTable {
     /// Directions that chat, or did until lately.
     chats: RefCell<Vec<Chat>>,
     moves: RefCell<Moves>,
+    silence: RefCell<Silence>,
     half_closed: Cell<Duration>,
     idle: Cell<Option<Duration>>,
     max_age: Cell<Option<Duration>>,
@@ -120,6 +122,7 @@ impl TunnelTable {
             slots: RefCell::new(Slab::new(u32::MAX)),
             chats: RefCell::default(),
             moves: RefCell::default(),
+            silence: RefCell::default(),
             half_closed: Cell::new(timeouts.tunnel_half_closed),
             idle: Cell::new(timeouts.tunnel_idle),
             max_age: Cell::new(timeouts.tunnel_max_age),
@@ -147,6 +150,16 @@ impl TunnelTable {
 
     pub(crate) fn len(&self) -> usize {
         self.slots.borrow().len()
+    }
+
+    /// Memory of the slots.
+    pub(crate) fn bytes(&self) -> usize {
+        self.slots.borrow().bytes()
+    }
+
+    /// How many have been silent for long, at an uptime of the worker.
+    pub(crate) fn idle(&self, uptime_seconds: u32) -> u32 {
+        self.silence.borrow_mut().idle(uptime_seconds)
     }
 
     pub(crate) fn is_full(&self) -> bool {
@@ -229,6 +242,9 @@ impl Tunnel {
     fn note_active(&mut self, worker: &Worker) -> Result<(), TunnelEnd> {
         let now = worker.uptime_seconds();
         let before = std::mem::replace(&mut self.active_at, now);
+        if before != now {
+            worker.tunnels.silence.borrow_mut().moved(before, now);
+        }
         match self.beside.as_deref_mut() {
             Some(Beside { client: Some(tls), .. })
                 if before / KTLS_KEY_LOOK_SECONDS != now / KTLS_KEY_LOOK_SECONDS =>
@@ -310,6 +326,7 @@ pub(crate) fn open(
 fn insert(worker: &Worker, tunnel: Tunnel) -> u32 {
     worker.connection_began();
     worker.counters().tunnels_active.add(1);
+    worker.tunnels.silence.borrow_mut().began(tunnel.active_at, worker.uptime_seconds());
     worker.tunnels.slots.borrow_mut().insert(tunnel).index
 }
 
@@ -430,7 +447,8 @@ fn close(worker: &Worker, index: u32, reason: TunnelEnd) {
     if reason.is_orderly() {
         tunnel.say_goodbye();
     }
-    let Tunnel { client, upstream, counted, timer, beside, opened_at, .. } = tunnel;
+    let Tunnel { client, upstream, counted, timer, beside, opened_at, active_at, .. } = tunnel;
+    worker.tunnels.silence.borrow_mut().ended(active_at, worker.uptime_seconds());
     let life = worker.uptime_seconds().wrapping_sub(opened_at);
     worker.counters().tunnel_durations.add(Duration::from_secs(life.into()));
     if let Some(timer) = timer {

@@ -121,7 +121,7 @@ fn traffic(problems: &Problems, document: &mut Section<'_>, base: &Path) -> Conf
     if names.is_empty() {
         document.problem("upstream", "there is none; write `[upstream.NAME]` with a list of `backends`");
     }
-    let routes = super::route::routes(problems, document.list("route"), &names);
+    let routes = super::route::routes(problems, document.list("route"), &names, &upstreams);
     let has_listener = document
         .field("listener")
         .is_some_and(|field| field.entries().is_none_or(|entries| !entries.is_empty()));
