@@ -31,8 +31,8 @@ const TIMEOUT: Duration = Duration::from_secs(3600);
 const PARTS: [Part; 4] = [
     // Golden values of placement, hashes of sids, PROXY protocol, TLS' first record, HTTP.
     Part::tests(DECISIONS, ""),
-    // The formats in which one process hands over to another, and states of sessions are kept.
-    Part::tests(DAEMON, "handover:: tls::"),
+    // The formats in which one process hands over to another, and states of sessions are kept; golden tags of sids.
+    Part::tests(DAEMON, "handover:: tls:: tags::"),
     Part::tests("affinity_engine_io", "the_sid_is_known posts_preflights every_framing"),
     Part::tests("tunnels", "chat tls"),
 ];
