@@ -88,6 +88,8 @@ fn each_session_is_found_and_asked_for_once() {
     // One for each backend at most, and one more to each that it tells its sessions apart.
     let asked: usize = backends.iter().map(questions).sum();
     assert!((4..=15).contains(&asked), "{asked} questions");
+    let known = ringbolt.metrics()["ringbolt_sid_questions_total{answer=\"known\"}"];
+    assert!(known >= 4.0, "{known} sessions were claimed");
     let question = backends[1].requests().into_iter().find(|request| {
         is_question(request) && parameter(request, "sid").is_some_and(|sid| sid.starts_with("b%2B"))
     });
@@ -114,7 +116,7 @@ fn requests_of_one_session_wait_for_one_lookup_over_all_workers() {
             wire
         })
         .collect();
-    while ringbolt.metrics()["ringbolt_sids_unknown_total"] < 6.0 {
+    while ringbolt.metrics()["ringbolt_sids_unknown_total{reason=\"not_found\"}"] < 6.0 {
         thread::yield_now();
     }
     gate.open();
@@ -178,6 +180,46 @@ fn a_flood_of_sids_costs_the_backends_the_configured_questions_and_other_clients
     let polled: usize = backends.iter().map(|backend| backend.requests().len()).sum();
     assert_eq!(polled, asked.iter().sum::<usize>() + served + 1, "the flood reached nobody but by questions");
     assert!(NEXT.load(Relaxed) > 4 * most, "most of it was refused");
+}
+
+#[test]
+fn strangers_wait_for_their_questions_and_nobody_else_does() {
+    const STRANGERS: usize = 60;
+    let backends = three();
+    // The last of them waits for 5 s.
+    let ringbolt = proxy(&backends, "ask_rate = 10\nask_timeout = \"7s\"");
+    assert_eq!(poll(&ringbolt, "b1").text(), "b");
+    let began = Instant::now();
+    let strangers: Vec<_> = (0..STRANGERS)
+        .map(|number| {
+            let wire = Wire::connect(ringbolt.address());
+            wire.send(format!(
+                "GET /?EIO=4&transport=polling&sid=random{number} HTTP/1.1\r\nHost: a.example\r\n\r\n"
+            ));
+            wire
+        })
+        .collect();
+    let told = || {
+        for mut wire in strangers {
+            assert!([400, 503].contains(&wire.read_response().status()));
+        }
+        began.elapsed()
+    };
+    let (last, mut others) = thread::scope(|scope| {
+        let told = scope.spawn(told);
+        let mut others = Vec::new();
+        while !told.is_finished() {
+            let begun = Instant::now();
+            assert_eq!(poll(&ringbolt, "b1").text(), "b");
+            assert_eq!(get(&ringbolt, "/?EIO=4&transport=polling").status(), 200, "a new session");
+            others.push(begun.elapsed());
+        }
+        (told.join().expect("all are told"), others)
+    });
+    others.sort_unstable();
+    let median = others[others.len() / 2];
+    assert!(last > Duration::from_secs(3), "nobody had to wait: {last:?}");
+    assert!(median * 10 < last, "two requests of others took {median:?} while strangers waited for {last:?}");
 }
 
 #[test]

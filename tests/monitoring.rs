@@ -10,11 +10,16 @@ use std::fs;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use ringbolt_harness::raw::{Backend, Wire};
 use ringbolt_harness::tls::Authority;
 use ringbolt_harness::{Options, Ringbolt};
 use serde_json::Value;
+
+const LIMIT: Duration = Duration::from_secs(20);
 
 /// Labels that Prometheus adds, or that only histograms have.
 const EVERYWHERE: [&str; 3] = ["instance", "job", "le"];
@@ -201,20 +206,27 @@ fn cpu_seconds(ringbolt: &Ringbolt) -> f64 {
     ringbolt.metrics()["process_cpu_seconds_total"]
 }
 
+/// A process of one worker with 200 backends, of which one answers.
+fn of_many_backends(answering: &Backend) -> Ringbolt {
+    let dead: Vec<String> = (1..200).map(|number| format!("\"127.9.0.{number}:1\"")).collect();
+    let config = format!(
+        "[[listener]]\naddress = \"127.0.0.1:0\"\n[[route]]\npath = \"/\"\nupstream = \"b\"\n\
+         [upstream.a]\nbackends = [{}]\n[upstream.b]\nbackends = [\"{}\"]\n",
+        dead.join(", "),
+        answering.address()
+    );
+    let options = Options::new(env!("CARGO_BIN_EXE_ringbolt"), &[]);
+    let ringbolt = Ringbolt::start(&Options { workers: 1, config: Some(config), ..options });
+    assert!(scrape(&ringbolt).matches("ringbolt_backend_load{").count() == 200);
+    ringbolt
+}
+
 /// A tenth of a percent of a core at the usual interval, in whatever build this is.
 #[test]
 fn a_scrape_of_many_backends_is_cheap() {
     const SCRAPES: u32 = 20;
-    let backends: Vec<String> = (1..=200).map(|number| format!("\"127.9.0.{number}:1\"")).collect();
-    let config = format!(
-        "[[listener]]\naddress = \"127.0.0.1:0\"\n[upstream.a]\nbackends = [{}]\n",
-        backends.join(", ")
-    );
-    let ringbolt = Ringbolt::start(&Options {
-        config: Some(config),
-        ..Options::new(env!("CARGO_BIN_EXE_ringbolt"), &[])
-    });
-    assert!(scrape(&ringbolt).matches("ringbolt_backend_load{").count() == 200);
+    let backend = Backend::named("ok");
+    let ringbolt = of_many_backends(&backend);
     let before = cpu_seconds(&ringbolt);
     for _ in 0..SCRAPES {
         scrape(&ringbolt);
@@ -222,4 +234,62 @@ fn a_scrape_of_many_backends_is_cheap() {
     let each = (cpu_seconds(&ringbolt) - before) / f64::from(SCRAPES);
     println!("{each:.4} s of CPU for a scrape");
     assert!(each < 0.05, "{each} s of CPU for a scrape");
+}
+
+/// A worker that nobody asks for anything turns about once a second, however often it is scraped: so it can hold nobody
+/// up for a scrape. Whatever else runs on the machine, that does not change.
+#[test]
+fn a_scrape_wakes_no_worker() {
+    const SCRAPES: u32 = 400;
+    let backend = Backend::named("ok");
+    let ringbolt = of_many_backends(&backend);
+    let turns = || ringbolt.metrics()["ringbolt_loop_turns_total"];
+    // Workers show their turns once a second.
+    let (began, before) = (Instant::now(), turns());
+    while turns() == before {
+        assert!(began.elapsed() < LIMIT, "no turn is shown");
+    }
+    let (began, before) = (Instant::now(), turns());
+    for _ in 0..SCRAPES {
+        scrape(&ringbolt);
+    }
+    let (turned, seconds) = (turns() - before, began.elapsed().as_secs_f64());
+    println!("{turned} turns in {seconds:.1} s of {SCRAPES} scrapes");
+    assert!(turned < 10.0 + 2.0 * seconds, "{turned} turns in {seconds:.1} s of {SCRAPES} scrapes");
+}
+
+/// What a worker does for requests costs it the same while somebody scrapes all the time.
+#[test]
+fn requests_cost_a_worker_the_same_while_it_is_scraped() {
+    const REQUESTS: u32 = 4_000;
+    let backend = Backend::named("ok");
+    let ringbolt = of_many_backends(&backend);
+    let worker = || ringbolt.metrics()["ringbolt_worker_cpu_seconds_total{worker=\"0\"}"];
+    let mut client = Wire::connect(ringbolt.address());
+    let mut serve = || {
+        let before = worker();
+        for _ in 0..REQUESTS {
+            assert_eq!(client.exchange("GET / HTTP/1.1\r\nHost: a.example\r\n\r\n").status(), 200);
+        }
+        worker() - before
+    };
+    serve();
+    let alone = serve();
+    let (began, over) = (Instant::now(), AtomicBool::new(false));
+    let (scraped, scrapes) = thread::scope(|scope| {
+        let scraping = scope.spawn(|| {
+            let mut scrapes = 0;
+            while !over.load(Relaxed) && began.elapsed() < 3 * LIMIT {
+                scrape(&ringbolt);
+                scrapes += 1;
+            }
+            scrapes
+        });
+        let scraped = serve();
+        over.store(true, Relaxed);
+        (scraped, scraping.join().expect("scrapes are answered"))
+    });
+    println!("{alone:.2} s of CPU, {scraped:.2} s beside {scrapes} scrapes");
+    assert!(scrapes > 10, "{scrapes} scrapes");
+    assert!(scraped < 1.5 * alone + 0.1, "{alone:.2} s of CPU, {scraped:.2} s beside {scrapes} scrapes");
 }

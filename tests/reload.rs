@@ -151,7 +151,7 @@ fn reload_after_reload_under_load_loses_no_tunnel_and_no_session() {
     let metrics = ringbolt.metrics();
     assert_eq!(metrics["ringbolt_config_reloads_total{result=\"ok\"}"], RELOADS as f64);
     assert_eq!(metrics["ringbolt_tunnels_active"], TUNNELS as f64);
-    assert_eq!(metrics["ringbolt_sids_unknown_total"], 0.0);
+    assert_eq!(metrics["ringbolt_sids_unknown_total{reason=\"not_found\"}"], 0.0);
     assert_eq!(ringbolt.thread_names().len(), threads);
     let settled = &memory[RELOADS / 4..];
     let steps: Vec<i64> = settled.windows(2).map(|two| two[1].cast_signed() - two[0].cast_signed()).collect();

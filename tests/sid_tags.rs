@@ -77,6 +77,10 @@ impl Keys {
 
     /// A proxy that believes them and asks nobody.
     fn proxy(&self, backends: &[Backend], more: &str) -> Ringbolt {
+        self.proxy_with_routes(backends, more, "")
+    }
+
+    fn proxy_with_routes(&self, backends: &[Backend], more: &str, routes: &str) -> Ringbolt {
         let entries: Vec<_> = (0..)
             .zip(backends)
             .map(|(number, backend)| {
@@ -84,8 +88,8 @@ impl Keys {
             })
             .collect();
         let config = format!(
-            "[admin]\nsocket = \"FOLDER/admin.sock\"\n[[listener]]\naddress = \"127.0.0.1:0\"\n[upstream.main]\n\
-             ask_rate = \"off\"\nsid_tags = {{ keys = \"{}\"{more} }}\nbackends = [{}]\n",
+            "[admin]\nsocket = \"FOLDER/admin.sock\"\n[[listener]]\naddress = \"127.0.0.1:0\"\nupstream = \"main\"\n\
+             [upstream.main]\nask_rate = \"off\"\nsid_tags = {{ keys = \"{}\"{more} }}\nbackends = [{}]\n{routes}",
             self.file().display(),
             entries.join(", ")
         );
@@ -185,6 +189,28 @@ fn sids_of_the_old_protocol_and_other_answers_are_left_alone() {
     assert_eq!(get(&proxy, "/plain?sid=a.AAAAAAAAAAAAAAAAAAAAAAAAAAAA").text(), "backend0");
     let last = backends[0].requests().pop().expect("a request");
     assert_eq!(last.head().target(), "/plain?sid=a.AAAAAAAAAAAAAAAAAAAAAAAAAAAA");
+}
+
+#[test]
+fn a_route_says_whether_its_new_sids_are_tagged_and_tags_are_read_on_all() {
+    let keys = Keys::new(&[KEY]);
+    let backends = counting::<3>();
+    let route = |issue| format!("[[route]]\npath = \"/{issue}\"\nupstream = \"main\"\nsid_tags = {issue}\n");
+    for (issue, own, other) in [(true, "/", "/false/"), (false, "/true/", "/")] {
+        let proxy = keys.proxy_with_routes(
+            &backends,
+            &format!(", issue = {issue}"),
+            &[route(true), route(false)].concat(),
+        );
+        let open = |path: &str| get(&proxy, &format!("{path}?EIO=4&transport=polling"));
+        assert!(!sid_of(&open(other)).contains('.'), "{issue}: as the route or the upstream says");
+        let answer = open(own);
+        let (sid, backend) = (sid_of(&answer), answer.head.value("X-Backend").expect("a backend").to_owned());
+        for path in ["/", "/true/", "/false/"] {
+            assert_eq!(get(&proxy, &format!("{path}?EIO=4&transport=polling&sid={sid}")).text(), backend);
+        }
+        assert_eq!([tags(&proxy, "issued"), tags(&proxy, "valid")], [1.0, 3.0]);
+    }
 }
 
 #[test]

@@ -269,11 +269,13 @@ fn exact_through(engine: Engine, mode: Mode, seeds: std::ops::Range<u64>) -> Met
     })
 }
 
-/// TLS for clients, and towards a backend that hands on to `address`.
+/// TLS for clients, and towards a backend that hands on to `address`. Hundreds of TLS handshakes begin at once, which
+/// a slow or busy machine does not end in the default's time.
 fn tls_config(authority: &Authority, address: SocketAddr) -> String {
     let front = Front::terminating(address, authority.issue("backend", &["127.0.0.1"]).server(None));
     format!(
         "[[listener]]\naddress = \"127.0.0.1:0\"\n[listener.tls]\ncertificates = [{}]\n\
+         [timeouts]\nconnect = \"60s\"\ntls_handshake = \"60s\"\n\
          [upstream.a]\nbackends = [\"https://{}\"]\ntls = {{ ca = {:?} }}\n",
         authority.issue("a", &["a.example"]).entry(),
         front.address(),

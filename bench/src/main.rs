@@ -3,7 +3,7 @@
 //! Processor time for each unit of work is the figure, never wall time: it says the same on a fast
 //! and a slow machine, and little of what else runs. Start reading in `peers.rs`; `begun.rs` frames
 //! a run, `load/` makes the load, `peer.rs` starts the proxies, `sample.rs` and `crowd.rs` measure, `report.rs` keeps what they
-//! found, `markdown.rs` and `plots.rs` show it. `with.rs` lets another load tool have the proxies.
+//! found, `markdown.rs` and `plots.rs` show it. `edges.rs` simulates fleets. `with.rs` lets another load tool have the proxies.
 #![forbid(unsafe_code)]
 
 mod begun;
@@ -11,6 +11,7 @@ mod budgets;
 mod compared;
 mod cores;
 mod crowd;
+mod edges;
 mod load;
 mod log;
 mod machine;
@@ -63,6 +64,7 @@ enum Command {
     ScaleSteps(scale::StepsOptions),
     /// The same byte relay on Ringbolt's reactor, monoio and tokio-uring, interleaved in one run
     Runtimes(Runtimes),
+    Edges(edges::Options),
     /// What the access log costs: the proxy with and without one, interleaved in one run
     Log(Log),
     /// Instructions of each unit of work and the size of the proxy, held against their budgets
@@ -182,6 +184,7 @@ fn main() -> ExitCode {
         Command::Scale(options) => scale::run(&options),
         Command::ScaleSteps(options) => scale::run_steps(&options),
         Command::Runtimes(options) => runtimes::run(&options),
+        Command::Edges(options) => edges::run(&options),
         Command::Log(options) => log::run(&options),
         Command::Budgets(options) => budgets::run(&options),
     };

@@ -10,7 +10,7 @@ use std::path::Path;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use crate::statistics::three_figures;
+use crate::statistics::{self, three_figures};
 
 /// Name of the JSON file in the folder of results.
 const SOURCE: &str = "peers.json";
@@ -140,6 +140,31 @@ text{font:12px system-ui,sans-serif;fill:#1f2328}.title{font-size:15px;font-weig
 .paper{fill:#fff;stroke:#d1d9e0}.bar{fill:#8c959f}.own{fill:#bc4c00}.spread{stroke:#1f2328}\
 @media(prefers-color-scheme:dark){text{fill:#f0f6fc}.quiet{fill:#9198a1}.paper{fill:#0d1117;stroke:#3d444d}\
 .bar{fill:#656c76}.own{fill:#db6d28}.spread{stroke:#f0f6fc}}";
+
+/// A plot of titled rows, one figure for each contestant; `None` without rows.
+pub(crate) fn of_figures(
+    title: &str,
+    unit: &str,
+    contestants: &[&str],
+    rows: Vec<(&str, Vec<statistics::Spread>)>,
+) -> Option<String> {
+    let contestants: Vec<_> =
+        contestants.iter().map(|name| Contestant { name: (*name).to_owned() }).collect();
+    let row = |(title, spreads): (&str, Vec<statistics::Spread>)| Row {
+        key: String::new(),
+        title: title.to_owned(),
+        unit: unit.to_owned(),
+        outcome: Outcome::Figures(spreads.into_iter().map(Figures::from).collect()),
+    };
+    let rows: Vec<Row> = rows.into_iter().map(row).collect();
+    svg(title, &contestants, &rows.iter().collect::<Vec<_>>())
+}
+
+impl From<statistics::Spread> for Figures {
+    fn from(statistics::Spread { median, least, most }: statistics::Spread) -> Self {
+        Self { cost: Spread { median, least, most } }
+    }
+}
 
 /// `None` without rows.
 fn svg(title: &str, contestants: &[Contestant], rows: &[&Row]) -> Option<String> {

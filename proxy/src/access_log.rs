@@ -36,6 +36,7 @@ use self::clock::{Clock, Stamp};
 use self::json::Json;
 use self::record::Belongs;
 
+pub(crate) use self::json::write_escaped;
 pub(crate) use self::record::{Asking, Record};
 pub(crate) use self::session::{SessionRecord, Sessions, Tail};
 pub(crate) use self::termination::Cause;

@@ -116,7 +116,7 @@ pub(crate) fn choose<'a>(
     }
     let has_sid = matches!(role, Some(Role::Session(_) | Role::SessionTooLong));
     if has_sid && known.is_none() && told.is_none() {
-        worker.counters().sids_unknown.add(1);
+        worker.counters().sids_unknown.of(label::UnknownSid::of(seen.role, seen.tag.is_some())).add(1);
     }
     let Some(choice) = decide(worker, route, opens, &seen)? else {
         let (Some(Role::Session(sid)), Some(query)) = (role, query) else {
@@ -399,7 +399,7 @@ impl Choice<'_> {
 
     /// The answer may get a sid with a tag.
     pub(crate) fn tags(&self) -> bool {
-        self.learns && self.protocol == Some(Protocol::V4) && self.route.upstream().tags.is_some()
+        self.learns && self.protocol == Some(Protocol::V4) && self.route.target().tags_sids
     }
 
     /// The tag for the sid of a session that the answer opens, and both together. `None`: it gets none.

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use ringbolt_core::affinity::{ClosePacket, Query, Transport};
+use ringbolt_core::affinity::{ClosePacket, Query, Role, Transport};
 use ringbolt_core::http::{
     Answer, AnswerContext, Framing, Method, OwnReply, RequestHead, Upgrade, Version, WebSocketKey,
     write_answer, write_engine_io_answer, write_engine_io_payload,
@@ -15,6 +15,8 @@ use crate::error::Error;
 use crate::limits::{LINGER, LINGER_BYTES_MAX};
 use crate::metrics::label;
 use crate::route::Route;
+use crate::traces::RequestSpan;
+use crate::tunnel::Told;
 use crate::worker::Worker;
 
 /// What is known of a request after its head is gone: how its answer must look.
@@ -22,6 +24,8 @@ use crate::worker::Worker;
 pub(crate) struct Asked {
     /// What is to be logged of it.
     pub(crate) record: Option<Box<Record>>,
+    /// What is to be exported of it.
+    pub(crate) span: Option<Box<RequestSpan>>,
     pub(crate) method: Method,
     pub(crate) version: Version,
     pub(crate) keep_alive: bool,
@@ -32,6 +36,8 @@ pub(crate) struct Asked {
     engine_io: Option<EngineIo>,
     /// Its backend holds it until there is something to say.
     is_poll: bool,
+    /// It is to open an Engine.IO session.
+    opens_session: bool,
 }
 
 /// What an Engine.IO client's answers depend on.
@@ -47,6 +53,7 @@ impl Asked {
     fn of(head: &RequestHead) -> Self {
         Self {
             record: None,
+            span: None,
             method: head.method(),
             version: head.version(),
             keep_alive: head.keep_alive(),
@@ -55,13 +62,17 @@ impl Asked {
             websocket_key: head.websocket_key(),
             engine_io: None,
             is_poll: false,
+            opens_session: false,
         }
     }
 
     /// Notes the head of the request.
-    pub(crate) fn note(&mut self, worker: &Worker, head: &RequestHead) {
+    pub(crate) fn note(&mut self, worker: &Worker, client: &Client, head: &RequestHead) {
         let record = self.record.take();
         *self = Self::of(head);
+        let now = worker.reactor.now();
+        self.span =
+            worker.traces.as_ref().and_then(|traces| traces.begin(head, client.stream.tls.is_some(), now));
         if let Some((log, record)) = worker.access_log.as_ref().zip(record) {
             self.record = log.note_head(record, head);
         }
@@ -78,6 +89,28 @@ impl Asked {
         if let Some(record) = &self.record {
             record.note_backend(worker.reactor.now(), &route.asking(choice, reused));
         }
+        if let Some(span) = &self.span {
+            span.note_backend(&route.asking(choice, reused));
+        }
+    }
+
+    /// Notes the head of the answer.
+    pub(crate) fn note_answer(&self, worker: &Worker, status: u16) {
+        if let Some(record) = &self.record {
+            record.note_answer(worker.reactor.now(), status);
+        }
+        if let Some(span) = &self.span {
+            span.note_status(status);
+        }
+    }
+
+    /// What is to be told of the tunnel that the request becomes.
+    pub(crate) fn told_of_tunnel(&self, worker: &Worker) -> Told {
+        let span = worker.traces.as_ref().zip(self.span.as_deref());
+        Told::new(
+            worker.access_log.as_ref().and_then(|log| log.begin_tunnel(worker, self)),
+            span.map(|(traces, span)| traces.begin_tunnel(span, worker.reactor.now())),
+        )
     }
 
     /// Its duration says nothing about anybody's health.
@@ -85,10 +118,17 @@ impl Asked {
         self.is_poll
     }
 
+    /// Its duration is that of an Engine.IO handshake.
+    pub(crate) fn opens_session(&self) -> bool {
+        self.opens_session
+    }
+
     /// Notes that the client speaks Engine.IO, and expects errors in its form.
     pub(crate) fn by_engine_io(&mut self, head: &RequestHead, query: &Query) {
         self.is_poll =
             head.method() == Method::Get && query.transport == Transport::Polling && query.sid.is_some();
+        let role = query.role(head.method_bytes());
+        self.opens_session = matches!(role, Role::Handshake | Role::WebSocketHandshake);
         let close = if self.is_poll { ClosePacket::to(query, head.field(b"user-agent")) } else { None };
         self.engine_io = Some(EngineIo { origin: head.field(b"origin").map(Box::from), close });
     }
@@ -156,6 +196,9 @@ pub(crate) async fn refuse(worker: &Worker, client: &mut Client, asked: &Asked, 
     counters.answers.of(label::AnswerStatus::of(reply.status())).add(1);
     if let Some(record) = &asked.record {
         record.note_own_answer(reply.status(), reply.reason());
+    }
+    if let Some(span) = &asked.span {
+        span.note_status(reply.status());
     }
     let close = !(asked.keep_alive && asked.is_whole) || worker.is_closing(client.listener);
     let mut bytes = Vec::new();

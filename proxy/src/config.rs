@@ -17,6 +17,7 @@ mod section;
 mod sid_tags;
 mod timeouts;
 mod tls;
+mod traces;
 mod upstream;
 mod value;
 
@@ -42,6 +43,7 @@ pub(crate) use self::timeouts::Timeouts;
 pub(crate) use self::tls::{
     CIPHERS, CertificateFiles, ClientAuth, ListenerTls, TlsPolicy, TlsVersion, UpstreamTls,
 };
+pub(crate) use self::traces::Traces;
 pub(crate) use self::upstream::{Backend, Origin, Upstream};
 pub(crate) use self::value::{
     Reached, backend_address, backend_url, duration, host, listen_address, name as backend_name, path,
@@ -80,6 +82,8 @@ pub(crate) struct Config {
     pub(crate) log: Log,
     /// `None`: nothing is written.
     pub(crate) access_log: Option<AccessLog>,
+    /// `None`: nothing is exported.
+    pub(crate) traces: Option<Traces>,
 }
 
 /// `[process]`
@@ -180,6 +184,8 @@ pub(crate) struct Route {
     pub(crate) goal: Goal,
     /// Instead of the upstream's.
     pub(crate) affinity: Option<Affinity>,
+    /// Whether new sids get a tag, instead of what the upstream says.
+    pub(crate) sid_tags: Option<bool>,
     /// The path backends see instead.
     pub(crate) rewrite: Option<PathRewrite>,
     /// What happens to the fields of requests.

@@ -78,7 +78,7 @@ pub(crate) async fn open<'a>(
 
 /// Notes that a backend could not be connected to, or closed without an answer.
 pub(crate) fn failed(worker: &Worker, upstream: &Upstream, backend: &Backend) {
-    backend.identity.count_failure();
+    backend.identity.counters.failed();
     let Some(most) = upstream.failures else { return };
     if backend.identity.failed(most, upstream.failure_pause, uptime_ms(worker.reactor.now())) {
         worker.counters().backends_suspected.add(1);
@@ -110,6 +110,7 @@ pub(crate) async fn attempt<'a>(
                 Ok(stream) => {
                     let duration = worker.reactor.now().saturating_duration_since(began);
                     worker.counters().upstream_connect_durations.add(duration);
+                    backend.identity.counters.connected();
                     let connection = Connection { stream, backend, reused: false, in_flight, pass: None };
                     (label::Connect::Ok, Ok(connection))
                 }

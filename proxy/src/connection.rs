@@ -13,7 +13,7 @@ use ringbolt_core::frames::Frames;
 use ringbolt_reactor::Elapsed;
 
 use crate::accept::Admitted;
-use crate::access_log::{Cause, TunnelRecord};
+use crate::access_log::Cause;
 use crate::affinity::Chosen;
 use crate::answer::Asked;
 use crate::client::Client;
@@ -24,6 +24,7 @@ use crate::load::Counted;
 use crate::metrics::label::TunnelKind;
 use crate::request::Begun;
 use crate::stream::Stream;
+use crate::tunnel::Told;
 use crate::worker::Worker;
 use crate::{
     admission, affinity, answer, ask, connect, forward, proxy_header, request, route, tcp, tls, tunnel,
@@ -47,9 +48,9 @@ pub(crate) fn serve(admitted: Admitted, mut client: Client) -> impl Future<Outpu
             match Box::pin(begin(worker, &mut client, &mut protocols, first)).await {
                 After::Request => {}
                 After::Close => return client.stream.close(),
-                After::Tunnel(upstream, counted, record) => {
+                After::Tunnel(upstream, counted, told) => {
                     let Client { stream, entered, .. } = client;
-                    return tunnel::open(worker, stream, (entered, record), upstream, Frames::LOST, counted);
+                    return tunnel::open(worker, stream, (entered, told), upstream, Frames::LOST, counted);
                 }
             }
         }
@@ -57,13 +58,13 @@ pub(crate) fn serve(admitted: Admitted, mut client: Client) -> impl Future<Outpu
             match worker.rooms.place(serve_request(worker, &mut client, begun)).await {
                 After::Request => {}
                 After::Close => return client.stream.close(),
-                After::Tunnel(upstream, counted, record) => {
+                After::Tunnel(upstream, counted, told) => {
                     worker.counters().tunnels_by_kind.of(TunnelKind::WebSocket).add(1);
                     let Client { stream, entered, .. } = client;
                     return tunnel::open(
                         worker,
                         stream,
-                        (entered, record),
+                        (entered, told),
                         upstream,
                         Frames::BEGINNING,
                         counted,
@@ -83,7 +84,7 @@ enum After {
     /// It is closed.
     Close,
     /// It becomes a tunnel, together with this one.
-    Tunnel(Stream, Counted, Option<Box<TunnelRecord>>),
+    Tunnel(Stream, Counted, Told),
 }
 
 /// A connection on a port that serves more than HTTP, up to its first request, its first bytes inside TLS, or the end
@@ -108,9 +109,9 @@ async fn begin(
         },
         Outcome::End => After::Close,
         Outcome::Tunnel(kind, route) => match tcp::connect(worker, client, &route).await {
-            Some((upstream, counted, record)) => {
+            Some((upstream, counted, told)) => {
                 worker.counters().tunnels_by_kind.of(kind).add(1);
-                After::Tunnel(upstream, counted, record)
+                After::Tunnel(upstream, counted, told)
             }
             None => After::Close,
         },
@@ -131,10 +132,7 @@ async fn serve_request(worker: &Worker, client: &mut Client, begun: Begun<'_>) -
             answer::linger(worker, client).await;
             After::Close
         }
-        Ok(Next::Tunnel(upstream, counted)) => {
-            let record = worker.access_log.as_ref().and_then(|log| log.begin_tunnel(worker, &asked));
-            After::Tunnel(upstream, counted, record)
-        }
+        Ok(Next::Tunnel(upstream, counted)) => After::Tunnel(upstream, counted, asked.told_of_tunnel(worker)),
         Err(error) => {
             cause = Cause::of(&error);
             match answer::refuse(worker, client, &asked, error).await {
@@ -145,6 +143,9 @@ async fn serve_request(worker: &Worker, client: &mut Client, begun: Begun<'_>) -
     };
     worker.counters().requests_active.sub(1);
     let duration = worker.reactor.now().saturating_duration_since(began);
+    if asked.opens_session() && matches!(cause, Cause::None) {
+        worker.counters().handshake_durations.add(duration);
+    }
     match &after {
         After::Tunnel(..) => {}
         _ if asked.is_poll() => worker.counters().poll_durations.add(duration),
@@ -152,6 +153,9 @@ async fn serve_request(worker: &Worker, client: &mut Client, begun: Begun<'_>) -
     }
     if let Some(log) = &worker.access_log {
         log.request(worker, &mut asked, cause);
+    }
+    if let Some((traces, span)) = worker.traces.as_ref().zip(asked.span.as_deref()) {
+        traces.request(worker, span, cause);
     }
     after
 }

@@ -187,6 +187,7 @@ fn upload_of(
         scheme: if session.is_some() { "https" } else { "http" },
         client_certificate: session.as_ref().and_then(|session| session.client_fields()),
         request_id: route.listener().request_id.then(|| worker.request_ids.next()),
+        trace: asked.span.as_ref().map(|span| span.traceparent()),
         drop_accept_encoding: choice.learns(),
         target: target.as_deref(),
         rules: route.target().request.as_ref(),

@@ -8,6 +8,7 @@ mod probe;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use ringbolt_core::affinity::{BackendId, key_of_bytes};
 use ringbolt_core::health::{Change, Checked, with_jitter};
@@ -163,12 +164,14 @@ impl Checking {
         let target = &self.target;
         // In a box, because TLS handshakes are large and take a moment of a task's life.
         let probing = Box::pin(probe::run(target));
+        let began = Instant::now();
         let (label, result) = match tokio::time::timeout(target.health.timeout, probing).await {
             Ok(Ok(())) => (label::Check::Passed, Ok(())),
             Ok(Err(cause)) => (label::Check::Failed, Err(cause)),
             Err(_) => (label::Check::Timeout, Err(format!("no answer within {:?}", target.health.timeout))),
         };
         self.counters.checks.of(label).add(1);
+        self.identity.counters.checked(label, began.elapsed());
         result
     }
 }

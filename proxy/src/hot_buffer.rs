@@ -21,6 +21,11 @@ impl HotBuffer {
         Self(RefCell::new(vec![0; bytes].into_boxed_slice()))
     }
 
+    /// Its size.
+    pub(crate) fn bytes(&self) -> usize {
+        self.0.borrow().len()
+    }
+
     /// Lends the buffer to `work`. Its contents are whatever the last user left.
     ///
     /// `work` must not lend it again: it would find it taken and panic, a mistake of ours that any

@@ -13,13 +13,13 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 use tokio::sync::{oneshot, watch};
 
-use crate::access_log::Writer;
 use crate::admin::{self, View};
 use crate::config::{Config, Timeouts};
 use crate::discovery::Discovery;
 use crate::handover::Upgrader;
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::orders::Orders;
+use crate::outputs::Outputs;
 use crate::reload::Reloader;
 use crate::signals::{Repeated, Signals, Stop};
 use crate::status::Collector;
@@ -53,8 +53,8 @@ pub(crate) struct Duties {
     /// Its files are looked after.
     pub(crate) tls: Arc<tls::Current>,
     pub(crate) upgrader: Upgrader,
-    /// Opens its file anew on SIGUSR1.
-    pub(crate) access_log: Option<Arc<Writer>>,
+    /// Where lines of the access log and spans go.
+    pub(crate) outputs: Outputs,
 }
 
 /// Why the process ends.
@@ -114,7 +114,7 @@ impl Housekeeping {
     /// The admin address or socket fails as a whole.
     pub(crate) fn run(self, duties: Duties, workers_ended: oneshot::Receiver<()>) -> io::Result<End> {
         let Self { runtime, mut signals, hangups, upgrades, reopenings } = self;
-        let Duties { admin, socket, view, orders, collector, reloader, tls, upgrader, access_log } = duties;
+        let Duties { admin, socket, view, orders, collector, reloader, tls, upgrader, mut outputs } = duties;
         let (handed_over, is_handed_over) = watch::channel(false);
         let path = socket.as_ref().map(|(_, path)| path.clone());
         let ended = runtime.block_on(async {
@@ -157,7 +157,7 @@ impl Housekeeping {
                 () = view.status.attend(collector) => Err(io::Error::other("nobody collects the status")),
                 () = tls.look_after() => Err(io::Error::other("nobody looks after certificates")),
                 () = reloader.attend(hangups) => Err(io::Error::other("reloads have ended")),
-                () = reopen(reopenings, access_log.as_deref()) => Err(io::Error::other("nobody reopens logs")),
+                () = outputs.attend(reopenings) => Err(io::Error::other("nobody looks after logs")),
                 () = watchdog::attend(&reloader) => Err(io::Error::other("the watchdog has ended")),
                 () = upgrader.attend(&reloader, upgrades, handed_over) => {
                     Err(io::Error::other("upgrades have ended"))
@@ -167,25 +167,12 @@ impl Housekeeping {
         if matches!(ended, Ok(End::Drained)) {
             upgrader.finish(&reloader);
         }
-        if let Some(log) = access_log {
-            log.finish();
-        }
+        runtime.block_on(outputs.finish());
         if let Some(path) = path.filter(|_| !*is_handed_over.borrow()) {
             // Gone already, if somebody tidied up.
             let _ = std::fs::remove_file(path);
         }
         ended
-    }
-}
-
-/// Opens the access log anew as often as that is asked for. Without one the signal means nothing.
-async fn reopen(mut asked: Repeated, access_log: Option<&Writer>) {
-    loop {
-        asked.next().await;
-        match access_log {
-            Some(log) => log.reopen(),
-            None => tracing::info!("SIGUSR1: there is no access log to open anew"),
-        }
     }
 }
 

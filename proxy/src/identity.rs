@@ -21,6 +21,7 @@ use crate::config::Config;
 use crate::drain::Ending;
 use crate::limits::BACKEND_IDS_MAX;
 use crate::load::Loads;
+use crate::metrics::BackendCounters;
 use crate::queue::Gate;
 
 mod kept;
@@ -41,6 +42,8 @@ const STATES: [State; 3] = [State::Up, State::Drain, State::Maintenance];
 #[derive(Debug)]
 pub(crate) struct Identity {
     pub(crate) id: BackendId,
+    /// What is shown of it.
+    pub(crate) counters: BackendCounters,
     /// Who may connect, where that is bounded.
     pub(crate) gate: Gate,
     /// How fast it is given new sessions, where that is bounded.
@@ -63,8 +66,6 @@ pub(crate) struct Identity {
     checked: AtomicBool,
     /// Requests that failed in a row.
     failures: AtomicU32,
-    /// All that have.
-    failures_ever: AtomicU64,
     /// Until then it is suspect, in milliseconds of [`uptime_ms`].
     suspect_until: AtomicU64,
     /// When it may be asked for sessions as often as at the beginning, in nanoseconds: the state of a [`Rate`].
@@ -78,6 +79,7 @@ impl Identity {
     fn new(id: BackendId, given: u32) -> Self {
         Self {
             id,
+            counters: BackendCounters::default(),
             gate: Gate::default(),
             sessions: AtomicU64::new(0),
             turns: AtomicU64::new(0),
@@ -89,7 +91,6 @@ impl Identity {
             down: AtomicBool::new(false),
             checked: AtomicBool::new(false),
             failures: AtomicU32::new(0),
-            failures_ever: AtomicU64::new(0),
             suspect_until: AtomicU64::new(0),
             questions: AtomicU64::new(0),
             tells_sids_apart: AtomicBool::new(false),
@@ -224,16 +225,6 @@ impl Identity {
             self.failures.store(0, Relaxed);
             self.suspect_until.store(0, Relaxed);
         }
-    }
-
-    /// Counts that it could not be connected to, or closed without an answer, whatever that is to mean for it.
-    pub(crate) fn count_failure(&self) {
-        self.failures_ever.fetch_add(1, Relaxed);
-    }
-
-    /// How often that was.
-    pub(crate) fn failures_ever(&self) -> u64 {
-        self.failures_ever.load(Relaxed)
     }
 
     /// It could not be connected to, or closed without an answer. `true`: that makes it suspect, which it was not.

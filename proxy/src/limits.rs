@@ -188,6 +188,22 @@ pub(crate) const ACCESS_RECORDS_SPARE_MAX: usize = SPARES_MAX;
 /// How long the end of the process waits for the access log's last lines.
 pub(crate) const ACCESS_FINISH_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// Bytes of spans that a worker gives to the exporter at once: some hundred. A batch that is not full waits for the next
+/// sweep.
+pub(crate) const TRACE_BATCH_BYTES: usize = 64 * 1024;
+
+/// Batches that wait for the collector, of all workers together: 4 MiB. More are dropped.
+pub(crate) const TRACE_QUEUE_BATCHES: usize = 64;
+
+/// How long the collector may take for one batch. Then its spans are lost.
+pub(crate) const TRACE_EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long the end of the process waits for the collector.
+pub(crate) const TRACE_FINISH_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Bytes of the collector's answer that are read.
+pub(crate) const TRACE_ANSWER_BYTES_MAX: usize = 64 * 1024;
+
 /// How long a line waits for a syslog daemon that takes none. Then it is lost.
 pub(crate) const ACCESS_SYSLOG_TIMEOUT: Duration = Duration::from_secs(1);
 

@@ -14,32 +14,47 @@ use crate::queue::Pass;
 
 /// Sessions and tunnels by backend, shared by all workers.
 #[derive(Debug)]
-pub(crate) struct Loads(Box<[AtomicU32]>);
+pub(crate) struct Loads(Box<[Load]>);
+
+#[derive(Debug, Default)]
+struct Load {
+    /// All of them.
+    all: AtomicU32,
+    /// The part that are tunnels.
+    tunnels: AtomicU32,
+}
 
 impl Loads {
     pub(crate) fn new() -> Self {
-        Self((0..BACKEND_IDS_MAX).map(|_| AtomicU32::new(0)).collect())
+        Self((0..BACKEND_IDS_MAX).map(|_| Load::default()).collect())
     }
 
     pub(crate) fn add(&self, backend: BackendId) {
-        self.0[backend.index()].fetch_add(1, Relaxed);
+        self.0[backend.index()].all.fetch_add(1, Relaxed);
     }
 
     pub(crate) fn sub(&self, backend: BackendId) {
-        self.0[backend.index()].fetch_sub(1, Relaxed);
+        self.0[backend.index()].all.fetch_sub(1, Relaxed);
     }
 
     pub(crate) fn get(&self, backend: BackendId) -> u32 {
-        self.0[backend.index()].load(Relaxed)
+        self.0[backend.index()].all.load(Relaxed)
+    }
+
+    /// The part of them that are tunnels.
+    pub(crate) fn tunnels(&self, backend: BackendId) -> u32 {
+        self.0[backend.index()].tunnels.load(Relaxed)
     }
 
     /// Counts a tunnel in, which is to be given to [`Self::release`] when it has ended.
     pub(crate) fn count(&self, backend: BackendId, pass: Option<Pass>) -> Counted {
         self.add(backend);
+        self.0[backend.index()].tunnels.fetch_add(1, Relaxed);
         Counted { backend, _pass: pass }
     }
 
     pub(crate) fn release(&self, counted: Counted) {
+        self.0[counted.backend.index()].tunnels.fetch_sub(1, Relaxed);
         self.sub(counted.backend);
     }
 }

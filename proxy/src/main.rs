@@ -44,6 +44,7 @@ mod metrics;
 mod notify;
 mod order;
 mod orders;
+mod outputs;
 mod pipes;
 mod plan;
 mod pool;
@@ -71,6 +72,7 @@ mod tags;
 mod tcp;
 mod tls;
 mod top;
+mod traces;
 mod transport;
 mod tune;
 mod tunnel;
@@ -346,7 +348,7 @@ fn run(source: Source, config: &Arc<Config>) -> Result<End, StartError> {
         status: Arc::new(Status::new()),
     });
     let collector = server.collector(counters.clone(), Arc::clone(&lifecycle));
-    let access_log = server.access_log();
+    let outputs = server.take_outputs();
     let reloader = Reloader::new(
         source,
         (Arc::clone(file), discovery, edits),
@@ -356,6 +358,6 @@ fn run(source: Source, config: &Arc<Config>) -> Result<End, StartError> {
         notify,
     );
     let orders = Arc::new(reloader.orders(counters));
-    let duties = Duties { admin, socket, view, orders, collector, reloader, tls, upgrader, access_log };
+    let duties = Duties { admin, socket, view, orders, collector, reloader, tls, upgrader, outputs };
     housekeeping.run(duties, workers_ended).map_err(failed)
 }

@@ -6,9 +6,9 @@
 
 use std::cell::Cell;
 
-use ringbolt_reactor::{allocations, bytes_held};
+use ringbolt_reactor::{Stats, allocations, bytes_held};
 
-use crate::metrics::label;
+use crate::metrics::label::{self, MemoryKind};
 use crate::worker::Worker;
 
 /// What one worker may hold.
@@ -33,14 +33,33 @@ fn share(limit: Option<u64>, own: i64, all: i64, workers: usize) -> i64 {
     own.saturating_add(limit.saturating_sub(all) / workers)
 }
 
-/// Says what this worker holds and looks what all do. Once a second.
-pub(crate) fn look(worker: &Worker) {
+/// Says what this worker holds, and what for, and looks what all do. Once a second.
+pub(crate) fn look(worker: &Worker, stats: &Stats) {
     let own = bytes_held();
+    show_kinds(worker, own, stats);
     worker.counters().memory.set(own.cast_unsigned());
     worker.counters().allocations.set(allocations());
     let all = worker.all_counters().memory_bytes();
     let limit = worker.snapshot().memory_bytes_max;
     worker.memory.most.set(share(limit, own, all, worker.all_counters().workers()));
+}
+
+/// Says what the `own` bytes are for, and what memory there is that no allocator counts.
+fn show_kinds(worker: &Worker, own: i64, stats: &Stats) {
+    let set = |kind, bytes: usize| worker.counters().memory_by_kind.set(kind, bytes as u64);
+    let known = [
+        (MemoryKind::Tunnels, worker.tunnels.bytes()),
+        (MemoryKind::Sids, worker.shared.sids.bytes(worker)),
+        (MemoryKind::EventLoop, stats.table_bytes),
+        (MemoryKind::Buffers, worker.hot.bytes() + worker.records.bytes() + worker.buffers.bytes()),
+    ];
+    known.iter().for_each(|(kind, bytes)| set(*kind, *bytes));
+    // Negative where another worker has allocated what is here, as a share of a gauge may be.
+    let known = known.iter().map(|(_, bytes)| *bytes as u64).sum();
+    let rest = own.cast_unsigned().wrapping_sub(known);
+    worker.counters().memory_by_kind.set(MemoryKind::Connections, rest);
+    set(MemoryKind::ReceiveBuffers, stats.receive_bytes);
+    set(MemoryKind::Pipes, worker.pipes.bytes());
 }
 
 /// Whether something new must not begin for want of memory.

@@ -3,6 +3,7 @@
 //! Each worker counts in its own [`WorkerCounters`]; a scrape sums them up on the housekeeping
 //! thread. No worker ever waits for a scrape or writes memory that another one writes.
 
+mod backend;
 pub(crate) mod cell;
 mod classify;
 mod histogram;
@@ -14,14 +15,15 @@ mod process;
 use std::sync::Arc;
 
 use self::cell::{Cell, Counter, Gauge, PerLabel, See};
-use self::histogram::{Histogram, Lives, Waits};
+use self::histogram::{Histogram, Lives, Turns, Waits};
 use self::label::{
     AccessLine, AnswerStatus, Check, Connect, Detected, Direction, Downgraded, DrainedBy, EngineInUse,
-    EngineIo, Evidence, Handover, Limit, Look, Lookup, Method, Question, Queued, RefusedConnection, Reload,
-    SessionDrainedBy, SessionEnd, SidTag, StatusClass, TlsFailure, TlsRecords, TlsVersion, Transport,
-    TunnelEnd, TunnelKind, Upgrade,
+    EngineIo, Evidence, Handover, Limit, Look, Lookup, MemoryKind, Method, Question, Queued,
+    RefusedConnection, Reload, SessionDrainedBy, SessionEnd, SidTag, StatusClass, TlsFailure, TlsRecords,
+    TlsVersion, TraceSpan, Transport, TunnelEnd, TunnelKind, UnknownSid, Upgrade,
 };
 
+pub(crate) use self::backend::{BackendCounters, BackendCounts};
 pub(crate) use self::page::{CONTENT_TYPE, Page};
 
 /// Defines the struct and shows every field of it to a scrape, so that none can be forgotten.
@@ -72,6 +74,8 @@ counters! {
     tls_failures: PerLabel<TlsFailure> => TLS_FAILURES,
     /// Tunnels of TLS clients that began.
     tls_tunnels: PerLabel<TlsRecords> => TLS_TUNNELS,
+    /// Sessions of clients and backends that live in this process, as of the worker's last look.
+    tls_sessions: Gauge => TLS_SESSIONS,
     /// Requests whose head was read in full.
     requests: PerLabel<Method> => REQUESTS,
     /// Requests that are served now.
@@ -92,6 +96,8 @@ counters! {
     sessions_drained: PerLabel<SessionDrainedBy> => SESSIONS_DRAINED,
     /// Tunnels open now.
     tunnels_active: Gauge => TUNNELS_ACTIVE,
+    /// The part of them that is silent, as of the worker's last look.
+    tunnels_idle: Gauge => TUNNELS_IDLE,
     /// Tunnels opened.
     tunnels: Counter => TUNNELS,
     /// Tunnels opened, by what they carry.
@@ -116,6 +122,8 @@ counters! {
     sessions: PerLabel<EngineIo> => SESSIONS,
     /// Engine.IO sessions, by the transport that began them or that they changed to.
     transports: PerLabel<Transport> => TRANSPORTS,
+    /// How long it took to open them.
+    handshake_durations: Histogram<Waits> => HANDSHAKE_DURATION,
     /// Engine.IO sessions that poll no more, by the cause.
     session_ends: PerLabel<SessionEnd> => SESSION_ENDS,
     /// How long those lived that have ended like that.
@@ -123,7 +131,7 @@ counters! {
     /// Choices of a backend.
     affinity_decisions: PerLabel<Evidence> => AFFINITY_DECISIONS,
     /// Requests with an unknown sid.
-    sids_unknown: Counter => SIDS_UNKNOWN,
+    sids_unknown: PerLabel<UnknownSid> => SIDS_UNKNOWN,
     /// Those whose backends were to be asked.
     lookups: PerLabel<Lookup> => LOOKUPS,
     /// Tags of sids.
@@ -138,6 +146,8 @@ counters! {
     queued: PerLabel<Queued> => QUEUED,
     /// Requests that wait now.
     queue_waiting: Gauge => QUEUE_WAITING,
+    /// How long they waited.
+    queue_durations: Histogram<Waits> => QUEUE_DURATION,
     /// Backends that became suspect because requests to them failed.
     backends_suspected: Counter => BACKENDS_SUSPECTED,
     /// Attempts to connect to a backend.
@@ -148,17 +158,23 @@ counters! {
     upstream_reuses: Counter => UPSTREAM_REUSES,
     /// Bytes this worker holds, as of its last look; negative where it frees what others allocate.
     memory: Gauge => MEMORY,
+    /// What memory is for, as of that look.
+    memory_by_kind: PerLabel<MemoryKind> => MEMORY_BY_KIND,
     /// As of the worker's last look.
     allocations: Gauge => ALLOCATIONS,
     /// Lines of the access log, by whether its writer got them.
     access_lines: PerLabel<AccessLine> => ACCESS_LINES,
+    /// Spans, by whether the exporter got them.
+    trace_spans: PerLabel<TraceSpan> => TRACE_SPANS,
     /// Pipes of this worker, as of its last look.
     pipes: Gauge => PIPES,
-    /// What the event loop has done, as of its last look: its turns, events, system calls of the ring and turns that
-    /// found its completion queue overflown.
+    /// What the event loop has done, as of its last look: its turns and how long they took, events, system calls of
+    /// the ring and operations that went with them, and turns that found its completion queue overflown.
     turns: Counter => TURNS,
+    turn_durations: Histogram<Turns> => TURN_DURATION,
     events: Counter => EVENTS,
     ring_enters: Counter => RING_ENTERS,
+    ring_operations: Counter => RING_OPERATIONS,
     ring_overflows: Counter => RING_OVERFLOWS,
     /// 1 for the engine this worker runs on; added once, at its start.
     engine_info: PerLabel<EngineInUse> => ENGINE_INFO,
@@ -178,16 +194,24 @@ counters! {
     config_loaded_seconds: Gauge => CONFIG_LOADED,
     /// 1 while the process drains.
     draining: Gauge => DRAINING,
+    /// Connections at the beginning of that.
+    drain_connections: Gauge => DRAIN_CONNECTIONS,
+    /// When it ends.
+    drain_deadline_seconds: Gauge => DRAIN_DEADLINE,
     /// Upgrades of the binary, by what became of them.
     handovers: PerLabel<Handover> => HANDOVERS,
     /// Tunnels taken over.
     handover_tunnels: Counter => HANDOVER_TUNNELS,
+    /// Sessions taken over.
+    handover_sids: Counter => HANDOVER_SIDS,
     /// Tunnels that the process before this one went on to serve.
     handover_tunnels_staying: Gauge => HANDOVER_TUNNELS_STAYING,
     /// How long that took: from the first to the last.
     handover_durations: Histogram<Waits> => HANDOVER_DURATION,
     /// Health checks.
     checks: PerLabel<Check> => CHECKS,
+    /// Spans that the exporter got and the collector did not take.
+    trace_spans_lost: Counter => TRACE_SPANS_LOST,
     /// Looks for backends.
     looks: PerLabel<Look> => DISCOVERY_LOOKS,
     /// Sources of backends whose last look found nothing.

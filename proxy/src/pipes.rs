@@ -14,6 +14,8 @@ use crate::limits::{PIPES_IDLE_MAX, PIPES_MAX};
 pub(crate) struct Pipes {
     idle: RefCell<Vec<Pipe>>,
     existing: Cell<usize>,
+    /// What they may hold together.
+    bytes: Cell<usize>,
 }
 
 impl Pipes {
@@ -27,6 +29,7 @@ impl Pipes {
         }
         let pipe = Pipe::new().ok()?;
         self.existing.set(self.existing.get() + 1);
+        self.bytes.set(self.bytes.get() + pipe.capacity());
         Some(pipe)
     }
 
@@ -47,6 +50,7 @@ impl Pipes {
 
     /// Closes a pipe, whatever it holds.
     pub(crate) fn discard(&self, pipe: Pipe) {
+        self.bytes.set(self.bytes.get() - pipe.capacity());
         drop(pipe);
         self.existing.set(self.existing.get() - 1);
     }
@@ -54,6 +58,11 @@ impl Pipes {
     /// How many there are, idle or in use.
     pub(crate) fn count(&self) -> usize {
         self.existing.get()
+    }
+
+    /// What they may hold together, in the kernel's memory.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.get()
     }
 
     /// Closes the pipes nobody has used since the last call but a few: bulk transfers come in bursts.

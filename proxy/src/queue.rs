@@ -91,7 +91,8 @@ async fn wait(
 ) -> Result<Pass, Error> {
     let place = Place { worker, identity, ticket };
     worker.counters().queue_waiting.add(1);
-    let deadline = worker.reactor.now() + upstream.queue_timeout;
+    let began = worker.reactor.now();
+    let deadline = began + upstream.queue_timeout;
     let come = pin!(worker.reactor.timeout_at(Some(deadline), place.come()));
     let gone = pin!(async {
         match client.filter(|_| upstream.abort_on_close) {
@@ -101,10 +102,14 @@ async fn wait(
     });
     let (label, outcome) = match select(come, gone).await {
         Either::Left(Ok(pass)) => (label::Queued::Served, Ok(pass)),
-        Either::Left(Err(_)) => (label::Queued::Timeout, Err(Answer::QUEUE_TIMEOUT.into())),
+        Either::Left(Err(_)) => {
+            identity.counters.queue_timed_out();
+            (label::Queued::Timeout, Err(Answer::QUEUE_TIMEOUT.into()))
+        }
         Either::Right(()) => (label::Queued::Gone, Err(Error::ClientGone)),
     };
     worker.counters().queued.of(label).add(1);
+    worker.counters().queue_durations.add(worker.reactor.now().saturating_duration_since(began));
     outcome
 }
 
@@ -149,6 +154,11 @@ impl Gate {
     /// One more connection would have to wait.
     pub(crate) fn is_full(&self, most: u32) -> bool {
         self.0.lock().inside >= most
+    }
+
+    /// How many wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.0.lock().waiting.len()
     }
 
     fn ask(&self, most: u32, queue_max: usize) -> Asked {

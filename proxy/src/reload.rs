@@ -227,7 +227,11 @@ impl Reloader {
     /// Tells workers so.
     pub(crate) fn drain(&self, deadline: Instant) {
         self.counters.draining.set(1);
-        self.server.borrow_mut().drain(deadline);
+        let mut server = self.server.borrow_mut();
+        self.counters.drain_connections.set(server.connections() as u64);
+        let left = deadline.saturating_duration_since(Instant::now()).as_secs();
+        self.counters.drain_deadline_seconds.set(seconds_since_1970() + left);
+        server.drain(deadline);
     }
 
     pub(crate) fn notify(&self) -> &Notify {
@@ -417,6 +421,7 @@ fn keep_fixed(served: &Config, config: &mut Config) -> Vec<&'static str> {
     keep("log.format", &served.log.format, &mut config.log.format, changed);
     keep("log.level", &served.log.level, &mut config.log.level, changed);
     keep("access_log", &served.access_log, &mut config.access_log, changed);
+    keep("traces", &served.traces, &mut config.traces, changed);
     differing
 }
 

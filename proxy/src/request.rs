@@ -138,7 +138,7 @@ pub(crate) async fn read<'a>(
         },
         Begun::Refused(error) => return Err(error),
     };
-    asked.note(worker, &head);
+    asked.note(worker, client, &head);
     worker.counters().requests.of(label::Method::of(head.method_bytes())).add(1);
     check(worker, client, &head)?;
     Ok(Some(Request { head }))

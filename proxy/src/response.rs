@@ -98,9 +98,7 @@ pub(crate) async fn receive(
             Head::Switching(head) => {
                 exchange.worker.counters().upgrades.of(label::Upgrade::Accepted).add(1);
                 exchange.choice.upgraded();
-                if let Some(record) = &exchange.asked.record {
-                    record.note_answer(exchange.worker.reactor.now(), 101);
-                }
+                exchange.asked.note_answer(exchange.worker, 101);
                 pass_on(&head, client, exchange).await?;
                 return Ok(Received::Switching);
             }
@@ -188,9 +186,7 @@ async fn pass_on(head: &ResponseHead, client: Transport<'_>, exchange: &Exchange
 fn begin(head: &ResponseHead, exchange: &Exchange<'_>) -> Final {
     let counters = exchange.worker.counters();
     counters.responses.of(label::StatusClass::of(head.status())).add(1);
-    if let Some(record) = &exchange.asked.record {
-        record.note_answer(exchange.worker.reactor.now(), head.status());
-    }
+    exchange.asked.note_answer(exchange.worker, head.status());
     if matches!(head.status(), 400..500) {
         exchange.choice.note_refusal();
     }

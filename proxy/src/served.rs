@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::config;
 use crate::identity::Identity;
 use crate::load::Loads;
+use crate::metrics::BackendCounts;
 use crate::snapshot::Revision;
 
 /// The revision that is served. Workers have their own snapshots of it.
@@ -31,9 +32,13 @@ pub(crate) struct Standing {
     pub(crate) backup: bool,
     /// Sessions and tunnels.
     pub(crate) load: u32,
-    /// Times it could not be connected to, or closed without an answer.
     #[serde(skip)]
-    pub(crate) failures: u64,
+    pub(crate) tunnels: u32,
+    /// Requests that wait for it.
+    #[serde(skip)]
+    pub(crate) queue: usize,
+    #[serde(skip)]
+    pub(crate) counts: BackendCounts,
     /// An operator has ordered what the file does not say.
     pub(crate) ordered: bool,
     /// How it came to be there.
@@ -86,7 +91,9 @@ impl Served {
                 backup: backend.backup,
                 ordered: identity.differs(backend.state, backend.weight)
                     || backend.origin == config::Origin::Order,
-                failures: identity.failures_ever(),
+                tunnels: self.loads.tunnels(identity.id),
+                queue: identity.gate.waiting(),
+                counts: identity.counters.now(),
                 origin: backend.origin.name(),
                 load: self.load(identity),
             }));

@@ -17,7 +17,6 @@ use ringbolt_reactor::{
 use tokio::sync::oneshot;
 
 use crate::accept;
-use crate::access_log::Writer;
 use crate::admission::Admission;
 use crate::ask::Lookups;
 use crate::config::{self, BackendState, Config};
@@ -33,6 +32,7 @@ use crate::load::Loads;
 use crate::metrics::Counters;
 use crate::metrics::label::EngineInUse;
 use crate::orders::Orders;
+use crate::outputs::Outputs;
 use crate::privileges;
 use crate::reload::Requests;
 use crate::served::Served;
@@ -57,7 +57,7 @@ pub(crate) struct Server {
     waiting: Vec<Vec<(ListenerId, BoundListener)>>,
     served: Arc<Served>,
     tls: Arc<tls::Current>,
-    access_log: Option<Arc<Writer>>,
+    outputs: Outputs,
 }
 
 /// What a worker thread reports once it serves.
@@ -107,10 +107,7 @@ pub(crate) fn start(
         listeners: listeners.ids(),
     });
     privileges::drop_all(config)?;
-    // With the rights that it has when the file is to be opened anew.
-    let access_log = config.access_log.as_ref();
-    let access_log =
-        access_log.map(|settings| Writer::start(settings, Arc::clone(counters.writer()))).transpose()?;
+    let (outputs, queues) = Outputs::start(config, counters)?;
     let shared = Arc::new(Shared {
         sids: SidTable::new(
             count,
@@ -124,7 +121,7 @@ pub(crate) fn start(
         downgrades: Arc::new(Downgrades::new()),
         connections: AtomicUsize::new(0),
         connections_max: AtomicUsize::new(connections_max as usize),
-        access_queue: access_log.as_ref().map(|writer| writer.queue().clone()),
+        queues,
     });
     let cores = available_cores().map_err(|error| no_worker(&error))?;
     let (report, reports) = mpsc::channel();
@@ -157,8 +154,7 @@ pub(crate) fn start(
     }
     let served = Arc::new(Served::new(revision, Arc::clone(&shared.loads)));
     let tls = Arc::clone(tls);
-    let access_log = access_log.map(Arc::new);
-    Ok(Server { engine, refusal, commands, shared, backends, listeners, waiting, served, tls, access_log })
+    Ok(Server { engine, refusal, commands, shared, backends, listeners, waiting, served, tls, outputs })
 }
 
 /// What a process begins with that others have left to it.
@@ -186,9 +182,9 @@ impl Server {
         Arc::clone(&self.served)
     }
 
-    /// The access log's writer, where there is one.
-    pub(crate) fn access_log(&self) -> Option<Arc<Writer>> {
-        self.access_log.clone()
+    /// Where lines of the access log and spans go, for whoever looks after them.
+    pub(crate) fn take_outputs(&mut self) -> Outputs {
+        std::mem::take(&mut self.outputs)
     }
 
     /// What hops around the proxy break.
@@ -319,6 +315,11 @@ impl Server {
         Ok(identity)
     }
 
+    /// Client connections open now, tunnels included.
+    pub(crate) fn connections(&self) -> usize {
+        self.shared.connections.load(Relaxed)
+    }
+
     /// Backends of the configuration that the other process did not have, which knows `known`, come to the others.
     pub(crate) fn join_unknown(&self, known: &BTreeMap<BackendId, Arc<Identity>>) {
         let revision = self.served.revision();
@@ -404,7 +405,7 @@ fn run(setup: Setup, report: &mpsc::Sender<Started>) {
         tracing::error!(worker = id, %error, "the event loop failed while closing");
     }
     worker.shared.sids.end(&worker);
-    worker.flush_access_log();
+    worker.flush_logs();
     drop(ended);
 }
 

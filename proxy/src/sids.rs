@@ -238,6 +238,13 @@ impl SidTable {
         }
     }
 
+    /// Memory of the worker's own shard, part by part, so that nobody waits long for its lock.
+    pub(crate) fn bytes(&self, worker: &Worker) -> usize {
+        let own = &self.shards[worker.id].0;
+        let parts = own.lock().shard.part_count();
+        (0..parts).map(|part| own.lock().shard.part_bytes(part)).sum()
+    }
+
     fn release(&self, worker: &Worker, backend: BackendId) {
         self.loads.sub(backend);
         worker.counters().sid_table_entries.sub(1);

@@ -140,6 +140,8 @@ pub(crate) struct Upstream {
 pub(crate) struct Target {
     pub(crate) goal: Goal,
     pub(crate) affinity: Affinity,
+    /// New sids get a tag.
+    pub(crate) tags_sids: bool,
     /// The route's number, where its requests are bounded.
     pub(crate) limited: Option<usize>,
     pub(crate) rewrite: Option<PathRewrite>,
@@ -303,10 +305,11 @@ impl Target {
     /// The target of requests that go to the upstream of this name and nothing else.
     fn of_upstream(config: &Config, name: &str) -> Option<Self> {
         let upstream = config.upstreams.keys().position(|known| known == name)?;
-        let affinity = config.upstreams[name].affinity.clone();
+        let config::Upstream { affinity, sid_tags, .. } = &config.upstreams[name];
         Some(Self {
             goal: Goal::Upstream(upstream),
-            affinity,
+            affinity: affinity.clone(),
+            tags_sids: sid_tags.as_ref().is_some_and(|tags| tags.issue),
             limited: None,
             rewrite: None,
             request: None,
@@ -321,6 +324,7 @@ impl Target {
             config::Goal::Reply(reply) => Self {
                 goal: Goal::Reply(reply.clone()),
                 affinity: Affinity::None,
+                tags_sids: false,
                 limited: None,
                 rewrite: None,
                 request: None,
@@ -329,6 +333,7 @@ impl Target {
         };
         Some(Self {
             affinity: route.affinity.clone().unwrap_or(target.affinity),
+            tags_sids: route.sid_tags.unwrap_or(target.tags_sids),
             limited: route.request_rate.map(|_| number),
             rewrite: route.rewrite.clone(),
             request: rules(&route.request),

@@ -86,6 +86,11 @@ impl Buffers {
         buffer
     }
 
+    /// Memory of what is unused.
+    pub(crate) fn bytes(&self) -> usize {
+        self.0.borrow().iter().map(Vec::capacity).sum()
+    }
+
     /// Keeps the memory of a buffer for another, unless there is much of it.
     pub(crate) fn give(&self, mut buffer: Vec<u8>) {
         let mut spares = self.0.borrow_mut();

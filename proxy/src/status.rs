@@ -57,6 +57,8 @@ pub(crate) struct Now {
     pub(crate) connections: u64,
     pub(crate) connections_max: u64,
     pub(crate) tunnels: u64,
+    /// The part of them through which nothing moves.
+    pub(crate) tunnels_idle: u64,
     /// Sessions in the sid table.
     pub(crate) sids: u64,
     pub(crate) sids_max: u64,
@@ -93,6 +95,10 @@ pub(crate) struct BackendRow {
     /// Sessions and tunnels, and how fast they become more.
     pub(crate) load: u32,
     pub(crate) load_rate: f64,
+    /// The part of the load that are tunnels.
+    pub(crate) tunnels: u32,
+    /// Requests that wait for it.
+    pub(crate) queue: usize,
 }
 
 #[derive(Clone, PartialEq, Serialize, Deserialize, Debug)]

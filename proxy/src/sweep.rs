@@ -13,19 +13,23 @@ impl Worker {
             self.pipes.sweep();
             tunnel::quieten(self);
             self.shared.sids.sweep(self);
-            memory::look(self);
-            self.show_loop();
-            self.flush_access_log();
+            self.show();
+            self.flush_logs();
         }
     }
 
     /// Shows what is counted elsewhere.
-    fn show_loop(&self) {
+    fn show(&self) {
         let (stats, counters) = (self.reactor.stats(), self.counters());
+        memory::look(self, &stats);
+        counters.tunnels_idle.set(self.tunnels.idle(self.uptime_seconds()).into());
+        counters.tls_sessions.set(self.records.sessions() as u64);
         counters.pipes.set(self.pipes.count() as u64);
         counters.turns.raise(stats.turns);
+        counters.turn_durations.raise(&stats.turn_times);
         counters.events.raise(stats.events);
         counters.ring_enters.raise(stats.submissions);
+        counters.ring_operations.raise(stats.operations);
         counters.ring_overflows.raise(stats.completion_overflows);
     }
 }

@@ -128,7 +128,7 @@ mod tests {
 
     fn tags(keys: &[u8]) -> Tags {
         let keys = keys.iter().map(|byte| Secret(vec![*byte; 32])).collect();
-        let settings = SidTags { file: "x".into(), keys, max_age: Duration::from_secs(100) };
+        let settings = SidTags { file: "x".into(), keys, max_age: Duration::from_secs(100), issue: true };
         Tags::new(&settings, seed_of_name("chat"))
     }
 

@@ -3,7 +3,6 @@
 //! The client's address is all there is to choose by: with every affinity but `none` it decides, with a bound
 //! on load unless it is `client-ip`. A tunnel counts as a session does, so it is placed as one.
 
-use crate::access_log::TunnelRecord;
 use crate::affinity;
 use crate::client::Client;
 use crate::connect;
@@ -13,10 +12,11 @@ use crate::metrics::label::RefusedConnection;
 use crate::proxy_header;
 use crate::route::Route;
 use crate::stream::Stream;
+use crate::tunnel::Told;
 use crate::worker::Worker;
 
-/// The connection to a backend, and what is to be logged of the tunnel.
-type Opened = (Stream, Counted, Option<Box<TunnelRecord>>);
+/// The connection to a backend, and what is to be told of the tunnel.
+type Opened = (Stream, Counted, Told);
 
 /// Connects to a backend of the route's upstream. `None`: there is none, and the client is reset.
 pub(crate) async fn connect(worker: &Worker, client: &Client, route: &Route) -> Option<Opened> {
@@ -49,5 +49,6 @@ async fn open(worker: &Worker, client: &Client, route: &Route) -> Result<Opened,
         let backend = (&*route.upstream().name, &*connection.backend.name);
         log.begin_connection(worker, route.source().client, Some(backend))
     });
-    Ok((connection.stream, worker.shared.loads.count(connection.backend.id, connection.pass), record))
+    let counted = worker.shared.loads.count(connection.backend.id, connection.pass);
+    Ok((connection.stream, counted, Told::new(record, None)))
 }

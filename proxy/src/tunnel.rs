@@ -9,12 +9,14 @@ mod end;
 pub(crate) mod farewell;
 pub(crate) mod moving;
 mod tls;
+mod told;
 
 use std::cell::{Cell, RefCell};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
 use ringbolt_core::frames::Frames;
+use ringbolt_core::silence::Silence;
 use ringbolt_reactor::{Ready, SinkToken, Slab, TimerId, shutdown_write};
 
 use crate::access_log::TunnelRecord;
@@ -32,6 +34,7 @@ use self::end::{End, Flow, Sessions};
 use self::farewell::{Farewell, ToClient};
 use self::moving::Moves;
 use self::tls::Tls;
+pub(crate) use self::told::Told;
 
 /// The end a byte comes from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -94,8 +97,7 @@ struct Beside {
     entered: Option<Box<Entered>>,
     client: Option<Tls>,
     upstream: Option<Tls>,
-    /// What is to be logged at the end.
-    record: Option<Box<TunnelRecord>>,
+    told: Told,
 }
 
 /// What a million idle tunnels cost is this, a slot's bookkeeping, and two sources of the reactor.
@@ -108,6 +110,7 @@ pub(crate) struct TunnelTable {
     /// Directions that chat, or did until lately.
     chats: RefCell<Vec<Chat>>,
     moves: RefCell<Moves>,
+    silence: RefCell<Silence>,
     half_closed: Cell<Duration>,
     idle: Cell<Option<Duration>>,
     max_age: Cell<Option<Duration>>,
@@ -119,6 +122,7 @@ impl TunnelTable {
             slots: RefCell::new(Slab::new(u32::MAX)),
             chats: RefCell::default(),
             moves: RefCell::default(),
+            silence: RefCell::default(),
             half_closed: Cell::new(timeouts.tunnel_half_closed),
             idle: Cell::new(timeouts.tunnel_idle),
             max_age: Cell::new(timeouts.tunnel_max_age),
@@ -146,6 +150,16 @@ impl TunnelTable {
 
     pub(crate) fn len(&self) -> usize {
         self.slots.borrow().len()
+    }
+
+    /// Memory of the slots.
+    pub(crate) fn bytes(&self) -> usize {
+        self.slots.borrow().bytes()
+    }
+
+    /// How many have been silent for long, at an uptime of the worker.
+    pub(crate) fn idle(&self, uptime_seconds: u32) -> u32 {
+        self.silence.borrow_mut().idle(uptime_seconds)
     }
 
     pub(crate) fn is_full(&self) -> bool {
@@ -179,7 +193,7 @@ impl Tunnel {
         let sent = worker.counters().tunnel_bytes.of(from.direction()).get();
         let (client, upstream, record) = match self.beside.as_deref_mut() {
             None => (None, None, None),
-            Some(beside) => (beside.client.as_mut(), beside.upstream.as_mut(), beside.record.as_mut()),
+            Some(beside) => (beside.client.as_mut(), beside.upstream.as_mut(), beside.told.record.as_mut()),
         };
         let (source, target, tls) = match from {
             Side::Client => (&mut self.client, &self.upstream, Sessions { source: client, target: upstream }),
@@ -204,7 +218,7 @@ impl Tunnel {
 
     /// What is to be logged of it.
     fn record(&mut self) -> Option<&mut TunnelRecord> {
-        self.beside.as_deref_mut()?.record.as_deref_mut()
+        self.beside.as_deref_mut()?.told.record.as_deref_mut()
     }
 
     /// Tells TLS ends that this is the end, as far as their sockets take it at once.
@@ -228,6 +242,9 @@ impl Tunnel {
     fn note_active(&mut self, worker: &Worker) -> Result<(), TunnelEnd> {
         let now = worker.uptime_seconds();
         let before = std::mem::replace(&mut self.active_at, now);
+        if before != now {
+            worker.tunnels.silence.borrow_mut().moved(before, now);
+        }
         match self.beside.as_deref_mut() {
             Some(Beside { client: Some(tls), .. })
                 if before / KTLS_KEY_LOOK_SECONDS != now / KTLS_KEY_LOOK_SECONDS =>
@@ -262,7 +279,7 @@ impl Tunnel {
 pub(crate) fn open(
     worker: &Worker,
     client: Stream,
-    (entered, record): (Option<Box<Entered>>, Option<Box<TunnelRecord>>),
+    (entered, told): (Option<Box<Entered>>, Told),
     upstream: Stream,
     mut frames: Frames,
     counted: Counted,
@@ -274,17 +291,15 @@ pub(crate) fn open(
         Some(Some(tls)) => Some(tls),
         Some(None) => {
             worker.shared.loads.release(counted);
-            if let Some((log, record)) = worker.access_log.as_ref().zip(record) {
-                log.tunnel(worker, &record, TunnelEnd::ClientReset);
-            }
+            told.tell(worker, TunnelEnd::ClientReset);
             client.close(worker);
             return upstream.close(worker);
         }
     };
     let upstream_tls = upstream_session.map(Tls::UserSpace);
-    let is_needed = entered.is_some() || record.is_some() || client_tls.is_some() || upstream_tls.is_some();
+    let is_needed = entered.is_some() || !told.is_nothing() || client_tls.is_some() || upstream_tls.is_some();
     let beside =
-        is_needed.then(|| Box::new(Beside { entered, client: client_tls, upstream: upstream_tls, record }));
+        is_needed.then(|| Box::new(Beside { entered, client: client_tls, upstream: upstream_tls, told }));
     let tunnel = Tunnel {
         client,
         upstream,
@@ -311,6 +326,7 @@ pub(crate) fn open(
 fn insert(worker: &Worker, tunnel: Tunnel) -> u32 {
     worker.connection_began();
     worker.counters().tunnels_active.add(1);
+    worker.tunnels.silence.borrow_mut().began(tunnel.active_at, worker.uptime_seconds());
     worker.tunnels.slots.borrow_mut().insert(tunnel).index
 }
 
@@ -431,7 +447,8 @@ fn close(worker: &Worker, index: u32, reason: TunnelEnd) {
     if reason.is_orderly() {
         tunnel.say_goodbye();
     }
-    let Tunnel { client, upstream, counted, timer, beside, opened_at, .. } = tunnel;
+    let Tunnel { client, upstream, counted, timer, beside, opened_at, active_at, .. } = tunnel;
+    worker.tunnels.silence.borrow_mut().ended(active_at, worker.uptime_seconds());
     let life = worker.uptime_seconds().wrapping_sub(opened_at);
     worker.counters().tunnel_durations.add(Duration::from_secs(life.into()));
     if let Some(timer) = timer {
@@ -441,9 +458,8 @@ fn close(worker: &Worker, index: u32, reason: TunnelEnd) {
     worker.shared.loads.release(counted);
     worker.counters().tunnels_active.sub(1);
     worker.counters().tunnels_closed.of(reason).add(1);
-    let record = beside.as_deref().and_then(|beside| beside.record.as_deref());
-    if let Some((log, record)) = worker.access_log.as_ref().zip(record) {
-        log.tunnel(worker, record, reason);
+    if let Some(beside) = beside {
+        beside.told.tell(worker, reason);
     }
     client.close(worker);
     upstream.close(worker);

@@ -24,7 +24,7 @@ use ringbolt_reactor::{
 };
 
 use crate::accept;
-use crate::access_log::{AccessLog, Queue};
+use crate::access_log::AccessLog;
 use crate::ask::Lookups;
 use crate::client::Client;
 use crate::date::{DATE_BYTES, DateCache};
@@ -35,6 +35,7 @@ use crate::limits::CLOSING_TURN;
 use crate::load::{InFlight, Loads};
 use crate::memory::Memory;
 use crate::metrics::{Counters, WorkerCounters};
+use crate::outputs::Queues;
 use crate::pipes::Pipes;
 use crate::pool::Pool;
 use crate::request_ids::RequestIds;
@@ -43,6 +44,7 @@ use crate::sids::SidTable;
 use crate::snapshot::{ListenerId, Snapshot};
 use crate::spare::{Buffers, Spares};
 use crate::tls::Records;
+use crate::traces::Traces;
 use crate::tunnel::farewell::{self, Shed};
 use crate::tunnel::moving;
 use crate::tunnel::{self, TunnelTable};
@@ -60,8 +62,8 @@ pub(crate) struct Shared {
     /// Client connections of the process, tunnels included.
     pub(crate) connections: AtomicUsize,
     pub(crate) connections_max: AtomicUsize,
-    /// The way to the access log's writer; `None`: there is none.
-    pub(crate) access_queue: Option<Queue>,
+    /// The ways to where lines of the access log and spans go.
+    pub(crate) queues: Queues,
 }
 
 /// The state of one worker thread.
@@ -93,6 +95,8 @@ pub(crate) struct Worker {
     pub(crate) request_ids: RequestIds,
     /// `None`: nothing is written.
     pub(crate) access_log: Option<AccessLog>,
+    /// `None`: nothing is exported.
+    pub(crate) traces: Option<Traces>,
     date: DateCache,
     rotation: Cell<usize>,
     random: Cell<u64>,
@@ -141,7 +145,8 @@ impl Worker {
             in_flight: InFlight::default(),
             placement: RefCell::default(),
             request_ids: RequestIds::new(),
-            access_log: shared.access_queue.as_ref().map(AccessLog::new),
+            access_log: shared.queues.access_log.as_ref().map(AccessLog::new),
+            traces: shared.queues.traces.as_ref().map(Traces::new),
             date: DateCache::new(),
             rotation: Cell::new(id),
             random: Cell::new(key_of_bytes(&id.to_le_bytes())),
@@ -411,10 +416,13 @@ impl Worker {
         drop(done);
     }
 
-    /// Gives what there is of the access log to its writer.
-    pub(crate) fn flush_access_log(&self) {
+    /// Gives what there is of the access log to its writer, and of spans to their exporter.
+    pub(crate) fn flush_logs(&self) {
         if let Some(log) = &self.access_log {
             log.flush(self.counters());
+        }
+        if let Some(traces) = &self.traces {
+            traces.flush(self.counters());
         }
     }
 }

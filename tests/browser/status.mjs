@@ -62,6 +62,12 @@ async function shows(page) {
   assert.equal(await tunnels.textContent(), "20");
   // Live: what moves through tunnels shows.
   await page.waitForFunction(() => /[KM]iB/.test(document.querySelector("[id='tile-Tunnel bytes/s'] strong").textContent));
+  // Of 30 sessions and 20 tunnels some are at either backend that is up.
+  const cells = (name) => page.locator("#backends tbody tr").filter({ hasText: name }).locator("td.number");
+  for (const name of ["north", "east"]) {
+    const [tunnels, load] = [await cells(name).nth(0).textContent(), await cells(name).nth(1).textContent()];
+    assert(parseInt(tunnels, 10) > 0 && parseInt(load, 10) > parseInt(tunnels, 10), `${name}: ${tunnels} tunnels of ${load}`);
+  }
   await page.locator("#errors td").filter({ hasText: "downgraded" }).waitFor();
 }
 

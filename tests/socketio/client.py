@@ -1,6 +1,6 @@
 """Runs one scenario with the python-socketio client, as client.js does with the others.
 
-    python client.py polling|upgrade|websocket|restart|drained --lane NAME=URL [--lane NAME=URL ...] [--limit SECONDS]
+    python client.py polling|upgrade|websocket|restart|held|drained --lane NAME=URL [--lane NAME=URL ...] [--limit SECONDS]
 
 Prints one line of JSON; the exit code is 0 only if the scenario held on every lane. It ends within its limit.
 """
@@ -96,6 +96,28 @@ async def restart(url):
     return {"backend": first["backend"]}
 
 
+async def held(url):
+    """By polling: a poll that is held when what is in between dies ends its session; the client comes back by itself."""
+    client = socketio.AsyncClient()
+    connected, lost, refused = asyncio.Queue(), asyncio.Queue(), []
+    client.on("connect", lambda: connected.put_nowait(True))
+    client.on("disconnect", lost.put_nowait)
+    client.on("connect_error", refused.append)
+    await client.connect(url, transports=["polling"], wait_timeout=20)
+    await connected.get()
+    first = await client.call("whoami", timeout=20)
+    passing = asyncio.create_task(passed(url))
+    check(await lost.get(), client.reason.TRANSPORT_ERROR)
+    await connected.get()
+    check(refused, [])
+    again = await client.call("whoami", timeout=20)
+    check(again["id"] == first["id"], False)
+    check(await client.call("echo", 1, timeout=20), 1)
+    check(await passing, 204)
+    await client.eio.disconnect(abort=True)
+    return {"backend": again["backend"]}
+
+
 class Session:
     """By polling: connects again by itself, and keeps an account of what it met."""
 
@@ -156,7 +178,7 @@ def check(found, expected):
 
 
 # Scenarios that are told by themselves.
-OTHERS = {"restart": restart, "drained": drained}
+OTHERS = {"restart": restart, "held": held, "drained": drained}
 
 
 async def judge(scenario, lane, limit):

@@ -72,6 +72,7 @@ pub(crate) fn write_request(units: u64) -> Work {
         scheme: "http",
         client_certificate: None,
         request_id: None,
+        trace: None,
         drop_accept_encoding: false,
         target: None,
         rules: None,

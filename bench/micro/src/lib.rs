@@ -9,6 +9,7 @@ mod frames;
 mod http;
 mod placement;
 mod sids;
+mod tags;
 mod timers;
 
 pub use clients::connect_contended;
@@ -43,7 +44,7 @@ const fn subject(name: &'static str, prepare: fn(u64) -> Work) -> Subject {
 }
 
 /// All of them.
-pub const SUBJECTS: [Subject; 15] = [
+pub const SUBJECTS: [Subject; 18] = [
     subject("request-head-parse", http::parse_request),
     subject("request-head-write", http::write_request),
     subject("response-head-parse", http::parse_response),
@@ -52,6 +53,9 @@ pub const SUBJECTS: [Subject; 15] = [
     subject("engine-io-query", sids::read_query),
     subject("sid-lookup", sids::look_up),
     subject("sid-insert", sids::insert),
+    subject("sid-tag-seal", tags::seal),
+    subject("sid-tag-open", tags::open),
+    subject("sid-tag-strip", tags::strip),
     subject("client-connection", clients::connect),
     subject("frame-follow", frames::follow),
     subject("rendezvous-3", placement::among_3),

@@ -1,7 +1,8 @@
 //! `cargo xtask book`: the documents as a book in `target/book`, made by mdBook.
 //!
-//! mdBook takes one folder and leaves links that lead out of it broken. So what pages of `docs` link to elsewhere in
-//! the tree stands in the book too, at its own place beside them: other pages as chapters, pictures and sources as files.
+//! mdBook takes one folder and leaves links that lead out of it broken. So the book begins with the README, and what
+//! its pages link to elsewhere in the tree stands in it too, at its own place beside `docs`: other pages as chapters,
+//! pictures and sources as files.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -45,14 +46,22 @@ fn collect(root: &Path, to: &Path) -> io::Result<()> {
     }
     let mut pages = Vec::new();
     copy_folder(root, Path::new("docs"), to, &mut pages)?;
+    pages.push(PathBuf::from("README.md"));
     let mut elsewhere = BTreeSet::new();
-    for page in pages.iter().filter(|page| page.extension().is_some_and(|end| end == "md")) {
-        let text = fs::read_to_string(root.join(page))?;
-        let leads_out = |path: &PathBuf| !path.starts_with("docs") && root.join(path).is_file();
-        elsewhere.extend(links::linked(&page.to_string_lossy(), &text).into_iter().filter(leads_out));
-    }
-    for path in &elsewhere {
-        copy(root, path, to)?;
+    while let Some(page) = pages.pop() {
+        if !page.starts_with("docs") {
+            copy(root, &page, to)?;
+        }
+        if !is_page(&page) {
+            continue;
+        }
+        let text = fs::read_to_string(root.join(&page))?;
+        for path in links::linked(&page.to_string_lossy(), &text) {
+            // What is found here is looked at in its turn. A folder has no page.
+            if !path.starts_with("docs") && root.join(&path).is_file() && elsewhere.insert(path.clone()) {
+                pages.push(path);
+            }
+        }
     }
     let contents = fs::read_to_string(root.join("docs/SUMMARY.md"))?;
     fs::write(to.join("SUMMARY.md"), contents_of(&contents, root, &elsewhere)?)?;
@@ -62,13 +71,24 @@ fn collect(root: &Path, to: &Path) -> io::Result<()> {
 
 /// The table of contents, one folder further up, and behind it the pages that are not in `docs`.
 fn contents_of(contents: &str, root: &Path, elsewhere: &BTreeSet<PathBuf>) -> io::Result<String> {
-    let mut whole = contents.replace("](", "](docs/") + "\n# Elsewhere in the project\n\n";
-    for page in elsewhere.iter().filter(|page| page.extension().is_some_and(|end| end == "md")) {
+    let first = "# Summary\n\n- [Ringbolt](README.md)";
+    let mut whole =
+        contents.replace("](", "](docs/").replace("](docs/../", "](").replacen("# Summary\n", first, 1);
+    whole += "\n# Elsewhere in the project\n\n";
+    for page in elsewhere.iter().filter(|page| is_page(page)) {
+        let link = format!("({})", page.display());
+        if whole.contains(&link) {
+            continue;
+        }
         let text = fs::read_to_string(root.join(page))?;
         let title = text.lines().find_map(|line| line.strip_prefix("# ")).unwrap_or("untitled");
-        whole += &format!("- [{title}]({})\n", page.display());
+        whole += &format!("- [{}]{link}\n", title.replace(['[', ']'], ""));
     }
     Ok(whole)
+}
+
+fn is_page(path: &Path) -> bool {
+    path.extension().is_some_and(|end| end == "md")
 }
 
 fn copy_folder(root: &Path, folder: &Path, to: &Path, copied: &mut Vec<PathBuf>) -> io::Result<()> {
@@ -101,8 +121,7 @@ mod tests {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let elsewhere = BTreeSet::from([PathBuf::from("ci/README.md"), PathBuf::from("book.toml")]);
         let contents = contents_of("# Summary\n\n- [A](a.md)\n", &root, &elsewhere).unwrap();
-        let expected =
-            "# Summary\n\n- [A](docs/a.md)\n\n# Elsewhere in the project\n\n- [What CI runs](ci/README.md)\n";
+        let expected = "# Summary\n\n- [Ringbolt](README.md)\n- [A](docs/a.md)\n\n# Elsewhere in the project\n\n- [What CI runs](ci/README.md)\n";
         assert_eq!(contents, expected);
     }
 }

@@ -16,6 +16,7 @@ Commands:
           `bench tls [--quick]`       TLS beside nginx, HAProxy and hitch
           `bench with PROGRAM`        lends the proxies to another load tool
           `bench runtimes [--quick]`  the same relay on our reactor, monoio and tokio-uring
+          `bench edges [--quick]`     what evidence is worth to fleets of edges, simulated
           `bench log [--quick]`       the proxy with an access log beside the proxy without
           `bench budgets`             instructions and bytes, held against bench/budgets.toml
           `bench micro [FILTER]`      time of the same units of work, by criterion

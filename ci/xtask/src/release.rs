@@ -37,6 +37,7 @@ pub(crate) fn bench(root: &Path, options: &[String]) -> Result<(), String> {
             return steps::succeed(&mut cargo);
         }
         Some("runtimes") => &[BENCH, RUNTIMES],
+        Some("edges") => &[BENCH],
         Some("budgets") => &[BENCH, PROXY, MICRO],
         Some("scale") => {
             packages::install(&packages::vm_tools(Arch::native().unwrap_or(Arch::Amd64)))?;

@@ -78,6 +78,7 @@ What it means:
 | kTLS | 4.17; AES-256-GCM and TLS 1.3 5.1; ChaCha20 5.11 | TLS tunnels keep their keys and partial records in user space and are not spliced |
 | change of kTLS keys | 6.14 | a tunnel whose client changes its keys, which few do, is closed |
 | `kernel.io_uring_disabled` | 6.6 | nobody can forbid io_uring by a setting; seccomp and security modules can |
+| `SO_INCOMING_CPU` among listeners on one port (`workers.steer`) | 6.2 | connections are spread evenly all the same |
 | `net.ipv4.tcp_migrate_req` | 5.14 | connections that wait at a listener which closes are reset |
 
 Ubuntu 24.04 has 6.8. Debian offers no kernel of that version, so it is not in the table.

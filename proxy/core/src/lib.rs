@@ -22,3 +22,4 @@ pub mod pace;
 pub mod proxy_protocol;
 pub mod rate;
 pub mod route;
+pub mod silence;

@@ -224,3 +224,9 @@ pub const LOOKUP_RETRY_FIRST: Duration = Duration::from_secs(1);
 
 /// And at most this: an outage of DNS should not outlast itself by more.
 pub const LOOKUP_RETRY_MAX: Duration = Duration::from_secs(30);
+
+// ---- Metrics ----
+
+/// Seconds of silence from which a tunnel counts as idle: longer than Engine.IO's servers are silent, which ask every 25
+/// seconds whether the client is still there. A power of two (`silence`).
+pub const IDLE_AFTER_SECONDS: u32 = 32;

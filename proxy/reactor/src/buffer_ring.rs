@@ -131,6 +131,11 @@ impl BufferRing {
         Ok(())
     }
 
+    /// Memory mapped for buffers and queue.
+    pub(crate) fn bytes(&self) -> usize {
+        self.buffers.memory.bytes + self.queue.bytes
+    }
+
     /// No chunk exists.
     pub(crate) fn is_unused(&self) -> bool {
         Rc::strong_count(&self.buffers) == 1

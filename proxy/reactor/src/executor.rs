@@ -108,6 +108,11 @@ impl Executor {
         self.tasks.borrow().len()
     }
 
+    /// Memory of the table of tasks, without their futures.
+    pub(crate) fn bytes(&self) -> usize {
+        self.tasks.borrow().bytes()
+    }
+
     /// Wakes counted since the start; a wake of a task already queued is not counted.
     pub(crate) fn wake_count(&self) -> u64 {
         self.wakes.get()

@@ -32,6 +32,7 @@ mod socket;
 mod source;
 mod timer;
 mod transfer;
+mod turns;
 mod waker;
 mod wheel;
 
@@ -59,6 +60,7 @@ pub use socket::{
 };
 pub use source::SourceId;
 pub use timer::{Elapsed, Sleep, Timeout};
+pub use turns::{TURN_BOUNDS_MICROS, TurnTimes};
 pub use waker::SinkToken;
 pub use wheel::TimerId;
 

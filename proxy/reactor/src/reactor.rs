@@ -22,6 +22,7 @@ use crate::refusal::{Refused, RingRefusal};
 use crate::ring::Ring;
 use crate::source::{SourceId, Sources};
 use crate::timer::{Sleep, Timeout};
+use crate::turns::TurnTimes;
 use crate::waker::{SinkToken, Target};
 use crate::wheel::{TimerId, Wheel};
 
@@ -65,18 +66,26 @@ pub(crate) enum Occurrence {
 pub struct Stats {
     /// Turns of the event loop.
     pub turns: u64,
+    /// How long they took.
+    pub turn_times: TurnTimes,
     /// Readiness events of the kernel.
     pub events: u64,
     /// Tasks put into the run queue by a wake.
     pub wakes: u64,
     /// System calls that submitted or waited.
     pub submissions: u64,
+    /// Operations that these submitted to the ring.
+    pub operations: u64,
     /// Turns that found the ring's completion queue overflown.
     pub completion_overflows: u64,
     /// Sources registered now.
     pub sources: u64,
     /// Timers set now.
     pub timers: u64,
+    /// Memory of the tables of sources, timers and tasks, without the tasks' futures.
+    pub table_bytes: usize,
+    /// Mapped for what the kernel receives by itself. No allocator counts it.
+    pub receive_bytes: usize,
 }
 
 /// The event loop of one thread; a handle, cheap to clone. See the file's head.
@@ -98,6 +107,7 @@ struct Inner {
     now: Cell<Instant>,
     running: Cell<bool>,
     turns: Cell<u64>,
+    turn_times: RefCell<TurnTimes>,
     event_count: Cell<u64>,
 }
 
@@ -150,6 +160,7 @@ impl Reactor {
             now: Cell::new(now),
             running: Cell::new(false),
             turns: Cell::new(0),
+            turn_times: RefCell::default(),
             event_count: Cell::new(0),
         })))
     }
@@ -238,6 +249,7 @@ impl Reactor {
     /// Waits for events and records them.
     fn gather(&self, wait: Wait) -> io::Result<()> {
         let mut events = self.0.events.take();
+        self.0.turn_times.borrow_mut().note(self.now().elapsed());
         let waited = self.0.readiness.borrow_mut().wait(wait, &mut events);
         self.0.now.set(Instant::now());
         self.0.turns.set(self.0.turns.get() + 1);
@@ -432,12 +444,18 @@ impl Reactor {
         let engine = self.0.readiness.borrow().stats();
         Stats {
             turns: self.0.turns.get(),
+            turn_times: *self.0.turn_times.borrow(),
             events: self.0.event_count.get(),
             wakes: self.0.executor.wake_count(),
             submissions: engine.submissions,
+            operations: engine.operations,
             completion_overflows: engine.overflows,
             sources: self.0.sources.borrow().len() as u64,
             timers: self.0.wheel.borrow().len() as u64,
+            table_bytes: self.0.sources.borrow().bytes()
+                + self.0.wheel.borrow().bytes()
+                + self.0.executor.bytes(),
+            receive_bytes: engine.receive_bytes,
         }
     }
 }

@@ -195,8 +195,12 @@ pub(crate) enum Wait {
 pub(crate) struct EngineStats {
     /// System calls made to submit or wait.
     pub(crate) submissions: u64,
+    /// Operations they submitted to a ring.
+    pub(crate) operations: u64,
     /// Turns that found the completion queue overflown.
     pub(crate) overflows: u64,
+    /// Mapped for what the kernel receives by itself.
+    pub(crate) receive_bytes: usize,
 }
 
 /// An engine: edge-triggered watches on descriptors.

@@ -159,6 +159,7 @@ impl Ring {
         self.transfers.lend();
         let queued = u32::try_from(self.ring.submission().len()).unwrap_or(u32::MAX);
         self.stats.submissions += 1;
+        self.stats.operations += u64::from(queued);
         let result = self.entrance.enter(queued, wait);
         match result.map_err(|error| (error.raw_os_error(), error)) {
             Ok(_) => Ok(()),
@@ -254,7 +255,7 @@ impl Readiness for Ring {
     }
 
     fn stats(&self) -> EngineStats {
-        self.stats
+        EngineStats { receive_bytes: self.transfers.bytes(), ..self.stats }
     }
 }
 

@@ -80,6 +80,13 @@ impl<T> Slab<T> {
         self.len
     }
 
+    /// Memory of the table, whatever of it is in use.
+    pub fn bytes(&self) -> usize {
+        let chunks = self.chunks.iter().flatten().count();
+        chunks * SLAB_CHUNK_SLOTS * size_of::<Slot<T>>()
+            + self.chunks.capacity() * size_of::<Option<Chunk<T>>>()
+    }
+
     /// There is no entry.
     pub fn is_empty(&self) -> bool {
         self.len == 0

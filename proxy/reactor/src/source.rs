@@ -90,6 +90,10 @@ impl Sources {
         self.0.len()
     }
 
+    pub(crate) fn bytes(&self) -> usize {
+        self.0.bytes()
+    }
+
     pub(crate) fn insert(&mut self, fd: RawFd, ready: Ready) -> SourceId {
         let source = Source {
             reader: None,

@@ -82,6 +82,10 @@ impl<T> Wheel<T> {
         self.timers.len()
     }
 
+    pub(crate) fn bytes(&self) -> usize {
+        self.timers.bytes() + size_of_val(&*self.heads)
+    }
+
     /// Sets a timer. One whose tick has passed is due when the wheel is advanced next.
     pub(crate) fn insert(&mut self, tick: u64, payload: T) -> TimerId {
         let tick = tick.clamp(self.elapsed + 1, self.elapsed + SPAN);

@@ -34,7 +34,7 @@ fields! {
     HTTP_VERSION = "http_version" "request, tunnel, session" "`1.0` or `1.1`.";
     USER_AGENT = "user_agent" "request, tunnel, session" "Value of User-Agent.";
     REFERER = "referer" "request, tunnel, session" "Value of Referer.";
-    TRACEPARENT = "traceparent" "request, tunnel, session" "Value of traceparent (W3C Trace Context), which is passed on as it is.";
+    TRACEPARENT = "traceparent" "request, tunnel, session" "Value of traceparent (W3C Trace Context) as it was sent.";
     WEBSOCKET_KEY = "sec_websocket_key" "request, tunnel, session" "Value of Sec-WebSocket-Key: the same in the client's and the backend's logs.";
     PROTOCOL = "engine_io" "request, tunnel, session" "Engine.IO's protocol: `3` or `4`.";
     TRANSPORT = "transport" "request, tunnel, session" "Engine.IO's transport: `polling`, `websocket` or `webtransport`.";

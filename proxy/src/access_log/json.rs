@@ -105,7 +105,7 @@ pub(super) fn write_number(number: u64, line: &mut Vec<u8>) {
 
 /// Writes at most [`ACCESS_FIELD_BYTES_MAX`] bytes of `text`, so that they are a part of a JSON string: what is not printable
 /// ASCII is taken for ISO 8859-1 and escaped.
-pub(super) fn write_escaped(text: &[u8], line: &mut Vec<u8>) {
+pub(crate) fn write_escaped(text: &[u8], line: &mut Vec<u8>) {
     let cut = text.get(..ACCESS_FIELD_BYTES_MAX);
     let mut rest = cut.unwrap_or(text);
     while let Some(special) = rest.iter().position(|byte| IS_SPECIAL[usize::from(*byte)]) {

@@ -15,7 +15,7 @@ macro_rules! letters {
             #[cfg(test)]
             pub(super) const ALL: &'static [(char, &'static str)] = &[$(($letter as char, $meaning)),+];
 
-            pub(super) const fn letter(self) -> u8 {
+            pub(crate) const fn letter(self) -> u8 {
                 match self { $( Self::$variant => $letter, )+ }
             }
         }

@@ -3,16 +3,17 @@
 //! It may be as slow as the disk or the syslog daemon is: what does not fit into the queue meanwhile is dropped by the
 //! workers.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TryRecvError};
 use std::thread;
 use std::time::Duration;
+
+use rustix::fs::{self, Mode, OFlags};
 
 use crate::config::{AccessLog, AccessOutput};
 use crate::limits::{ACCESS_FINISH_TIMEOUT, ACCESS_QUEUE_BATCHES, ACCESS_SYSLOG_TIMEOUT};
@@ -35,6 +36,8 @@ enum Order {
 pub(crate) struct Queue {
     settings: Arc<AccessLog>,
     orders: SyncSender<Order>,
+    /// Lines that did not fit, and nothing has been said of yet.
+    dropped: Arc<AtomicU64>,
 }
 
 impl Queue {
@@ -44,7 +47,11 @@ impl Queue {
 
     /// Gives lines to the writer; `false`: the queue is full, and they are gone.
     pub(super) fn push(&self, batch: Vec<u8>, lines: u32) -> bool {
-        self.orders.try_send(Order::Write(batch, lines)).is_ok()
+        let fits = self.orders.try_send(Order::Write(batch, lines)).is_ok();
+        if !fits {
+            self.dropped.fetch_add(lines.into(), Relaxed);
+        }
+        fits
     }
 }
 
@@ -66,12 +73,14 @@ impl Writer {
         };
         let output = Output::open(&settings.output).map_err(failed)?;
         let (orders, received) = mpsc::sync_channel(ACCESS_QUEUE_BATCHES);
-        let queue = Queue { settings: Arc::new(settings.clone()), orders };
+        let dropped = Arc::<AtomicU64>::default();
+        let queue = Queue { settings: Arc::new(settings.clone()), orders, dropped: Arc::clone(&dropped) };
         let reopen = Arc::<AtomicBool>::default();
         let thread = Thread {
             output,
             settings: settings.output.clone(),
             reopen: Arc::clone(&reopen),
+            dropped,
             counters,
             is_failing: false,
         };
@@ -153,8 +162,13 @@ impl Output {
     }
 }
 
+/// Opens a file without waiting: a FIFO that nobody reads is an error, not the end of all logging.
 fn open_file(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create(true).mode(0o640).open(path)
+    let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let file = fs::open(path, flags, Mode::from_raw_mode(0o640))?;
+    // From here on only the writer's thread waits, and loses no part of a line.
+    fs::fcntl_setfl(&file, OFlags::APPEND)?;
+    Ok(file.into())
 }
 
 fn connect(path: &Path) -> io::Result<UnixDatagram> {
@@ -196,6 +210,7 @@ struct Thread {
     output: Output,
     settings: AccessOutput,
     reopen: Arc<AtomicBool>,
+    dropped: Arc<AtomicU64>,
     counters: Arc<WriterCounters>,
     /// The last write has failed, and that has been said.
     is_failing: bool,
@@ -203,7 +218,15 @@ struct Thread {
 
 impl Thread {
     fn run(mut self, orders: &Receiver<Order>) {
-        while let Ok(order) = orders.recv() {
+        loop {
+            let order = match orders.try_recv() {
+                Err(TryRecvError::Empty) => {
+                    self.tell_dropped();
+                    orders.recv().ok()
+                }
+                order => order.ok(),
+            };
+            let Some(order) = order else { return };
             if self.reopen.swap(false, Relaxed) {
                 self.open_anew();
             }
@@ -212,6 +235,15 @@ impl Thread {
                 Order::Reopen => {}
                 Order::Finish(done) => drop(done),
             }
+        }
+    }
+
+    /// Everything there was has been written: says how much there should have been besides.
+    fn tell_dropped(&self) {
+        let lines = self.dropped.swap(0, Relaxed);
+        if lines > 0 {
+            let output = shown(&self.settings);
+            tracing::warn!(output, lines, "the access log was too slow, lines were dropped");
         }
     }
 

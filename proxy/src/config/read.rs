@@ -49,6 +49,7 @@ pub(super) fn document(file: &str, source: &str) -> Result<Config, Refused> {
         limits: limits(document.section("limits")),
         log: log(document.section("log")),
         access_log: super::access_log::access_log(document.section("access_log")),
+        traces: super::traces::traces(document.section("traces")),
         ..traffic
     };
     document.finish();
@@ -107,6 +108,7 @@ impl Config {
             limits: Limits::default(),
             log: Log::default(),
             access_log: None,
+            traces: None,
         }
     }
 }
@@ -119,7 +121,7 @@ fn traffic(problems: &Problems, document: &mut Section<'_>, base: &Path) -> Conf
     if names.is_empty() {
         document.problem("upstream", "there is none; write `[upstream.NAME]` with a list of `backends`");
     }
-    let routes = super::route::routes(problems, document.list("route"), &names);
+    let routes = super::route::routes(problems, document.list("route"), &names, &upstreams);
     let has_listener = document
         .field("listener")
         .is_some_and(|field| field.entries().is_none_or(|entries| !entries.is_empty()));

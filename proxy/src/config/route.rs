@@ -1,5 +1,7 @@
 //! `[[route]]`: what requests it takes, and what becomes of them.
 
+use std::collections::BTreeMap;
+
 use ringbolt_core::http::{FieldRuleError, FieldRules, Location, PathRewrite, RouteReply};
 use ringbolt_core::route::{Routes, Rule, TargetId};
 use toml::de::DeValue;
@@ -7,7 +9,7 @@ use toml::de::DeValue;
 use super::bounds::{FIELD_RULES_MAX, REPLY_BODY_BYTES_MAX};
 use super::problem::Problems;
 use super::section::{Field, Section, boolean, integer, text, wrong_type};
-use super::{Goal, Route, value};
+use super::{Goal, Route, Upstream, sid_tags, value};
 
 /// Statuses of a redirect: those that tell a client to repeat the request elsewhere.
 const REDIRECT_STATUSES: [u32; 5] = [301, 302, 303, 307, 308];
@@ -15,18 +17,28 @@ const REDIRECT_STATUSES: [u32; 5] = [301, 302, 303, 307, 308];
 /// What may be done with requests, of which one is chosen.
 const GOALS: [&str; 3] = ["upstream", "redirect", "respond"];
 
-pub(super) fn routes(problems: &Problems, sections: Vec<Section<'_>>, upstreams: &[&str]) -> Vec<Route> {
+pub(super) fn routes(
+    problems: &Problems,
+    sections: Vec<Section<'_>>,
+    names: &[&str],
+    upstreams: &BTreeMap<String, Upstream>,
+) -> Vec<Route> {
     let mut routes: Vec<Route> = Vec::new();
     let mut rules = Routes::default();
     for mut section in sections {
         let at = section.at();
         let host = section.read("host", text("a string", value::host));
         let path = section.read("path", text("a string", value::path)).unwrap_or_else(|| "/".to_owned());
-        let goal = goal(&mut section, upstreams);
+        let goal = goal(&mut section, names);
         if matches!(goal, Goal::Reply(_)) {
             refuse_what_needs_an_upstream(&mut section);
         }
         let affinity = section.read("affinity", text("a string", super::affinity));
+        let upstream = match &goal {
+            Goal::Upstream(name) => upstreams.get(name),
+            Goal::Reply(_) => None,
+        };
+        let sid_tags = sid_tags::of_route(&mut section, affinity.as_ref(), upstream);
         let rule = Rule { host: host.clone(), path: path.clone(), target: TargetId(0) };
         if let Err(error) = rules.add(routes.len(), &rule) {
             problems.add(at, section.key_of("path"), error.to_string());
@@ -36,13 +48,13 @@ pub(super) fn routes(problems: &Problems, sections: Vec<Section<'_>>, upstreams:
         let response = field_rules(problems, section.section("response"));
         let request_rate = super::read::rate(&mut section, "request_rate");
         section.finish();
-        routes.push(Route { host, path, goal, affinity, rewrite, request, response, request_rate });
+        routes.push(Route { host, path, goal, affinity, sid_tags, rewrite, request, response, request_rate });
     }
     routes
 }
 
 fn refuse_what_needs_an_upstream(section: &mut Section<'_>) {
-    for name in ["affinity", "strip_prefix", "replace_prefix", "request"] {
+    for name in ["affinity", "sid_tags", "strip_prefix", "replace_prefix", "request"] {
         if section.field(name).is_some() {
             section.problem(name, "means nothing where the route answers by itself");
         }

@@ -1,4 +1,5 @@
-//! `sid_tags` of an upstream: the keys that tag its sids, which are in a file of their own.
+//! `sid_tags` of an upstream: the keys that tag its sids, which are in a file of their own; and of a route: whether
+//! its new sids are tagged.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -7,8 +8,8 @@ use std::time::Duration;
 
 use super::admin::Secret;
 use super::bounds::SID_TAG_KEYS_MAX;
-use super::section::{Section, text};
-use super::{Config, tls, value};
+use super::section::{Section, boolean, text};
+use super::{Affinity, Config, Upstream, tls, value};
 
 const KEY_BYTES: usize = 32;
 
@@ -24,6 +25,8 @@ pub(crate) struct SidTags {
     pub(crate) keys: Vec<Secret>,
     /// After this a tag is believed no more.
     pub(crate) max_age: Duration,
+    /// New sids get a tag, unless the route says otherwise. The tags of others are read all the same.
+    pub(crate) issue: bool,
 }
 
 pub(super) fn sid_tags(upstream: &mut Section<'_>, base: &Path) -> Option<SidTags> {
@@ -32,8 +35,28 @@ pub(super) fn sid_tags(upstream: &mut Section<'_>, base: &Path) -> Option<SidTag
     let file = section.require("keys", r#""sid-tags.keys""#, tls::path(base));
     let duration = text(r#"a duration such as "24h""#, value::duration);
     let max_age = section.read("max_age", duration).unwrap_or(Duration::from_secs(24 * 3600));
+    let issue = section.read("issue", boolean).unwrap_or(true);
     section.finish();
-    Some(SidTags { file: file?, keys: Vec::new(), max_age })
+    Some(SidTags { file: file?, keys: Vec::new(), max_age, issue })
+}
+
+/// Whether new sids of a route get a tag; `None`: as its upstream says. `upstream` is that of the route, if it exists.
+pub(super) fn of_route(
+    route: &mut Section<'_>,
+    affinity: Option<&Affinity>,
+    upstream: Option<&Upstream>,
+) -> Option<bool> {
+    let sid_tags = route.read("sid_tags", boolean)?;
+    if let Some(upstream) = upstream.filter(|_| sid_tags) {
+        if upstream.sid_tags.is_none() {
+            let problem = r#"needs keys; write `sid_tags = { keys = "sid-tags.keys" }` in the upstream"#;
+            route.problem("sid_tags", problem);
+        }
+        if *affinity.unwrap_or(&upstream.affinity) != Affinity::EngineIo {
+            route.problem("sid_tags", r#"means nothing without `affinity = "engine-io"`"#);
+        }
+    }
+    Some(sid_tags)
 }
 
 impl Config {

@@ -82,8 +82,8 @@ fn every_documented_key_of_operation_and_backends_is_read() {
     assert_eq!((chat.ask_rate, chat.ask_timeout), (Some(300), Duration::from_secs(13)));
     let tags = chat.sid_tags.as_ref().unwrap();
     assert_eq!(
-        (tags.file.as_path(), tags.max_age),
-        (Path::new("complete.keys"), Duration::from_secs(3 * 3600))
+        (tags.file.as_path(), tags.max_age, tags.issue),
+        (Path::new("complete.keys"), Duration::from_secs(3 * 3600), false)
     );
     let (path, host) = ("/health".to_owned(), Some("health.example.com".to_owned()));
     let health = Health {
@@ -137,6 +137,7 @@ fn every_documented_key_is_read() {
     assert_eq!(config.routes[2].goal, Goal::Reply(fixed));
     assert_eq!(config.routes[3].rewrite, Some(PathRewrite::new("/app", "/")));
     assert_eq!(route.affinity, Some(Affinity::Header(b"x-room".as_slice().into())));
+    assert_eq!((route.sid_tags, config.routes[3].sid_tags), (Some(false), None));
 }
 
 #[test]
@@ -189,6 +190,8 @@ fn every_key_of_the_access_log_is_read() {
     assert_eq!((wanted, log.statuses.has(200)), ([true; 3], false));
     assert_eq!(log.paths, ["/socket.io/", "/api"]);
     assert!(log.events.requests && !log.events.tunnels);
+    let traces = parsed(include_str!("complete.toml")).traces.unwrap();
+    assert_eq!((traces.collector, traces.sample), ("127.0.0.1:4318".parse().unwrap(), 7));
 }
 
 #[test]

@@ -86,6 +86,7 @@ impl TakenOver {
         let milliseconds = u64::try_from(self.duration.as_millis()).unwrap_or(u64::MAX);
         counters.handovers.of(Handover::TakenOver).add(1);
         counters.handover_tunnels.add(self.tunnels);
+        counters.handover_sids.add(self.sids);
         counters.handover_durations.add(self.duration);
         counters.handover_tunnels_staying.set(self.staying);
         let Self { tunnels, sids, staying, .. } = self;

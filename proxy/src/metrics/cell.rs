@@ -88,6 +88,11 @@ impl<L: Label> PerLabel<L> {
         &self.0.as_ref()[value.index()]
     }
 
+    /// Sets this share of one value, of a gauge. Only its owner may call this.
+    pub(crate) fn set(&self, value: L, share: u64) {
+        self.of(value).raise(share);
+    }
+
     /// Over all values.
     pub(crate) fn total(&self) -> u64 {
         self.0.as_ref().iter().map(Counter::get).fold(0, u64::wrapping_add)

@@ -6,7 +6,7 @@ use ringbolt_core::downgrade::Downgrade;
 use ringbolt_reactor::Engine;
 
 use super::label::{
-    AnswerStatus, Detected, Downgraded, EngineInUse, EngineIo, Evidence, Method, StatusClass,
+    AnswerStatus, Detected, Downgraded, EngineInUse, EngineIo, Evidence, Method, StatusClass, UnknownSid,
 };
 
 impl Evidence {
@@ -22,6 +22,17 @@ impl Evidence {
             affinity::Evidence::Rendezvous => Self::Rendezvous,
             affinity::Evidence::Placement => Self::Placement,
             affinity::Evidence::Least => Self::Least,
+        }
+    }
+}
+
+impl UnknownSid {
+    /// The value for what a request is to its session, whose backend a tag may have named.
+    pub(crate) fn of(role: Option<&affinity::Role>, tagged: bool) -> Self {
+        match role {
+            Some(affinity::Role::SessionTooLong) => Self::TooLong,
+            _ if tagged => Self::Tagged,
+            _ => Self::NotFound,
         }
     }
 }

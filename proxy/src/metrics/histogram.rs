@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use ringbolt_reactor::TurnTimes;
+
 use super::cell::{Cell, Counter, See};
 use super::names::Metric;
 
@@ -42,6 +44,11 @@ bounds! {
         1_000_000 = "1", 10_000_000 = "10", 60_000_000 = "60", 300_000_000 = "300", 1_800_000_000 = "1800",
         3_600_000_000 = "3600", 21_600_000_000 = "21600", 86_400_000_000 = "86400", 604_800_000_000 = "604800",
     }
+    /// Of turns of an event loop, as `ringbolt_reactor` counts them.
+    Turns {
+        50 = "0.00005", 100 = "0.0001", 250 = "0.00025", 1_000 = "0.001", 5_000 = "0.005", 25_000 = "0.025",
+        100_000 = "0.1", 500_000 = "0.5",
+    }
 }
 
 /// Durations by bucket, and their sum.
@@ -67,6 +74,14 @@ impl<B: Bounds> Histogram<B> {
     }
 }
 
+impl Histogram<Turns> {
+    /// Takes over what was counted elsewhere. Only the owner may call this.
+    pub(crate) fn raise(&self, times: &TurnTimes) {
+        self.buckets.iter().zip(times.counts).for_each(|(bucket, count)| bucket.raise(count));
+        self.micros.raise(u64::try_from(times.busy.as_micros()).unwrap_or(u64::MAX));
+    }
+}
+
 /// What stands for the sum where the other numbers have their bounds.
 pub(super) const SUM: &str = "sum";
 
@@ -85,6 +100,8 @@ impl<B: Bounds> Cell for Histogram<B> {
 
 #[cfg(test)]
 mod tests {
+    use ringbolt_reactor::TURN_BOUNDS_MICROS;
+
     use super::*;
     use crate::metrics::names;
 
@@ -101,8 +118,13 @@ mod tests {
     }
 
     #[test]
+    fn turns_have_the_bounds_they_are_counted_by() {
+        assert!(Turns::BOUNDS.iter().map(|(micros, _)| micros).eq(&TURN_BOUNDS_MICROS));
+    }
+
+    #[test]
     fn bounds_grow_and_say_what_they_are() {
-        for bounds in [Waits::BOUNDS, Lives::BOUNDS] {
+        for bounds in [Waits::BOUNDS, Lives::BOUNDS, Turns::BOUNDS] {
             assert!(bounds.windows(2).all(|pair| pair[0].0 < pair[1].0));
             for (micros, seconds) in bounds {
                 let seconds: f64 = seconds.parse().unwrap();

@@ -189,6 +189,14 @@ labels! {
         Dropped = "dropped",
     }
 
+    /// What became of a span.
+    TraceSpan "result" {
+        /// Given to the exporter.
+        Queued = "queued",
+        /// Dropped, because the collector was too slow.
+        Dropped = "dropped",
+    }
+
     /// What the client of a tunnel was told that a drain has ended.
     DrainedBy "by" {
         /// To connect again, in a WebSocket close frame.
@@ -323,6 +331,34 @@ labels! {
         Empty = "empty",
         /// There is no answer, or a wrong one.
         Failed = "failed",
+    }
+
+    /// What is known of a sid that the sid table does not hold.
+    UnknownSid "reason" {
+        /// Nothing: it has expired, or another proxy or an earlier process has seen its session begin.
+        NotFound = "not_found",
+        /// Its tag names its backend (`sid_tags`), so nothing is lost.
+        Tagged = "tagged",
+        /// It is longer than any that the table stores.
+        TooLong = "too_long",
+    }
+
+    /// What memory is for.
+    MemoryKind "kind" {
+        /// Slots of tunnels.
+        Tunnels = "tunnels",
+        /// The sid table.
+        Sids = "sids",
+        /// Tables of watched descriptors, timers and tasks.
+        EventLoop = "event_loop",
+        /// Through which bytes pass, and spare ones for what is sent.
+        Buffers = "buffers",
+        /// Everything else that is allocated: connections with their requests, TLS and pools.
+        Connections = "connections",
+        /// Mapped for what the kernel receives by itself.
+        ReceiveBuffers = "receive_buffers",
+        /// What pipes may hold, in the kernel's memory.
+        Pipes = "pipes",
     }
 
     /// What became of a request that had to wait for a connection to its backend.

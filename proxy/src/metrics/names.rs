@@ -90,6 +90,8 @@ metrics! {
         "TLS handshakes of clients that failed, by the cause.";
     TLS_TUNNELS = Counter Count "ringbolt_tls_tunnels_total" [LabelKey::of::<label::TlsRecords>()]
         "Tunnels whose client speaks TLS, by who seals and opens its records.";
+    TLS_SESSIONS = Gauge Count "ringbolt_tls_sessions_active" []
+        "TLS sessions with clients and backends whose keys are in the memory of this process, some kilobytes each.";
     TLS_RELOADS = Counter Count "ringbolt_tls_reloads_total" [LabelKey::of::<label::TlsReload>()]
         "Times changed certificates, keys and issuers were loaded; refused: something was wrong and stays as it was.";
     TLS_EXPIRY = Gauge Seconds "ringbolt_tls_certificate_expiry_timestamp_seconds" [LabelKey::open("certificate")]
@@ -114,6 +116,8 @@ metrics! {
     SESSIONS_DRAINED = Counter Count "ringbolt_polling_sessions_drained_total" [LabelKey::of::<label::SessionDrainedBy>()]
         "Polling sessions that a drain has ended, by what their clients were told.";
     TUNNELS_ACTIVE = Gauge Count "ringbolt_tunnels_active" [] "Tunnels open now.";
+    TUNNELS_IDLE = Gauge Count "ringbolt_tunnels_idle" []
+        "The part of them through which nothing has moved for 32 seconds.";
     TUNNELS = Counter Count "ringbolt_tunnels_total" [] "Tunnels opened.";
     TUNNELS_BY_KIND = Counter Count "ringbolt_tunnels_by_kind_total" [LabelKey::of::<label::TunnelKind>()]
         "Tunnels opened, by what they carry.";
@@ -138,14 +142,16 @@ metrics! {
         "Engine.IO sessions whose handshake answer passed through.";
     TRANSPORTS = Counter Count "ringbolt_engine_io_transports_total" [LabelKey::of::<label::Transport>()]
         "Engine.IO sessions by the transport they began with; upgraded: changed from polling to WebSocket.";
+    HANDSHAKE_DURATION = Histogram Seconds "ringbolt_engine_io_handshake_duration_seconds" []
+        "From the head of a request that opens an Engine.IO session to the end of its answer, or to its 101.";
     SESSION_ENDS = Counter Count "ringbolt_engine_io_session_ends_total" [LabelKey::of::<label::SessionEnd>()]
         "Engine.IO sessions that poll no more, by the cause; upgraded: they go on as tunnels, see ringbolt_tunnels_closed_total.";
     SESSION_DURATION = Histogram Seconds "ringbolt_engine_io_session_duration_seconds" []
         "Lives of Engine.IO sessions that ended while they polled, in this process; of others see ringbolt_tunnel_duration_seconds.";
     AFFINITY_DECISIONS = Counter Count "ringbolt_affinity_decisions_total" [LabelKey::of::<label::Evidence>()]
         "Choices of a backend for a request, by what decided.";
-    SIDS_UNKNOWN = Counter Count "ringbolt_sids_unknown_total" []
-        "Requests with a sid that the sid table does not hold.";
+    SIDS_UNKNOWN = Counter Count "ringbolt_sids_unknown_total" [LabelKey::of::<label::UnknownSid>()]
+        "Requests with a sid that the sid table does not hold, by what else is known of it.";
     LOOKUPS = Counter Count "ringbolt_sid_lookups_total" [LabelKey::of::<label::Lookup>()]
         "Those of them whose backends were to be asked, by what came of it.";
     QUESTIONS = Counter Count "ringbolt_sid_questions_total" [LabelKey::of::<label::Question>()]
@@ -163,9 +169,26 @@ metrics! {
         "1 for the state each backend is in: up, suspect, down, drain or maintenance; 0 for the others.";
     BACKEND_LOAD = Gauge Count "ringbolt_backend_load" [LabelKey::open("upstream"), LabelKey::open("backend")]
         "Sessions and tunnels of each backend.";
+    BACKEND_TUNNELS = Gauge Count "ringbolt_backend_tunnels" [LabelKey::open("upstream"), LabelKey::open("backend")]
+        "Tunnels to each backend.";
+    BACKEND_CONNECTS = Counter Count "ringbolt_backend_connects_total"
+        [LabelKey::open("upstream"), LabelKey::open("backend")]
+        "Connections that were made to each backend.";
     BACKEND_FAILURES = Counter Count "ringbolt_backend_failures_total"
         [LabelKey::open("upstream"), LabelKey::open("backend")]
         "Times a backend could not be connected to, or closed without an answer.";
+    BACKEND_QUEUE = Gauge Count "ringbolt_backend_queue_waiting"
+        [LabelKey::open("upstream"), LabelKey::open("backend")]
+        "Requests that wait now for a connection to each backend, because of its maxconn.";
+    BACKEND_QUEUE_TIMEOUTS = Counter Count "ringbolt_backend_queue_timeouts_total"
+        [LabelKey::open("upstream"), LabelKey::open("backend")]
+        "Requests that have waited for one for longer than queue_timeout.";
+    BACKEND_CHECKS = Counter Count "ringbolt_backend_checks_total"
+        [LabelKey::open("upstream"), LabelKey::open("backend"), LabelKey::open("result")]
+        "Health checks of each backend that is checked: passed, failed or timeout.";
+    BACKEND_CHECK_DURATION = Gauge Seconds "ringbolt_backend_check_duration_seconds"
+        [LabelKey::open("upstream"), LabelKey::open("backend")]
+        "How long the last check of each of them took.";
     BACKENDS_SUSPECTED = Counter Count "ringbolt_backends_suspected_total" []
         "Times a backend became suspect because requests to it failed.";
     CHECKS = Counter Count "ringbolt_health_checks_total" [LabelKey::of::<label::Check>()]
@@ -177,6 +200,8 @@ metrics! {
     QUEUED = Counter Count "ringbolt_queued_total" [LabelKey::of::<label::Queued>()]
         "Requests that had to wait for a connection to a backend with maxconn, by what became of them.";
     QUEUE_WAITING = Gauge Count "ringbolt_queue_waiting" [] "Requests that wait for one now.";
+    QUEUE_DURATION = Histogram Seconds "ringbolt_queue_duration_seconds" []
+        "How long they waited, whatever became of them.";
     UPSTREAM_CONNECTS = Counter Count "ringbolt_upstream_connects_total" [LabelKey::of::<label::Connect>()]
         "Attempts to connect to a backend.";
     UPSTREAM_CONNECT_DURATION = Histogram Seconds "ringbolt_upstream_connect_duration_seconds" []
@@ -186,6 +211,8 @@ metrics! {
 
     MEMORY = Gauge Bytes "ringbolt_memory_bytes" []
         "Memory the workers have allocated, what limits.memory bounds: without what the kernel holds for their sockets.";
+    MEMORY_BY_KIND = Gauge Bytes "ringbolt_memory_by_kind_bytes" [LabelKey::of::<label::MemoryKind>()]
+        "What memory is for. receive_buffers and pipes (what they may hold) are not part of ringbolt_memory_bytes; the others are all of it.";
     ALLOCATIONS = Counter Count "ringbolt_memory_allocations_total" []
         "How often the workers have asked the allocator for memory. Requests on connections that are open need none.";
     CONFIG_RELOADS = Counter Count "ringbolt_config_reloads_total" [LabelKey::of::<label::Reload>()]
@@ -197,10 +224,16 @@ metrics! {
 
     DRAINING = Gauge Count "ringbolt_draining" []
         "1 while the process drains: it accepts no more connections.";
+    DRAIN_CONNECTIONS = Gauge Count "ringbolt_drain_connections" []
+        "Client connections that were open when the drain began; ringbolt_connections_active says how many are left.";
+    DRAIN_DEADLINE = Gauge Seconds "ringbolt_drain_deadline_timestamp_seconds" []
+        "When the drain closes what is left, in seconds since 1970-01-01 UTC; 0: there is none.";
     HANDOVERS = Counter Count "ringbolt_handovers_total" [LabelKey::of::<label::Handover>()]
         "Upgrades of the binary, by what became of them; a process that was upgraded is not asked any more.";
     HANDOVER_TUNNELS = Counter Count "ringbolt_handover_tunnels_total" []
         "Tunnels taken over from the process before this one.";
+    HANDOVER_SIDS = Counter Count "ringbolt_handover_sids_total" []
+        "Sessions of the sid table taken over with them.";
     HANDOVER_TUNNELS_STAYING = Gauge Count "ringbolt_handover_tunnels_staying" []
         "Tunnels not taken over, because the keys of their TLS are in the memory of the process before this one, which closes them while it drains.";
     HANDOVER_DURATION = Histogram Seconds "ringbolt_handover_duration_seconds" []
@@ -210,12 +243,20 @@ metrics! {
         "Lines of the access log; dropped: their writer was too far behind.";
     ACCESS_LINES_LOST = Counter Count "ringbolt_access_log_lost_total" []
         "Lines of the access log that could not be written to their output.";
+    TRACE_SPANS = Counter Count "ringbolt_trace_spans_total" [LabelKey::of::<label::TraceSpan>()]
+        "Spans of requests and tunnels; dropped: the collector was too slow.";
+    TRACE_SPANS_LOST = Counter Count "ringbolt_trace_spans_lost_total" []
+        "Spans that the collector did not take.";
     PIPES = Gauge Count "ringbolt_pipes" [] "Pipes for splicing that are open, of 256 KiB or what the kernel gave.";
     TURNS = Counter Count "ringbolt_loop_turns_total" [] "Turns of the workers' event loops.";
+    TURN_DURATION = Histogram Seconds "ringbolt_loop_turn_duration_seconds" []
+        "How long they took without the wait at their end: what else came meanwhile had to wait as long.";
     EVENTS = Counter Count "ringbolt_loop_events_total" []
         "Events of these turns: divided by turns, how much a worker finds to do when it looks.";
     RING_ENTERS = Counter Count "ringbolt_ring_enters_total" []
         "System calls to submit to a ring or to wait for it.";
+    RING_OPERATIONS = Counter Count "ringbolt_ring_operations_total" []
+        "Operations submitted to rings: divided by the system calls, how many go with one.";
     RING_OVERFLOWS = Counter Count "ringbolt_ring_overflows_total" []
         "Turns that found the completion queue of a ring overflown: nothing is lost, but the kernel had to allocate.";
     WORKER_CPU = Counter Seconds "ringbolt_worker_cpu_seconds_total" [LabelKey::open("worker")]

@@ -11,13 +11,12 @@ use metrics::{Key, Label, Level, Metadata, Recorder as _};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
 use super::cell::Label as _;
-use super::histogram;
 use super::label::TlsReload;
 use super::names::{self, Kind, Metric};
 use super::process::{self, Process};
-use super::{Counters, Totals, WorkerCounters};
+use super::{Counters, Totals, WorkerCounters, backend, histogram};
 use crate::limits::TLS_CERTIFICATES_SHOWN_MAX;
-use crate::served::{STATES, Standing};
+use crate::served::Standing;
 use crate::tls;
 
 /// Content type of the page (Prometheus text format 0.0.4).
@@ -105,7 +104,7 @@ impl Page {
         }
         rendered.push_str(&histograms);
         write_workers(&mut rendered);
-        write_backends(&mut rendered, backends);
+        backend::write(&mut rendered, backends);
         in_order(&rendered)
     }
 
@@ -168,33 +167,6 @@ fn write_fraction(page: &mut String, metric: &Metric, value: f64) {
     let Metric { name, help, .. } = metric;
     // Writing to a String does not fail.
     let _ = write!(page, "# HELP {name} {help}\n# TYPE {name} counter\n{name} {value}\n\n");
-}
-
-/// Writes what is told of each backend. Names are of the configuration, so that the recorder would keep those of
-/// removed ones for ever; they hold nothing that would have to be escaped.
-fn write_backends(page: &mut String, backends: &[Standing]) {
-    let Metric { name, help, .. } = names::BACKEND_STATE;
-    let _ = writeln!(page, "# HELP {name} {help}\n# TYPE {name} gauge");
-    for Standing { upstream, name: backend, state, .. } in backends {
-        for known in STATES {
-            let value = u8::from(known == *state);
-            let _ = writeln!(
-                page,
-                "{name}{{upstream=\"{upstream}\",backend=\"{backend}\",state=\"{known}\"}} {value}"
-            );
-        }
-    }
-    let Metric { name, help, .. } = names::BACKEND_LOAD;
-    let _ = writeln!(page, "\n# HELP {name} {help}\n# TYPE {name} gauge");
-    for Standing { upstream, name: backend, load, .. } in backends {
-        let _ = writeln!(page, "{name}{{upstream=\"{upstream}\",backend=\"{backend}\"}} {load}");
-    }
-    let Metric { name, help, .. } = names::BACKEND_FAILURES;
-    let _ = writeln!(page, "\n# HELP {name} {help}\n# TYPE {name} counter");
-    for Standing { upstream, name: backend, failures, .. } in backends {
-        let _ = writeln!(page, "{name}{{upstream=\"{upstream}\",backend=\"{backend}\"}} {failures}");
-    }
-    page.push('\n');
 }
 
 /// Writes when each certificate ends: which there are changes while the process runs.

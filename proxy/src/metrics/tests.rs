@@ -46,8 +46,9 @@ fn the_document_lists_every_metric() {
 
 /// The text of every file of the data path, which are those outside the metrics' own folder.
 fn data_path() -> String {
-    let files =
-        ["src", "src/access_log", "src/handover", "src/tls", "src/tunnel"].into_iter().flat_map(|folder| {
+    let files = ["src", "src/access_log", "src/handover", "src/tls", "src/traces", "src/tunnel"]
+        .into_iter()
+        .flat_map(|folder| {
             std::fs::read_dir(golden::path(folder)).unwrap().map(|entry| entry.unwrap().path())
         });
     files

@@ -257,6 +257,8 @@ mod tests {
             ordered: false,
             load: 5,
             load_rate: 0.0,
+            tunnels: 3,
+            queue: 0,
         };
         Overview {
             phase: "ready".into(),

@@ -34,7 +34,7 @@ const ERRORS: &[(&Metric, &str, &[&str])] = &[
         "tunnel was cut",
         &["client_closed", "upstream_closed", "drained", "handed_over", "max_age", "idle_timeout"],
     ),
-    (&names::SIDS_UNKNOWN, "sid unknown", &[]),
+    (&names::SIDS_UNKNOWN, "sid unknown", &["tagged"]),
     (&names::SID_TABLE_FULL, "sid table full", &[]),
     (&names::CONFIG_RELOADS, "reload refused", &["ok"]),
 ];
@@ -112,6 +112,8 @@ impl Collector {
             ordered: standing.ordered,
             load: standing.load,
             load_rate: 0.0,
+            tunnels: standing.tunnels,
+            queue: standing.queue,
         });
         let workers = (0..counters.workers()).map(|index| {
             let worker = counters.worker(index);
@@ -134,6 +136,7 @@ impl Collector {
                 connections: shared.connections.load(Relaxed) as u64,
                 connections_max: shared.connections_max.load(Relaxed) as u64,
                 tunnels: counters.sum(|worker| &worker.tunnels_active),
+                tunnels_idle: counters.sum(|worker| &worker.tunnels_idle),
                 sids: counters.sum(|worker| &worker.sid_table_entries),
                 sids_max: config.limits.sids.into(),
                 memory_bytes: counters.memory_bytes().max(0).cast_unsigned(),

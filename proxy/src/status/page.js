@@ -75,7 +75,7 @@ function showCauses(overview) {
 function showTiles({ now, rates }) {
   const of = (most) => (most ? `of ${count(most)}` : "");
   tile("Connections", now.connections, count(now.connections), of(now.connections_max));
-  tile("Tunnels", now.tunnels, count(now.tunnels), `${rate(rates.tunnels)} new/s`);
+  tile("Tunnels", now.tunnels, count(now.tunnels), `${rate(rates.tunnels)} new/s, ${count(now.tunnels_idle)} idle`);
   tile("Polling sessions", now.sids, count(now.sids), `${rate(rates.sessions)} new/s`);
   tile("Requests/s", rates.requests, rate(rates.requests), `${rate(rates.connections)} connections/s`);
   tile("Tunnel bytes/s", rates.bytes_to_upstream + rates.bytes_to_client, bytes(rates.bytes_to_upstream + rates.bytes_to_client), `↑ ${bytes(rates.bytes_to_upstream)} ↓ ${bytes(rates.bytes_to_client)}`);
@@ -102,10 +102,12 @@ function showBackends(backends) {
     share.value = backend.load;
     share.setAttribute("aria-label", `load of ${backend.name}`);
     const about = [backend.upstream, backend.address, backend.backup ? "backup" : "", backend.ordered ? "ordered" : ""];
+    const waiting = backend.queue === 0 ? "" : `${count(backend.queue)} wait`;
     const growing = backend.load_rate === 0 ? "" : `${backend.load_rate > 0 ? "+" : "−"}${rate(Math.abs(backend.load_rate))}/s`;
     return row(
       text(backend.name, element("small", "", about.filter(Boolean).join(" · "))),
       text(element("span", `pill ${STATES[backend.state] ?? "note"}`, backend.state)),
+      element("td", "number", count(backend.tunnels), element("small", "", waiting)),
       element("td", "number", count(backend.load), element("small", "", growing)),
       element("td", "share", share),
       element("td", "number wide", String(backend.weight)),

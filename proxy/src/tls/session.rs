@@ -33,6 +33,15 @@ impl Records {
     pub(crate) fn new() -> Self {
         Self(Rc::new(HotBuffer::of(RECORDS_BYTES)))
     }
+
+    /// How many sessions use it.
+    pub(crate) fn sessions(&self) -> usize {
+        Rc::strong_count(&self.0) - 1
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.0.bytes()
+    }
 }
 
 /// What a hot buffer's worth of plaintext takes as records: each adds 5 bytes of header, 1 of type and 16 of

@@ -15,7 +15,7 @@ const ERRORS_SHOWN: usize = 4;
 
 /// Of a line: where the columns of a backend end.
 const NAME_WIDTH: usize = 28;
-const BAR_WIDTH: usize = 18;
+const BAR_WIDTH: usize = 9;
 
 const FAINT: Style = Style::new().fg(Color::DarkGray);
 const BOLD: Style = Style::new().add_modifier(Modifier::BOLD);
@@ -41,7 +41,8 @@ pub(super) fn draw(shown: &Result<Overview, String>, scrolled: usize, buffer: &m
     let scrolled = scrolled.min(overview.backends.len().saturating_sub(room));
     top.push(Line::default());
     let most = overview.backends.iter().map(|backend| backend.load).max().unwrap_or(0).max(1);
-    let heading = format!("{:NAME_WIDTH$} {:<11} {:>8} {:>9}", "BACKEND", "STATE", "LOAD", "/s");
+    let heading =
+        format!("{:NAME_WIDTH$} {:<11} {:>8} {:>8} {:>9}", "BACKEND", "STATE", "TUNNELS", "LOAD", "/s");
     top.push(Line::styled(heading, FAINT));
     top.extend(overview.backends.iter().skip(scrolled).take(room).map(|row| backend(row, most)));
     put(&top, area.y, buffer);
@@ -141,7 +142,12 @@ fn backend(row: &BackendRow, most: u32) -> Line<'static> {
     Line::from(vec![
         Span::raw(format!("{name:NAME_WIDTH$} ")),
         Span::styled(format!("{:<11}", row.state), colour),
-        Span::raw(format!(" {:>8} {:>+9.1}  ", count(row.load.into()), row.load_rate)),
+        Span::raw(format!(
+            " {:>8} {:>8} {:>+9.1}  ",
+            count(row.tunnels.into()),
+            count(row.load.into()),
+            row.load_rate
+        )),
         Span::styled("▇".repeat(filled.min(BAR_WIDTH)), Color::Blue),
     ])
 }
@@ -213,6 +219,8 @@ mod tests {
             ordered: false,
             load: u32::try_from(index * 1000).unwrap(),
             load_rate: 1.25,
+            tunnels: u32::try_from(index * 700).unwrap(),
+            queue: 0,
         };
         Overview {
             version: "0.1.0".into(),
@@ -265,10 +273,10 @@ requests 0.0/s   new connections 0.0/s   in 0 B/s   out 0 B/s   memory 5 MiB
 chat/backend-1 is down
   Look at its log.
 
-BACKEND                      STATE           LOAD        /s
-chat/backend-0               up                 0      +1.2
-chat/backend-1               down           1,000      +1.2  ▇▇▇▇▇▇▇▇▇
-chat/backend-2               up             2,000      +1.2  ▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇
+BACKEND                      STATE        TUNNELS     LOAD        /s
+chat/backend-0               up                 0        0      +1.2
+chat/backend-1               down             700    1,000      +1.2  ▇▇▇▇▇
+chat/backend-2               up             1,400    2,000      +1.2  ▇▇▇▇▇▇▇▇▇
 ";
         assert!(shown.starts_with(expected), "{shown}");
         let end = "\

@@ -14,7 +14,7 @@ use ringbolt_reactor::{Key, Socket};
 use super::end::{End, Held, Reading};
 use super::farewell::Farewell;
 use super::tls::Tls;
-use super::{Beside, Side, Tunnel, arm, begin, close, drive, insert};
+use super::{Beside, Side, Told, Tunnel, arm, begin, close, drive, insert};
 use crate::admission::{self, Entered};
 use crate::handover::{EndState, TunnelState};
 use crate::limits::{HALT_TIMEOUT, HANDOVER_TUNNELS_MAX, QUIET_SECONDS};
@@ -221,8 +221,9 @@ pub(crate) fn park(worker: &Worker, arriving: Vec<Arriving>) -> io::Result<()> {
             client: end(client, of_client, client_finished),
             upstream: end(upstream, of_upstream, upstream_finished),
             counted,
-            beside: (entered.is_some() || tls.is_some() || record.is_some())
-                .then(|| Box::new(Beside { entered, client: tls, upstream: None, record })),
+            beside: (entered.is_some() || tls.is_some() || record.is_some()).then(|| {
+                Box::new(Beside { entered, client: tls, upstream: None, told: Told::new(record, None) })
+            }),
             first_closed: (client_finished || upstream_finished).then_some(first),
             timer: None,
             active_at: worker.uptime_seconds().wrapping_sub(state.silent_seconds),

@@ -30,6 +30,7 @@ pub(crate) fn context(trusted: bool, drop_accept_encoding: bool) -> ForwardConte
         scheme: "https",
         client_certificate: None,
         request_id: None,
+        trace: None,
         drop_accept_encoding,
         target: None,
         rules: None,

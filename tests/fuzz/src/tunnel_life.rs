@@ -14,7 +14,7 @@ use ringbolt_core::frames::Frames;
 use ringbolt_reactor::{EngineChoice, Socket};
 
 use crate::stream::Stream;
-use crate::tunnel;
+use crate::tunnel::{self, Told};
 use crate::worker::Worker;
 
 /// More steps teach nothing new.
@@ -146,7 +146,14 @@ fn open(worker: &Worker) -> [Far; 2] {
     });
     let counted = worker.shared.loads.count(BackendId(0), None);
     worker.connection_began();
-    tunnel::open(worker, near_client, (None, None), near_upstream, Frames::BEGINNING, counted);
+    tunnel::open(
+        worker,
+        near_client,
+        (None, Told::new(None, None)),
+        near_upstream,
+        Frames::BEGINNING,
+        counted,
+    );
     // That of the request, which becomes the tunnel's.
     worker.connection_ended();
     [client, upstream].map(Far::new)

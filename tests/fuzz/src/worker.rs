@@ -13,6 +13,7 @@ use crate::hot_buffer::HotBuffer;
 use crate::load::Loads;
 use crate::metrics::TunnelCounters;
 use crate::pipes::Pipes;
+use crate::traces::Traces;
 use crate::tunnel::{self, TunnelTable};
 
 /// What tunnels share with other workers.
@@ -30,6 +31,7 @@ pub(crate) struct Worker {
     pub(crate) tunnels: TunnelTable,
     pub(crate) pipes: Pipes,
     pub(crate) access_log: Option<AccessLog>,
+    pub(crate) traces: Option<Traces>,
     counters: TunnelCounters,
     connections: Cell<usize>,
     started: Instant,
@@ -46,6 +48,7 @@ impl Worker {
             tunnels: TunnelTable::new(&Timeouts::default()),
             pipes: Pipes::default(),
             access_log: None,
+            traces: None,
             counters: TunnelCounters::default(),
             connections: Cell::new(0),
         }

@@ -8,6 +8,7 @@ use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, Connection, ServerConfig, ServerConnection};
@@ -103,6 +104,9 @@ fn proxy_header(mut outer: &TcpStream) -> io::Result<Vec<u8>> {
     Ok(header)
 }
 
+/// How long the next bytes of a front's TLS handshake may take.
+const CROWD_WAIT: Duration = Duration::from_secs(60);
+
 /// Listens and passes every connection on, with TLS on one side of it.
 #[derive(Debug)]
 pub struct Front {
@@ -115,8 +119,12 @@ impl Front {
     pub fn originating(to: SocketAddr, name: &'static str, config: Arc<ClientConfig>) -> Self {
         Self::start(move |inner| {
             let (outer, mut connection) = begin(to, name, &config);
-            if shake(&outer, &mut connection).is_ok() {
-                pump::run(connection, &outer, &inner);
+            // One of a crowd, on a processor that may be emulated.
+            outer.set_read_timeout(Some(CROWD_WAIT)).expect("an option of an open socket");
+            match shake(&outer, &mut connection) {
+                Ok(()) => pump::run(connection, &outer, &inner),
+                // The plain side sees a reset only, which tells nothing of the cause.
+                Err(error) => eprintln!("no TLS handshake with {to}: {error}"),
             }
         })
     }

@@ -2,7 +2,7 @@
 "use strict";
 
 const assert = require("assert/strict");
-const { connect } = require("../clients.js");
+const { Client, connect } = require("../clients.js");
 const { web } = require("../engineio.js");
 
 /// How often the server says something, so that no poll is held for long.
@@ -35,6 +35,27 @@ async function restart(context) {
   return first;
 }
 
+/// By polling: a poll that is held when what is in between dies ends its session, and the client comes back by itself,
+/// with its first try.
+async function held(context) {
+  const client = await connect(context, { transports: ["polling"], reconnection: true, path: "/quiet" });
+  const { socket } = client;
+  const first = await client.ask("whoami");
+  const lost = new Promise((resolve) => socket.once("disconnect", resolve));
+  const back = new Promise((resolve) => socket.once("connect", resolve));
+  const failed = new Promise((_, reject) => socket.io.once("reconnect_error", reject));
+  const passing = passed(context.url);
+  assert.equal(await lost, "transport error");
+  await Promise.race([back, failed]);
+  const second = new Client(socket);
+  const again = await second.ask("whoami");
+  assert.notEqual(again.id, first.id);
+  assert.equal(await second.ask("echo", 1), 1);
+  assert.equal(await passing, 204);
+  second.close();
+  return again;
+}
+
 /// A session with a sid that every backend has issued to somebody.
 async function counting(context) {
   const client = await connect(context, { transports: ["polling"], path: "/counting/" });
@@ -44,4 +65,4 @@ async function counting(context) {
   return first;
 }
 
-module.exports = { restart: { run: restart }, counting: { run: counting } };
+module.exports = { restart: { run: restart }, held: { run: held }, counting: { run: counting } };

@@ -3,6 +3,7 @@
 //! A rule is a pure function from a file's text to violations, so that each is tested on a text
 //! that breaks it. This file walks the tree and hands every text to every rule.
 
+mod figures;
 pub(crate) mod links;
 mod manifest;
 mod map;
@@ -60,6 +61,7 @@ pub(crate) fn run(root: &Path) -> Result<(), String> {
     let mut violations: Vec<Violation> = files.iter().flat_map(check).collect();
     violations.extend(rust::check_roots(&files));
     violations.extend(rules_table::check(&files));
+    violations.extend(figures::check(&files));
     violations.extend(links::check(&files, |path| root.join(path).exists()));
     violations.extend(map::check(&files, |path| root.join(path).exists()));
     violations.sort();

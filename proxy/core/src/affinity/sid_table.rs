@@ -216,6 +216,12 @@ impl Shard {
         self.segments.len()
     }
 
+    /// Memory of the entries of one part, in use or not.
+    #[must_use]
+    pub fn part_bytes(&self, part: usize) -> usize {
+        self.segments.get(part).map_or(0, Segment::bytes)
+    }
+
     /// Appends what is known of the live sessions of one part. A session never moves to another part, so
     /// whoever copies all of them misses none that was there at the beginning and still is.
     ///

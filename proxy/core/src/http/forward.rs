@@ -12,6 +12,7 @@
 //! | `Forwarded` | dropped | kept, address of the connection appended |
 //! | `X-Request-ID`, where one is asked for | overwritten | kept if well-formed; written if not |
 //! | `X-Client-Cert-*` | overwritten where certificates are asked for, else dropped | the same, else kept |
+//! | `traceparent`, where a span is exported | names that span | the same |
 //! | any of these, or framing, spelt with `_` | dropped | dropped |
 //! | `Via` | kept, ours appended | the same |
 
@@ -26,6 +27,7 @@ use super::request_id::{self, RequestId};
 use super::rewrite::PathRewrite;
 use super::rules::FieldRules;
 use super::source::Source;
+use super::trace_context::Traceparent;
 
 /// What a forwarded head says beyond what the client said.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +42,8 @@ pub struct ForwardContext<'a> {
     pub request_id: Option<RequestId>,
     /// Lines that say who the client has proved to be by its certificate; `None`: it was not asked.
     pub client_certificate: Option<&'a [u8]>,
+    /// The span that the backend's are below; `None`: what the request says of one is passed on as it is.
+    pub trace: Option<Traceparent>,
     /// Leave out Accept-Encoding, so that the answer can be read here.
     pub drop_accept_encoding: bool,
     /// What the route does to fields.
@@ -62,7 +66,10 @@ pub fn write_request(head: &RequestHead, context: &ForwardContext<'_>, out: &mut
     out.extend_from_slice(b" HTTP/1.1\r\n");
     write_field(b"Host", head.authority(), out);
     for (field, name, value) in head.fields.iter() {
-        if is_passed_on(field, head, context) && !context.rules.is_some_and(|rules| rules.drops(name)) {
+        if is_passed_on(field, head, context)
+            && !is_replaced(name, context)
+            && !context.rules.is_some_and(|rules| rules.drops(name))
+        {
             write_field(name, value, out);
         }
     }
@@ -79,6 +86,13 @@ pub fn write_request(head: &RequestHead, context: &ForwardContext<'_>, out: &mut
         Version::Http10 => b"Via: 1.0 ringbolt\r\n\r\n",
         Version::Http11 => b"Via: 1.1 ringbolt\r\n\r\n",
     });
+}
+
+/// Whether a field of the request's trace is written anew or dropped.
+fn is_replaced(name: &[u8], context: &ForwardContext<'_>) -> bool {
+    context.trace.is_some_and(|trace| {
+        name.eq_ignore_ascii_case(b"traceparent") || trace.begins && name.eq_ignore_ascii_case(b"tracestate")
+    })
 }
 
 /// Whether a field goes on as it came. Those that do not are gone or written anew.
@@ -131,6 +145,9 @@ fn write_client(head: &RequestHead, context: &ForwardContext<'_>, out: &mut Vec<
     write_address(context.source.client, out);
     out.extend_from_slice(b"\r\n");
     out.extend_from_slice(context.client_certificate.unwrap_or_default());
+    if let Some(trace) = context.trace {
+        write_field(b"traceparent", &trace.value, out);
+    }
     if let Some(fresh) = context.request_id {
         write_request_id(head, context.source.trusted, fresh, out);
     }

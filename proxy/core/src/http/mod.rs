@@ -31,6 +31,7 @@ mod response;
 mod rewrite;
 mod rules;
 mod source;
+mod trace_context;
 mod trailers;
 mod websocket;
 
@@ -55,6 +56,7 @@ pub use response::{Asked, ResponseHead, ResponseKind};
 pub use rewrite::PathRewrite;
 pub use rules::{FieldRuleError, FieldRules};
 pub use source::Source;
+pub use trace_context::{TRACEPARENT_BYTES, TraceContext, Traceparent, write_hex};
 pub use websocket::{WebSocketKey, websocket_accept};
 
 /// The protocol version a peer speaks. Higher minor versions than 1 count as 1.1 (RFC 9110 section 2.5).

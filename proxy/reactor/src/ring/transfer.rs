@@ -121,6 +121,11 @@ impl Transfers {
         }
     }
 
+    /// Memory mapped for them.
+    pub(super) fn bytes(&self) -> usize {
+        self.buffers.as_ref().map_or(0, BufferRing::bytes)
+    }
+
     fn is_under_way(&self) -> bool {
         self.receiving > 0 || self.buffers.as_ref().is_some_and(|buffers| !buffers.is_unused())
     }

@@ -35,8 +35,12 @@ impl Wire {
     /// If nobody accepts.
     #[must_use]
     pub fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect_timeout(&address, WAIT);
-        Self::new(Arc::new(stream.unwrap_or_else(|error| panic!("connecting to {address}: {error}"))))
+        Self::try_connect(address).unwrap_or_else(|error| panic!("connecting to {address}: {error}"))
+    }
+
+    /// Connects to `address`, where nobody may listen any more.
+    pub(super) fn try_connect(address: SocketAddr) -> io::Result<Self> {
+        TcpStream::connect_timeout(&address, WAIT).map(|stream| Self::new(Arc::new(stream)))
     }
 
     /// Connects to `address` from another address of the loopback network.
@@ -313,14 +317,19 @@ impl Wire {
     /// As [`Wire::read_response`].
     pub fn read_response_to(&mut self, method: &str) -> Message {
         let head = self.read_head().expect("the connection ended instead of a response");
+        let before = head.clone();
+        self.read_response_body(method, head)
+            .unwrap_or_else(|end| panic!("{end:?} within the body of {before:?}"))
+    }
+
+    fn read_response_body(&mut self, method: &str, head: Head) -> Result<Message, End> {
         let status = head.status();
         let declared = if method == "HEAD" || status < 200 || status == 204 || status == 304 {
             (Ending::Bodiless, 0)
         } else {
             head.declared().unwrap_or((Ending::Close, 0))
         };
-        let before = head.clone();
-        self.read_body(head, declared).unwrap_or_else(|end| panic!("{end:?} within the body of {before:?}"))
+        self.read_body(head, declared)
     }
 
     fn read_body(&mut self, head: Head, (ending, length): (Ending, usize)) -> Result<Message, End> {
@@ -358,6 +367,13 @@ impl Wire {
         let method = if request.as_ref().starts_with(b"HEAD ") { "HEAD" } else { "GET" };
         self.send(request);
         self.read_response_to(method)
+    }
+
+    /// Sends a GET or POST and takes the response, which may be long in coming, or never come.
+    pub(super) fn try_exchange(&mut self, request: impl AsRef<[u8]>) -> Result<Message, End> {
+        self.try_send(request).map_err(|_| End::Reset)?;
+        let head = self.await_head()?;
+        self.read_response_body("GET", head)
     }
 }
 

@@ -22,6 +22,10 @@ impl Segment {
         self.entries.len()
     }
 
+    pub(super) fn bytes(&self) -> usize {
+        self.entries.capacity() * size_of::<Entry>() + self.index.allocation_size()
+    }
+
     pub(super) fn entries(&self) -> &[Entry] {
         &self.entries
     }

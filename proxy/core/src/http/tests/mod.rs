@@ -24,6 +24,7 @@ const CONTEXT: ForwardContext<'_> = ForwardContext {
     scheme: "http",
     client_certificate: None,
     request_id: None,
+    trace: None,
     drop_accept_encoding: false,
     target: None,
     rules: None,
