@@ -14,7 +14,7 @@ use std::thread;
 use std::time::Duration;
 
 use ringbolt_harness::raw::Relay;
-use ringbolt_harness::{Backends, Client, Kind, Lane, Options, Ringbolt, Scenario};
+use ringbolt_harness::{Backends, Client, Kind, Lane, Options, Redis, Ringbolt, Scenario};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
@@ -30,6 +30,8 @@ enum Evidence {
     TagsAndAsk(TempDir),
     /// By their tags alone.
     Tags(TempDir),
+    /// In a directory that all proxies share, alone.
+    Directory(Redis),
 }
 
 impl Evidence {
@@ -43,16 +45,24 @@ impl Evidence {
 
     fn proxy(&self, backends: &Backends) -> Ringbolt {
         let options = Options::new(env!("CARGO_BIN_EXE_ringbolt"), backends.addresses());
-        let (folder, ask_rate) = match self {
+        let tagged = |folder: &TempDir| {
+            format!("sid_tags = {{ keys = \"{}\" }}", folder.path().join("keys").display())
+        };
+        let (section, key, ask_rate) = match self {
             Self::Ask => return Ringbolt::start(&options),
-            Self::TagsAndAsk(folder) => (folder, "500"),
-            Self::Tags(folder) => (folder, "\"off\""),
+            Self::TagsAndAsk(folder) => (String::new(), tagged(folder), "500"),
+            Self::Tags(folder) => (String::new(), tagged(folder), "\"off\""),
+            // Patient, for machines with much else to do.
+            Self::Directory(redis) => (
+                format!("[directory]\nurl = \"redis://{}\"\ntimeout = \"5s\"\n", redis.address()),
+                "directory = true".to_owned(),
+                "\"off\"",
+            ),
         };
         let entries: Vec<_> = backends.addresses().iter().map(|address| format!("\"{address}\"")).collect();
         let config = format!(
-            "[[listener]]\naddress = \"127.0.0.1:0\"\n[upstream.chat]\nask_rate = {ask_rate}\n\
-             sid_tags = {{ keys = \"{}\" }}\nbackends = [{}]\n",
-            folder.path().join("keys").display(),
+            "{section}[[listener]]\naddress = \"127.0.0.1:0\"\n[upstream.chat]\nask_rate = {ask_rate}\n\
+             {key}\nbackends = [{}]\n",
             entries.join(", ")
         );
         Ringbolt::start(&Options { config: Some(config), ..options })
@@ -64,6 +74,7 @@ impl Evidence {
         match self {
             Self::Ask | Self::TagsAndAsk(_) => metrics["ringbolt_sid_lookups_total{result=\"found\"}"],
             Self::Tags(_) => metrics["ringbolt_sid_tags_total{result=\"valid\"}"],
+            Self::Directory(_) => metrics["ringbolt_directory_lookups_total{result=\"found\"}"],
         }
     }
 }
@@ -157,6 +168,10 @@ sessions! {
     socketio2_where_sids_are_tagged: SocketIo2, Node2, Evidence::tags_and_ask();
     old_client_where_sids_are_tagged: SocketIo4, Node2, Evidence::tags_and_ask();
     python_tagged: Python, Python, Evidence::tags();
+    socketio2_listed: SocketIo2, Node2, Evidence::Directory(Redis::start());
+    socketio3_listed: SocketIo3, Node3, Evidence::Directory(Redis::start());
+    socketio4_listed: SocketIo4, Node4, Evidence::Directory(Redis::start());
+    python_listed: Python, Python, Evidence::Directory(Redis::start());
 }
 
 macro_rules! held_polls {

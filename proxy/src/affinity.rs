@@ -1,26 +1,27 @@
 //! Which backend a request goes to: gathers what it shows, asks `ringbolt_core` and keeps the result.
 
+mod session;
+
 use std::cell::Cell;
 
 use ringbolt_core::affinity::{
-    self, Affinity, BackendId, Balance, Candidate, Decision, Evidence, Handshake, Member, Protocol, Query,
-    Role, Seen, SessionState, Sid, State, TAG_BYTES, Tier, Told, cookie_value, is_close, key_of_address,
-    query, tagged, takes_part, without_tag,
+    self, Affinity, BackendId, Balance, Candidate, Decision, Evidence, Handshake, Listed, Member, Protocol,
+    Query, Role, Seen, Sid, State, TAG_BYTES, Tier, Told, cookie_value, key_of_address, query, tagged,
+    takes_part, without_tag,
 };
 use ringbolt_core::http::{Answer, RequestHead};
-use tokio::sync::oneshot;
 
-use crate::access_log::{Cause, Record};
 use crate::admission;
 use crate::answer::Asked;
-use crate::ask::Unknown;
+use crate::directory;
 use crate::error::Error;
 use crate::identity::uptime_ms;
 use crate::load::Placing;
 use crate::memory;
-use crate::metrics::label::{self, SessionEnd};
+use crate::metrics::label;
 use crate::request::Request;
 use crate::route::Route;
+use crate::search::{FoundOut, Place, Unknown};
 use crate::sids::Session;
 use crate::snapshot::{Backend, Upstream};
 use crate::tags;
@@ -39,6 +40,8 @@ pub(crate) struct Choice<'a> {
     learns: bool,
     /// The known session the request belongs to.
     session: Option<Session<'a>>,
+    /// Its sid, where it is in the shared directory.
+    listed: Option<Box<Sid>>,
     /// The new session it opens, for as long as that is not counted itself.
     placing: Option<Placing<'a>>,
     /// The request carries a sid, known or not: it must never be sent twice.
@@ -58,11 +61,11 @@ pub(crate) struct Choice<'a> {
 #[derive(Debug)]
 pub(crate) enum Chosen<'a> {
     Backend(Choice<'a>),
-    /// The session is unknown: backends are to be asked first.
+    /// The session is unknown: it is to be looked for first.
     Unknown(Unknown),
 }
 
-/// Chooses the backend of `request`. `told`: what backends have said of its session, if they were asked.
+/// Chooses the backend of `request`. `found_out`: about its session, where the table does not hold it.
 ///
 /// # Errors
 /// 400 when no backend has its session. 503 when no backend takes it, or memory is short and it belongs to no known session.
@@ -71,7 +74,7 @@ pub(crate) fn choose<'a>(
     route: &'a Route,
     asked: &mut Asked,
     request: &Request<'_>,
-    told: Option<Told>,
+    found_out: FoundOut,
 ) -> Result<Chosen<'a>, Error> {
     let affinity = route.affinity();
     let query = if *affinity == Affinity::EngineIo { request.head.query().and_then(query) } else { None };
@@ -93,18 +96,14 @@ pub(crate) fn choose<'a>(
     if known.is_none() && memory::refuses(worker) {
         return Err(Answer::MEMORY_FULL.into());
     }
-    let value = match affinity {
-        Affinity::Header(name) => request.head.field(name),
-        Affinity::Cookie(name) => request.head.cookie(name),
-        Affinity::EngineIo | Affinity::ClientIp | Affinity::None => None,
-    };
     let tag = tag_of(worker, route, query.as_ref());
     let seen = Seen {
         role: role.as_ref(),
         tag: tag.backend(),
-        table: known.as_ref().map(|(owner, _)| *owner),
-        told: told.unwrap_or(if route.upstream().ask.is_some() { Told::NotYet } else { Told::Never }),
-        value,
+        table: known.as_ref().map(|(owner, _)| *owner).filter(|_| !found_out.names_owner()),
+        listed: found_out.listed(worker, route),
+        told: found_out.told(route),
+        value: value_of(affinity, request),
         client: route.source().client,
         balance: route.upstream().balance,
         rotation: worker.next_rotation(),
@@ -115,14 +114,17 @@ pub(crate) fn choose<'a>(
         admission::open_session(worker, route.snapshot(), route.source().client)?;
     }
     let has_sid = matches!(role, Some(Role::Session(_) | Role::SessionTooLong));
-    if has_sid && known.is_none() && told.is_none() {
+    if has_sid && known.is_none() && found_out.is_nothing() {
         worker.counters().sids_unknown.of(label::UnknownSid::of(seen.role, seen.tag.is_some())).add(1);
     }
-    let Some(choice) = decide(worker, route, opens, &seen)? else {
-        let (Some(Role::Session(sid)), Some(query)) = (role, query) else {
-            unreachable!("only sessions are asked for")
-        };
-        return Ok(Chosen::Unknown(Unknown { sid, protocol: query.protocol }));
+    let choice = match decide(worker, route, opens, &seen)? {
+        Decided::Backend(choice) => choice,
+        Decided::Look(place) => match (role, query) {
+            (Some(Role::Session(sid)), Some(Query { protocol, .. })) => {
+                return Ok(Chosen::Unknown(Unknown { sid, protocol, place }));
+            }
+            _ => unreachable!("only sessions are looked for"),
+        },
     };
     if opens {
         let backend = &route.upstream().backends[choice.index];
@@ -135,6 +137,7 @@ pub(crate) fn choose<'a>(
         evidence: choice.reason,
         protocol: query.map(|query| query.protocol),
         learns: matches!(role, Some(Role::Handshake)),
+        listed: directory::renew(worker, route, role.as_ref(), known.as_ref()),
         session: known.map(|(_, session)| session),
         placing: opens.then(|| place(worker, route, choice.index)),
         has_sid,
@@ -145,6 +148,15 @@ pub(crate) fn choose<'a>(
         offered: Cell::new(false),
         tagged: tag.is_ours(),
     }))
+}
+
+/// The header or cookie that the affinity names.
+fn value_of<'a>(affinity: &Affinity, request: &'a Request<'_>) -> Option<&'a [u8]> {
+    match affinity {
+        Affinity::Header(name) => request.head.field(name),
+        Affinity::Cookie(name) => request.head.cookie(name),
+        Affinity::EngineIo | Affinity::ClientIp | Affinity::None => None,
+    }
 }
 
 /// What the tag of a request's sid is worth, where sids are tagged.
@@ -167,9 +179,12 @@ pub(crate) fn choose_for_connection<'a>(worker: &'a Worker, route: &'a Route) ->
     let client = route.source().client;
     let (rotation, random) = (worker.next_rotation(), worker.random());
     let (role, balance) = (Some(&Role::Handshake), route.upstream().balance);
-    let told = Told::Never;
-    let seen = Seen { role, tag: None, table: None, told, value: None, client, balance, rotation, random };
-    let choice = decide(worker, route, true, &seen)?.ok_or(Answer::NO_BACKEND)?;
+    let (listed, told) = (Listed::Never, Told::Never);
+    let (tag, table, value) = (None, None, None);
+    let seen = Seen { role, tag, table, listed, told, value, client, balance, rotation, random };
+    let Decided::Backend(choice) = decide(worker, route, true, &seen)? else {
+        return Err(Answer::NO_BACKEND.into());
+    };
     Ok(Choice {
         worker,
         route,
@@ -178,6 +193,7 @@ pub(crate) fn choose_for_connection<'a>(worker: &'a Worker, route: &'a Route) ->
         protocol: None,
         learns: false,
         session: None,
+        listed: None,
         placing: Some(place(worker, route, choice.index)),
         has_sid: false,
         key: key_of_address(client),
@@ -195,13 +211,15 @@ fn place_if_serving(worker: &Worker, upstream: &Upstream, id: BackendId) -> Opti
     Member { state, health, ..Member::default() }.serves().then_some(index)
 }
 
-/// Decides, and counts the decision wherever that matters. `None`: backends are to be asked first.
-fn decide(
-    worker: &Worker,
-    route: &Route,
-    opens: bool,
-    seen: &Seen<'_>,
-) -> Result<Option<affinity::Choice>, Error> {
+/// What was decided, so far.
+enum Decided {
+    Backend(affinity::Choice),
+    /// The session is to be looked for there first.
+    Look(Place),
+}
+
+/// Decides, and counts the decision wherever that matters.
+fn decide(worker: &Worker, route: &Route, opens: bool, seen: &Seen<'_>) -> Result<Decided, Error> {
     let serves = |id| place_if_serving(worker, route.upstream(), id);
     let owner = seen.table.filter(|_| seen.tag.is_none());
     let owner = owner.and_then(|owner| affinity::owner(route.affinity(), owner, serves));
@@ -212,7 +230,8 @@ fn decide(
     });
     let choice = match decision {
         Decision::Backend(choice) => choice,
-        Decision::Ask => return Ok(None),
+        Decision::LookUp => return Ok(Decided::Look(Place::Directory)),
+        Decision::Ask => return Ok(Decided::Look(Place::Backends)),
         Decision::UnknownSid => return Err(Answer::UNKNOWN_SID.into()),
         Decision::NoBackend => return Err(Answer::NO_BACKEND.into()),
     };
@@ -220,7 +239,7 @@ fn decide(
     if matches!(choice.reason, Evidence::Placement | Evidence::Least) {
         given(route.upstream(), choice.index, opens);
     }
-    Ok(Some(choice))
+    Ok(Decided::Backend(choice))
 }
 
 /// Indexes of the backends that may have a session of the route's client, the likeliest first.
@@ -414,80 +433,5 @@ impl Choice<'_> {
     /// The target that goes to the backend in place of the request's own.
     pub(crate) fn target(&self, head: &RequestHead) -> Option<Vec<u8>> {
         self.tagged.then(|| without_tag(head.target()))
-    }
-
-    /// Stores the session that the answer opens, by the sid that the client gets. What this returns is to be awaited before the answer leaves.
-    ///
-    /// # Errors
-    /// 503 if the sid table has no room.
-    pub(crate) fn bind(
-        &self,
-        handshake: &Handshake,
-        sid: &Sid,
-        record: Option<&Record>,
-    ) -> Result<Option<oneshot::Receiver<()>>, Error> {
-        let (worker, backend, upstream) = (self.worker, self.backend().id, self.route.upstream().seed);
-        let counters = worker.counters();
-        let sids = &worker.shared.sids;
-        let session = worker.access_log.as_ref().zip(record).and_then(|(log, record)| {
-            record.note_session(sids.key(upstream, sid));
-            log.begin_session(record, sid)
-        });
-        match sids.insert(worker, upstream, sid, handshake.time_to_live(), backend, session) {
-            Ok(is_known) => {
-                self.offered.set(handshake.offers_websocket);
-                counters.sessions.of(label::EngineIo::of(self.protocol())).add(1);
-                counters.transports.of(label::Transport::Polling).add(1);
-                Ok(is_known)
-            }
-            Err(_) => {
-                counters.sid_table_full.add(1);
-                Err(Answer::SESSIONS_FULL.into())
-            }
-        }
-    }
-
-    /// The known session the request belongs to.
-    pub(crate) fn session(&self) -> Option<&Session<'_>> {
-        self.session.as_ref()
-    }
-
-    /// The upgrade was answered 101.
-    pub(crate) fn upgraded(&self) {
-        if self.protocol.is_some() {
-            let began = if self.has_sid { label::Transport::Upgraded } else { label::Transport::WebSocket };
-            self.worker.counters().transports.of(began).add(1);
-        }
-        if let Some(session) = &self.session {
-            session.upgraded();
-        }
-    }
-
-    /// Sees the payload of a request or an answer if it is a short one: it may end the session, which then was `by`.
-    pub(crate) fn see_payload(&self, payload: Option<&[u8]>, by: SessionEnd, record: Option<&Record>) {
-        if let Some(session) = &self.session
-            && payload.is_some_and(|payload| is_close(payload, self.protocol()))
-        {
-            session.closed(by, record);
-        }
-    }
-
-    /// Notes that the backend has refused the request.
-    pub(crate) fn note_refusal(&self) {
-        if let Some(session) = &self.session {
-            session.note(SessionState::Refused);
-        }
-    }
-
-    /// Notes that the request has failed.
-    pub(crate) fn note_failure(&self, error: &Error) {
-        let state = match Cause::of(error) {
-            Cause::Client => SessionState::ClientLeft,
-            Cause::Server | Cause::ServerTimeout => SessionState::BackendLost,
-            _ => return,
-        };
-        if let Some(session) = &self.session {
-            session.note(state);
-        }
     }
 }

@@ -5,32 +5,52 @@
 //! session no harm (`ringbolt_core::affinity`, `ask.rs`).
 //!
 //! What strangers can make of it is bounded: questions to each backend by a rate, over all workers; lookups at once,
-//! and those who wait for one (`lookups.rs`); a sid that nobody knows is not asked for again for a moment.
+//! and those who wait for one (`crate::lookups`); a sid that nobody knows is not asked for again for a moment.
 
-mod lookups;
 mod question;
 
-use std::pin::pin;
 use std::time::{Duration, Instant};
 
-use ringbolt_core::affinity::{BackendId, Protocol, Reply, Sid, Told, write_question_query};
+use ringbolt_core::affinity::{BackendId, Reply, Sid, Told, write_question_query};
 use ringbolt_core::http::{Answer, write_question};
 use ringbolt_core::rate::Rate;
-use ringbolt_reactor::{Either, select};
 
-use crate::affinity::{self, Choice, Chosen};
-use crate::answer::Asked;
-use crate::client::Client;
+use crate::affinity;
+use crate::directory;
 use crate::error::Error;
 use crate::limits::{ASK_QUESTION_TIMEOUT, ASKED_TIME_TO_LIVE};
+use crate::lookups::Joined;
 use crate::metrics::label;
 use crate::request::Request;
 use crate::route::Route;
+use crate::search::{self, Unknown};
 use crate::snapshot::Backend;
 use crate::worker::Worker;
 
-use self::lookups::Joined;
-pub(crate) use self::lookups::{Found, Lookups};
+/// What became known of a session.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Found {
+    /// This backend has it.
+    Owner(BackendId),
+    /// No backend has it.
+    Nobody,
+    /// None is known to have it; of this one that is open.
+    Perhaps(BackendId),
+    /// The backends may not be asked so often.
+    Busy,
+}
+
+impl Found {
+    /// As it is counted where the backends were asked.
+    fn label(self) -> label::Lookup {
+        match self {
+            Self::Owner(_) => label::Lookup::Found,
+            Self::Nobody => label::Lookup::Nobody,
+            Self::Perhaps(_) => label::Lookup::Unclear,
+            Self::Busy => label::Lookup::Busy,
+        }
+    }
+}
 
 /// How an upstream's backends may be asked.
 #[derive(Clone, Copy, Debug)]
@@ -41,48 +61,22 @@ pub(crate) struct Asking {
     pub(crate) timeout: Duration,
 }
 
-/// A session that the table does not hold.
-#[derive(Debug)]
-pub(crate) struct Unknown {
-    pub(crate) sid: Sid,
-    pub(crate) protocol: Protocol,
-}
-
-/// Asks the backends for the request's session and chooses its backend by what they say.
+/// What the backends say of the request's session.
 ///
 /// # Errors
-/// 400 if nobody has the session; 503 if too many are asked for, or no backend takes it.
-pub(crate) async fn choose<'a>(
-    worker: &'a Worker,
-    client: &Client,
-    route: &'a Route,
-    asked: &mut Asked,
+/// 503 if too many are asked for.
+pub(crate) async fn tell(
+    worker: &Worker,
+    route: &Route,
     request: &Request<'_>,
-    unknown: Unknown,
-) -> Result<Choice<'a>, Error> {
-    let Some(asking) = route.upstream().ask else { return Err(Answer::UNKNOWN_SID.into()) };
-    let found = {
-        let finding = pin!(find(worker, route, request, &unknown, asking));
-        let gone = pin!(async {
-            match route.upstream().abort_on_close {
-                true => client.stream.transport().read_closed().await,
-                false => std::future::pending().await,
-            }
-        });
-        match select(finding, gone).await {
-            Either::Left(found) => found,
-            Either::Right(()) => return Err(Error::ClientGone),
-        }
-    };
-    let told = match found {
-        Found::Owner(backend) => Told::Owner(backend),
-        Found::Nobody => Told::Nobody,
-        Found::Perhaps(backend) => Told::Perhaps(backend),
-        Found::Busy => return Err(Answer::ASK_BUSY.into()),
-    };
-    match affinity::choose(worker, route, asked, request, Some(told))? {
-        Chosen::Backend(choice) => Ok(choice),
-        Chosen::Unknown(_) => Err(Answer::NO_BACKEND.into()),
+    unknown: &Unknown,
+) -> Result<Told, Error> {
+    let Some(asking) = route.upstream().ask else { return Ok(Told::Never) };
+    match find(worker, route, request, unknown, asking).await {
+        Found::Owner(backend) => Ok(Told::Owner(backend)),
+        Found::Nobody => Ok(Told::Nobody),
+        Found::Perhaps(backend) => Ok(Told::Perhaps(backend)),
+        Found::Busy => Err(Answer::ASK_BUSY.into()),
     }
 }
 
@@ -98,7 +92,7 @@ async fn find(
     let key = worker.shared.sids.key(route.upstream().seed, &unknown.sid);
     let (label, found) = loop {
         match worker.shared.lookups.join(key, worker.reactor.now()) {
-            Joined::Nobody => break (label::Lookup::Cached, Found::Nobody),
+            Joined::Over(found) => break (label::Lookup::Cached, found),
             Joined::Full => break (label::Lookup::Busy, Found::Busy),
             Joined::Waiting(told) => match worker.reactor.timeout_at(Some(deadline), told).await {
                 Ok(Ok(found)) => break (label::Lookup::Joined, found),
@@ -106,12 +100,12 @@ async fn find(
                 Ok(Err(_)) => {}
                 Err(_) => break (label::Lookup::Busy, Found::Busy),
             },
-            Joined::Asking(lookup) => {
+            Joined::Looking(lookup) => {
                 let found = ask(worker, route, request, unknown, asking.rate, deadline).await;
                 if let Found::Owner(backend) = found {
                     learn(worker, route, unknown, backend, deadline).await;
                 }
-                lookup.finish(found, worker.reactor.now());
+                lookup.finish(found, found == Found::Nobody, worker.reactor.now());
                 break (found.label(), found);
             }
         }
@@ -206,15 +200,11 @@ fn question_text(route: &Route, request: &Request<'_>, unknown: &Unknown, sid: &
     text
 }
 
-/// Notes whose session it is. Without room in the table it will be asked for again.
+/// Notes whose session it is, here and where others look.
 async fn learn(worker: &Worker, route: &Route, unknown: &Unknown, backend: BackendId, deadline: Instant) {
-    let sids = &worker.shared.sids;
-    match sids.insert(worker, route.upstream().seed, &unknown.sid, ASKED_TIME_TO_LIVE, backend, None) {
-        Ok(Some(is_known)) => {
-            // By the process that takes over.
-            let _ = worker.reactor.timeout_at(Some(deadline), is_known).await;
-        }
-        Ok(None) => {}
-        Err(_) => worker.counters().sid_table_full.add(1),
+    search::learn(worker, route, unknown, backend, ASKED_TIME_TO_LIVE, deadline).await;
+    // Who else meets the session need not ask.
+    if let Some(directory) = directory::of(worker, route) {
+        drop(directory.store(worker, route, &unknown.sid, backend, ASKED_TIME_TO_LIVE));
     }
 }

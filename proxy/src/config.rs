@@ -8,6 +8,7 @@ mod access_log;
 mod admin;
 pub(crate) mod bounds;
 mod detect;
+mod directory;
 mod discovery;
 mod health;
 mod problem;
@@ -35,6 +36,7 @@ pub(crate) use self::access_log::{AccessFormat, AccessLog, AccessOutput};
 pub(crate) use self::admin::Secret;
 pub(crate) use self::admin::{Admin, OrderToken};
 pub(crate) use self::bounds::BACKENDS_MAX;
+pub(crate) use self::directory::Directory;
 pub(crate) use self::discovery::{Discovery, Place, Source, read_backends};
 pub(crate) use self::health::{Check, Health};
 pub(crate) use self::problem::Refused;
@@ -69,6 +71,8 @@ pub(crate) struct Config {
     pub(crate) order_token: Option<OrderToken>,
     pub(crate) reload: Reload,
     pub(crate) discovery: Discovery,
+    /// `None`: sessions are in no shared directory.
+    pub(crate) directory: Option<Directory>,
     /// At least one. No two have the same address, unless the port is 0.
     pub(crate) listeners: Vec<Listener>,
     /// No two have the same host and path.
@@ -403,7 +407,7 @@ impl Config {
         })?;
         let mut config = Self::parse(&file, &text)?;
         let read = config.read_flash_policy(path).and_then(|()| config.read_order_token());
-        let read = read.and_then(|()| config.read_sid_tags());
+        let read = read.and_then(|()| config.read_sid_tags()).and_then(|()| config.read_directory());
         read.map_err(|problem| Refused::whole(&file, &problem))?;
         config.check_backend_files()?;
         Ok((config, text))

@@ -23,11 +23,12 @@ use crate::forward::Next;
 use crate::load::Counted;
 use crate::metrics::label::TunnelKind;
 use crate::request::Begun;
+use crate::search::FoundOut;
 use crate::stream::Stream;
 use crate::tunnel::Told;
 use crate::worker::Worker;
 use crate::{
-    admission, affinity, answer, ask, connect, forward, proxy_header, request, route, tcp, tls, tunnel,
+    admission, affinity, answer, connect, forward, proxy_header, request, route, search, tcp, tls, tunnel,
 };
 
 /// Serves one client until it closes, times out, is refused or becomes a tunnel.
@@ -170,10 +171,10 @@ async fn pass_on(
     let mut request = request::read(worker, client, asked, begun).await?;
     let Some(first) = &request else { return Ok(Next::Close) };
     let route = route::find(worker, client, first)?;
-    let mut choice = match affinity::choose(worker, &route, asked, first, None)? {
+    let mut choice = match affinity::choose(worker, &route, asked, first, FoundOut::default())? {
         Chosen::Backend(choice) => choice,
         Chosen::Unknown(unknown) => {
-            Box::pin(ask::choose(worker, client, &route, asked, first, unknown)).await?
+            Box::pin(search::choose(worker, client, &route, asked, first, unknown)).await?
         }
     };
     loop {

@@ -23,7 +23,7 @@ use ringbolt_reactor::mailbox;
 use crate::worker::{Command, Move, Shared};
 
 use self::channel::Broken;
-pub(crate) use self::incoming::Successor;
+pub(crate) use self::incoming::{Estate, Successor};
 pub(crate) use self::program::Program;
 pub(crate) use self::upgrade::{AdminSockets, Requests, Upgrader};
 pub(crate) use self::wire::{EndState, Kept, TunnelState};

@@ -15,6 +15,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::admin::{self, View};
 use crate::config::{Config, Timeouts};
+use crate::directory;
 use crate::discovery::Discovery;
 use crate::handover::Upgrader;
 use crate::lifecycle::{Lifecycle, Phase};
@@ -53,6 +54,8 @@ pub(crate) struct Duties {
     /// Its files are looked after.
     pub(crate) tls: Arc<tls::Current>,
     pub(crate) upgrader: Upgrader,
+    /// Its way to the shared directory, where there is one.
+    pub(crate) directory: Option<directory::Service>,
     /// Where lines of the access log and spans go.
     pub(crate) outputs: Outputs,
 }
@@ -105,6 +108,11 @@ impl Housekeeping {
         });
     }
 
+    /// Connects to the shared directory, so that it is there when the first client comes.
+    pub(crate) fn connect(&self, directory: &mut directory::Service) {
+        self.runtime.block_on(directory.begin());
+    }
+
     /// Runs on the calling thread until the process is to end.
     ///
     /// `workers_ended` resolves when the last worker has ended: send to it or drop its sender.
@@ -114,7 +122,18 @@ impl Housekeeping {
     /// The admin address or socket fails as a whole.
     pub(crate) fn run(self, duties: Duties, workers_ended: oneshot::Receiver<()>) -> io::Result<End> {
         let Self { runtime, mut signals, hangups, upgrades, reopenings } = self;
-        let Duties { admin, socket, view, orders, collector, reloader, tls, upgrader, mut outputs } = duties;
+        let Duties {
+            admin,
+            socket,
+            view,
+            orders,
+            collector,
+            reloader,
+            tls,
+            upgrader,
+            directory,
+            mut outputs,
+        } = duties;
         let (handed_over, is_handed_over) = watch::channel(false);
         let path = socket.as_ref().map(|(_, path)| path.clone());
         let ended = runtime.block_on(async {
@@ -157,6 +176,7 @@ impl Housekeeping {
                 () = view.status.attend(collector) => Err(io::Error::other("nobody collects the status")),
                 () = tls.look_after() => Err(io::Error::other("nobody looks after certificates")),
                 () = reloader.attend(hangups) => Err(io::Error::other("reloads have ended")),
+                () = attend(directory) => Err(io::Error::other("nobody attends the shared directory")),
                 () = outputs.attend(reopenings) => Err(io::Error::other("nobody looks after logs")),
                 () = watchdog::attend(&reloader) => Err(io::Error::other("the watchdog has ended")),
                 () = upgrader.attend(&reloader, upgrades, handed_over) => {
@@ -173,6 +193,14 @@ impl Housekeeping {
             let _ = std::fs::remove_file(path);
         }
         ended
+    }
+}
+
+/// Serves the shared directory. Without one there is nothing to do.
+async fn attend(directory: Option<directory::Service>) {
+    match directory {
+        Some(service) => Box::pin(service.attend()).await,
+        None => std::future::pending().await,
     }
 }
 

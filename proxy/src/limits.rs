@@ -218,19 +218,33 @@ pub(crate) const ASK_ANSWER_BYTES_MAX: usize = 4096;
 /// defaults of all servers (45 to 85 s). If it lives longer it is asked for again.
 pub(crate) const ASKED_TIME_TO_LIVE: Duration = Duration::from_secs(120);
 
-/// Sids that are asked for at once, over all workers: some requests of each wait, with their connections. At the limit
+/// Sids that are looked for at once, over all workers: some requests of each wait, with their connections. At the limit
 /// a request with an unknown sid is answered 503.
 pub(crate) const LOOKUPS_MAX: usize = 8192;
 
 /// Requests of one session that wait for the same lookup. A client has at most three.
 pub(crate) const LOOKUP_WAITING_MAX: usize = 8;
 
-/// Sids remembered that no backend knows, of 80 bytes each. At the limit they are asked for again.
+/// Sids remembered that no backend knows, or not the shared directory, of 100 bytes each. At the limit they are looked for
+/// again.
 pub(crate) const NOBODYS_SIDS_MAX: usize = 16_384;
 
 /// How long they are. Nobody can guess a sid that is issued later, and a client whose session has ended asks once or
 /// twice.
 pub(crate) const NOBODYS_TIME_TO_LIVE: Duration = Duration::from_secs(5);
+
+/// Jobs that wait for the thread that speaks to the shared directory, of all workers together. At the limit lookups find
+/// nothing, and entries are not written.
+pub(crate) const DIRECTORY_JOBS_MAX: usize = 4096;
+
+/// Commands at once over its connection. The others wait: a server takes what is sent at once one after the other too.
+pub(crate) const DIRECTORY_AT_ONCE_MAX: usize = 256;
+
+/// How long it may take to connect and log in to the shared directory, and to answer there for the first time.
+pub(crate) const DIRECTORY_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Between two attempts to connect to a shared directory that was left aside.
+pub(crate) const DIRECTORY_PAUSE: Duration = Duration::from_secs(1);
 
 /// Backlog of a listener: connections the kernel completes while the worker is busy. It is cut to
 /// `net.core.somaxconn` by the kernel.

@@ -9,6 +9,7 @@ mod admission;
 mod affinity;
 mod answer;
 mod ask;
+mod binding;
 mod cli;
 mod client;
 mod config;
@@ -19,6 +20,7 @@ mod date;
 mod descriptors;
 mod detect;
 mod differences;
+mod directory;
 mod discovery;
 mod doctor;
 mod downgrades;
@@ -39,6 +41,7 @@ mod limits;
 mod listeners;
 mod load;
 mod log;
+mod lookups;
 mod memory;
 mod metrics;
 mod notify;
@@ -57,6 +60,7 @@ mod request;
 mod request_ids;
 mod response;
 mod route;
+mod search;
 mod served;
 mod server;
 mod sids;
@@ -80,7 +84,9 @@ mod watchdog;
 mod worker;
 
 use std::io;
-use std::path::Path;
+use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -91,8 +97,9 @@ use tokio::sync::oneshot;
 use crate::admin::View;
 use crate::cli::{Cli, Command, EXIT_CONFIG, VERSION};
 use crate::config::Config;
+use crate::directory::Directory;
 use crate::discovery::Discovery;
-use crate::handover::{AdminSockets, Program, Successor, Upgrader};
+use crate::handover::{AdminSockets, Estate, Program, Successor, Upgrader};
 use crate::housekeeping::{Duties, End, Housekeeping};
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::log::Started;
@@ -148,7 +155,7 @@ fn main() -> ExitCode {
 fn check(file: &Path) -> ExitCode {
     match Config::load(file) {
         Ok(config) => {
-            if let Some(code) = check_tls(file, &config) {
+            if let Some(code) = check_tls(file, &config).or_else(|| check_directory(file, &config)) {
                 return code;
             }
             let entries = |upstream: &config::Upstream| upstream.backends.len() + upstream.sources.len();
@@ -183,6 +190,17 @@ fn check_tls(file: &Path, config: &Config) -> Option<ExitCode> {
         tell(io::stderr(), &format!("{file}: {kind}{}", notice.text));
     }
     notices.iter().any(|notice| notice.fatal).then(|| ExitCode::from(EXIT_CONFIG))
+}
+
+/// Loads what the shared directory needs and says what is wrong with it; the exit code if that is fatal.
+fn check_directory(file: &Path, config: &Config) -> Option<ExitCode> {
+    let name = file.display();
+    for warning in config.directory_warnings(file) {
+        tell(io::stderr(), &format!("{name}: warning: {warning}"));
+    }
+    let problem = config.directory.as_ref().and_then(|settings| directory::Client::new(settings).err())?;
+    tell(io::stderr(), &format!("{name}: {problem}"));
+    Some(ExitCode::from(EXIT_CONFIG))
 }
 
 fn plan(asked: &cli::Plan) -> ExitCode {
@@ -276,6 +294,23 @@ fn discover(
     Ok(Arc::new(discovery.complete(config)))
 }
 
+/// Connects to the shared directory, where there is one.
+fn open_directory(
+    housekeeping: &Housekeeping,
+    config: &Config,
+    counters: &Counters,
+    file: Option<&Path>,
+) -> Result<Option<(Arc<Directory>, directory::Service)>, StartError> {
+    let opened = Directory::open(config, Arc::clone(counters.housekeeping())).map_err(StartError::new)?;
+    for warning in file.map_or_else(Vec::new, |file| config.directory_warnings(file)) {
+        tracing::warn!("{warning}");
+    }
+    Ok(opened.map(|(directory, mut service)| {
+        housekeeping.connect(&mut service);
+        (directory, service)
+    }))
+}
+
 /// Loads what TLS needs, and says what is noticed about it.
 fn load_tls(config: &Config) -> Result<Arc<tls::Current>, StartError> {
     let tls = tls::Setup::load(config).map_err(|problems| StartError::new(problems.join("; ")))?;
@@ -288,6 +323,31 @@ fn load_tls(config: &Config) -> Result<Arc<tls::Current>, StartError> {
     Ok(Arc::new(tls::Current::new(tls)))
 }
 
+/// The admin address and the admin socket with its path, each if there is one.
+type AdminBound = (Option<TcpListener>, Option<(UnixListener, PathBuf)>);
+
+/// Binds the admin address and socket, or takes them over.
+fn bind_admin(config: &Config, mut estate: Option<&mut Estate>) -> Result<AdminBound, StartError> {
+    let admin = config.admin.map(|admin| {
+        let inherited = estate.as_mut().and_then(|estate| estate.admin(admin.address));
+        inherited.map_or_else(|| admin::bind(admin.address), Ok)
+    });
+    let admin = admin.transpose()?;
+    let socket = config.admin_socket.as_deref().map(|path| {
+        let inherited = estate.as_mut().and_then(|estate| estate.socket(path));
+        inherited.map_or_else(|| admin::bind_socket(path), Ok).map(|socket| (socket, path.to_owned()))
+    });
+    Ok((admin, socket.transpose()?))
+}
+
+/// What another process leaves, or a service manager.
+fn inheritance(estate: Option<&mut Estate>) -> Result<Inheritance, StartError> {
+    match estate {
+        Some(estate) => Ok(estate.inheritance()),
+        None => Ok(Inheritance { listeners: activation::listeners()?, hash_key: None }),
+    }
+}
+
 /// Starts everything, in the order in which it may fail, and stays until the end.
 fn run(source: Source, config: &Arc<Config>) -> Result<End, StartError> {
     let failed = |error| StartError::new(format!("the housekeeping thread failed: {error}"));
@@ -296,17 +356,8 @@ fn run(source: Source, config: &Arc<Config>) -> Result<End, StartError> {
     let workers = config.workers.count.unwrap_or_else(cores);
     let reserve = descriptors::reserve(workers, config.listeners.len());
     let connections = descriptors::prepare(config.limits.connections, reserve)?;
-    let admin = config.admin.map(|admin| {
-        let inherited = estate.as_mut().and_then(|estate| estate.admin(admin.address));
-        inherited.map_or_else(|| admin::bind(admin.address), Ok)
-    });
-    let admin = admin.transpose()?;
+    let (admin, socket) = bind_admin(config, estate.as_mut())?;
     let admin_address = admin.as_ref().and_then(|listener| listener.local_addr().ok());
-    let socket = config.admin_socket.as_deref().map(|path| {
-        let inherited = estate.as_mut().and_then(|estate| estate.socket(path));
-        inherited.map_or_else(|| admin::bind_socket(path), Ok).map(|socket| (socket, path.to_owned()))
-    });
-    let socket = socket.transpose()?;
     let housekeeping = Housekeeping::new().map_err(failed)?;
 
     let counters = Counters::new(workers);
@@ -320,11 +371,9 @@ fn run(source: Source, config: &Arc<Config>) -> Result<End, StartError> {
     let page = Page::new(counters.clone(), config.limits.sids, Arc::clone(&tls));
 
     let (end, workers_ended) = oneshot::channel();
-    let inheritance = match &mut estate {
-        Some(estate) => estate.inheritance(),
-        None => Inheritance { listeners: activation::listeners()?, hash_key: None },
-    };
-    let mut server = server::start(config, &tls, connections, &counters, end, inheritance)?;
+    let inheritance = inheritance(estate.as_mut())?;
+    let (shared, directory) = open_directory(&housekeeping, config, &counters, source.0.file())?.unzip();
+    let mut server = server::start(config, &tls, connections, &counters, end, inheritance, shared)?;
     if let Some(refusal) = &server.refusal {
         tracing::warn!("io_uring is refused, epoll serves instead: {refusal}");
     }
@@ -358,6 +407,7 @@ fn run(source: Source, config: &Arc<Config>) -> Result<End, StartError> {
         notify,
     );
     let orders = Arc::new(reloader.orders(counters));
-    let duties = Duties { admin, socket, view, orders, collector, reloader, tls, upgrader, outputs };
+    let duties =
+        Duties { admin, socket, view, orders, collector, reloader, tls, upgrader, directory, outputs };
     housekeeping.run(duties, workers_ended).map_err(failed)
 }

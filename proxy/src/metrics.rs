@@ -17,10 +17,10 @@ use std::sync::Arc;
 use self::cell::{Cell, Counter, Gauge, PerLabel, See};
 use self::histogram::{Histogram, Lives, Turns, Waits};
 use self::label::{
-    AccessLine, AnswerStatus, Check, Connect, Detected, Direction, Downgraded, DrainedBy, EngineInUse,
-    EngineIo, Evidence, Handover, Limit, Look, Lookup, MemoryKind, Method, Question, Queued,
-    RefusedConnection, Reload, SessionDrainedBy, SessionEnd, SidTag, StatusClass, TlsFailure, TlsRecords,
-    TlsVersion, TraceSpan, Transport, TunnelEnd, TunnelKind, UnknownSid, Upgrade,
+    AccessLine, AnswerStatus, Check, Connect, Detected, Direction, DirectoryFailure, Downgraded, DrainedBy,
+    EngineInUse, EngineIo, Evidence, Handover, Limit, Listing, Look, Lookup, MemoryKind, Method, Question,
+    Queued, RefusedConnection, Reload, SessionDrainedBy, SessionEnd, SidTag, StatusClass, TlsFailure,
+    TlsRecords, TlsVersion, TraceSpan, Transport, TunnelEnd, TunnelKind, UnknownSid, Upgrade, Written,
 };
 
 pub(crate) use self::backend::{BackendCounters, BackendCounts};
@@ -134,6 +134,10 @@ counters! {
     sids_unknown: PerLabel<UnknownSid> => SIDS_UNKNOWN,
     /// Those whose backends were to be asked.
     lookups: PerLabel<Lookup> => LOOKUPS,
+    /// Those that were looked up in the shared directory.
+    directory_lookups: PerLabel<Listing> => DIRECTORY_LOOKUPS,
+    /// What was to be written there.
+    directory_writes: PerLabel<Written> => DIRECTORY_WRITES,
     /// Tags of sids.
     sid_tags: PerLabel<SidTag> => SID_TAGS,
     /// Questions to backends.
@@ -208,6 +212,8 @@ counters! {
     handover_tunnels_staying: Gauge => HANDOVER_TUNNELS_STAYING,
     /// How long that took: from the first to the last.
     handover_durations: Histogram<Waits> => HANDOVER_DURATION,
+    /// What went wrong with the shared directory.
+    directory_failures: PerLabel<DirectoryFailure> => DIRECTORY_FAILURES,
     /// Health checks.
     checks: PerLabel<Check> => CHECKS,
     /// Spans that the exporter got and the collector did not take.

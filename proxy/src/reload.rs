@@ -418,6 +418,7 @@ fn keep_fixed(served: &Config, config: &mut Config) -> Vec<&'static str> {
     keep("admin.socket", &served.admin_socket, &mut config.admin_socket, changed);
     keep("limits.sids", &served.limits.sids, &mut config.limits.sids, changed);
     keep("limits.clients", &served.limits.clients, &mut config.limits.clients, changed);
+    keep("directory", &served.directory, &mut config.directory, changed);
     keep("log.format", &served.log.format, &mut config.log.format, changed);
     keep("log.level", &served.log.level, &mut config.log.level, changed);
     keep("access_log", &served.access_log, &mut config.access_log, changed);

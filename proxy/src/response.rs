@@ -10,9 +10,9 @@ use ringbolt_core::http::{
     self, Answer, ReplyContext, ResponseHead, ResponseKind, Version, write_longer_response, write_response,
 };
 use ringbolt_core::limits::HANDSHAKE_BODY_BYTES_MAX;
-use tokio::sync::oneshot;
 
 use crate::access_log::Record;
+use crate::binding::Binding;
 use crate::downgrades;
 use crate::drain;
 use crate::error::Error;
@@ -247,8 +247,8 @@ const ADDED_BYTES_USUAL: usize = 64;
 
 /// What the payload that is kept back shows.
 enum Learned {
-    /// A session, which is stored here; to be waited for until it is elsewhere.
-    Session(Option<oneshot::Receiver<()>>),
+    /// A session, which is stored here; to be waited for until it is wherever it is to be.
+    Session(Option<Box<Binding>>),
     Nothing,
     /// More has to be read.
     TooLittle,
@@ -266,11 +266,11 @@ fn look(last: &mut Final, exchange: &Exchange<'_>) -> Result<Learned, Error> {
     };
     let tagged = exchange.choice.tag(&handshake);
     let sid = tagged.as_ref().map_or(&handshake.sid, |(_, sid)| sid);
-    let is_known = exchange.choice.bind(&handshake, sid, exchange.asked.record.as_deref())?;
+    let binding = exchange.choice.bind(&handshake, sid, exchange.asked.record.as_deref())?;
     if let Some((tag, _)) = &tagged {
         relay.insert(handshake.sid_range.end, tag, std::mem::take(longer));
     }
-    Ok(Learned::Session(is_known))
+    Ok(Learned::Session(binding))
 }
 
 /// Holds the answer to an Engine.IO handshake back until its sid is stored: the client's next request
@@ -288,10 +288,9 @@ async fn learn(
     let deadline = worker.reactor.now() + exchange.timeouts().response;
     loop {
         match look(last, exchange)? {
-            Learned::Session(is_known) => {
-                if let Some(is_known) = is_known {
-                    // By the process that takes over, which may get the session's next request.
-                    let _ = worker.reactor.timeout_at(Some(deadline), is_known).await;
+            Learned::Session(binding) => {
+                if let Some(binding) = binding {
+                    Box::pin(binding.settled(worker, deadline)).await;
                 }
                 break;
             }

@@ -18,9 +18,9 @@ use tokio::sync::oneshot;
 
 use crate::accept;
 use crate::admission::Admission;
-use crate::ask::Lookups;
 use crate::config::{self, BackendState, Config};
 use crate::descriptors;
+use crate::directory::Directory;
 use crate::downgrades::Downgrades;
 use crate::drain::Ending;
 use crate::handover::Crew;
@@ -29,6 +29,7 @@ use crate::lifecycle::Lifecycle;
 use crate::limits::COMMANDS_MAX;
 use crate::listeners::{Inherited, Listeners, Listening};
 use crate::load::Loads;
+use crate::lookups::Lookups;
 use crate::metrics::Counters;
 use crate::metrics::label::EngineInUse;
 use crate::orders::Orders;
@@ -89,6 +90,7 @@ pub(crate) fn start(
     counters: &Counters,
     ended: oneshot::Sender<()>,
     inheritance: Inheritance,
+    directory: Option<Arc<Directory>>,
 ) -> Result<Server, StartError> {
     let count = counters.workers();
     let loads = Arc::new(Loads::new());
@@ -117,6 +119,7 @@ pub(crate) fn start(
             config.access_log.as_ref().is_some_and(|log| log.events.sessions),
         ),
         lookups: Lookups::default(),
+        directory,
         loads,
         downgrades: Arc::new(Downgrades::new()),
         connections: AtomicUsize::new(0),

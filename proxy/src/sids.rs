@@ -179,8 +179,10 @@ impl SidTable {
         sid: &Sid,
     ) -> Option<(BackendId, Session<'a>)> {
         let key = self.key(upstream, sid);
-        let Known { backend, time_to_live } = self.part(key).lock().shard.begin(key, self.tick(worker))?;
-        Some((backend, Session { worker, key, time_to_live }))
+        let Known { backend, time_to_live, is_due } =
+            self.part(key).lock().shard.begin(key, self.tick(worker))?;
+        let time_to_live_ms = u32::try_from(time_to_live.as_millis()).unwrap_or(u32::MAX);
+        Some((backend, Session { worker, key, time_to_live_ms, is_due }))
     }
 
     /// The backend of a session of the upstream of this seed, for operators.
@@ -299,13 +301,20 @@ fn count(worker: &Worker, gone: &Gone, end: SessionEnd) {
 pub(crate) struct Session<'a> {
     worker: &'a Worker,
     key: SidKey,
-    time_to_live: Duration,
+    /// In milliseconds, because every request that is under way holds this.
+    time_to_live_ms: u32,
+    is_due: bool,
 }
 
 impl Session<'_> {
     /// How long it lives without a request, and so the longest that its server may hold a poll.
     pub(crate) fn time_to_live(&self) -> Duration {
-        self.time_to_live
+        Duration::from_millis(self.time_to_live_ms.into())
+    }
+
+    /// Who else keeps a note of it is to renew it with this request.
+    pub(crate) fn is_due(&self) -> bool {
+        self.is_due
     }
 
     pub(crate) fn key(&self) -> SidKey {

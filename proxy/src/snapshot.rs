@@ -130,6 +130,8 @@ pub(crate) struct Upstream {
     pub(crate) ask: Option<Asking>,
     /// Who tags its sids; `None`: nobody.
     pub(crate) tags: Option<Tags>,
+    /// Its sessions are in the shared directory.
+    pub(crate) directory: bool,
     /// How its backends with TLS are talked to.
     pub(crate) tls: Option<Arc<Originator>>,
     pub(crate) backends: Vec<Backend>,
@@ -383,6 +385,7 @@ fn upstreams(revision: &Revision) -> Vec<Upstream> {
                 .ask_rate
                 .map(|rate| Asking { rate: Rate::per_second(rate), timeout: upstream.ask_timeout }),
             tags: upstream.sid_tags.as_ref().map(|tags| Tags::new(tags, seed_of_name(name))),
+            directory: upstream.directory,
             tls: revision.tls.upstream(number),
             backends: upstream.backends.iter().zip(&mut identities).map(backend).collect(),
         })

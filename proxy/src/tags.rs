@@ -19,8 +19,15 @@ pub(crate) struct Tags {
     max_age_seconds: u64,
 }
 
+/// HMAC-SHA-256 with one key.
 #[derive(Debug)]
-struct Key(hmac::Key);
+pub(crate) struct Key(hmac::Key);
+
+impl Key {
+    pub(crate) fn new(secret: &[u8]) -> Self {
+        Self(hmac::Key::new(hmac::HMAC_SHA256, secret))
+    }
+}
 
 impl Mac for Key {
     fn sign(&self, parts: &[&[u8]]) -> [u8; 32] {
@@ -85,7 +92,7 @@ impl Tags {
     /// `upstream`: the seed of its name.
     pub(crate) fn new(settings: &SidTags, upstream: u64) -> Self {
         let key = |secret: &[u8]| {
-            let mac = Key(hmac::Key::new(hmac::HMAC_SHA256, secret));
+            let mac = Key::new(secret);
             let [key_id, ..] = mac.sign(&[b"key id"]);
             Tagging { upstream, key_id, mac }
         };

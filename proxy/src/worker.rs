@@ -25,14 +25,16 @@ use ringbolt_reactor::{
 
 use crate::accept;
 use crate::access_log::AccessLog;
-use crate::ask::Lookups;
+use crate::ask::Found;
 use crate::client::Client;
 use crate::date::{DATE_BYTES, DateCache};
+use crate::directory::Directory;
 use crate::downgrades::Downgrades;
 use crate::drain::{self, Ending};
 use crate::hot_buffer::HotBuffer;
 use crate::limits::CLOSING_TURN;
 use crate::load::{InFlight, Loads};
+use crate::lookups::Lookups;
 use crate::memory::Memory;
 use crate::metrics::{Counters, WorkerCounters};
 use crate::outputs::Queues;
@@ -55,8 +57,10 @@ pub(crate) use self::command::{Adoption, Command, Move, Shedding, shed};
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) sids: SidTable,
-    /// Sids that it does not hold.
-    pub(crate) lookups: Lookups,
+    /// Sids that backends are asked for.
+    pub(crate) lookups: Lookups<Found>,
+    /// What other machines know of sids; `None`: nobody does.
+    pub(crate) directory: Option<Arc<Directory>>,
     pub(crate) loads: Arc<Loads>,
     pub(crate) downgrades: Arc<Downgrades>,
     /// Client connections of the process, tunnels included.

@@ -28,7 +28,7 @@ impl Tool {
 }
 
 /// What `cargo xtask check` needs.
-pub(crate) const TOOLS: [Tool; 12] = [
+pub(crate) const TOOLS: [Tool; 13] = [
     Tool { probe: "command -v node", package: "nodejs", reason: "Socket.IO servers and clients" },
     Tool { probe: "command -v npm", package: "npm", reason: "installs the Node packages of the tests" },
     Tool { probe: "command -v python3", package: "python3", reason: "python-socketio" },
@@ -47,6 +47,11 @@ pub(crate) const TOOLS: [Tool; 12] = [
         probe: "command -v valgrind",
         package: "valgrind",
         reason: "counts instructions, for the budgets",
+    },
+    Tool {
+        probe: "command -v redis-server",
+        package: "redis-server",
+        reason: "the shared directory of sessions",
     },
     Tool { probe: "command -v promtool", package: "prometheus", reason: "tests metrics and alerts" },
 ];

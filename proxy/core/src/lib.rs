@@ -7,6 +7,7 @@
 pub mod affinity;
 pub mod allowance;
 pub mod chatter;
+pub mod circuit;
 pub mod client_hello;
 pub mod clients;
 pub mod detect;

@@ -1,5 +1,7 @@
 //! Bounds of configured values, each with its reason. Beyond one the configuration is refused.
 
+// tidy: allow cluster, what Redis calls servers that share the keys among them
+
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -83,6 +85,21 @@ pub(crate) const MEMORY_BYTES_MIN: u64 = 64 * 1024 * 1024;
 
 /// Keys of sid tags: the one in use, those before it and the next.
 pub(crate) const SID_TAG_KEYS_MAX: usize = 16;
+
+/// Servers that `directory.url` names: one of a cluster leads to all others, and a few are there if it is down.
+pub(crate) const DIRECTORY_SERVERS_MAX: usize = 16;
+
+/// Bytes of `directory.prefix`: it stands in every key.
+pub(crate) const DIRECTORY_PREFIX_BYTES_MAX: usize = 64;
+
+/// The longest `directory.timeout`: nearly all other evidence is at hand within it.
+pub(crate) const DIRECTORY_TIMEOUT_MAX: Duration = Duration::from_secs(5);
+
+/// Bytes of the secret of `directory.secret_file`: as of the token of orders.
+pub(crate) const DIRECTORY_SECRET_BYTES_MIN: usize = TOKEN_BYTES_MIN;
+
+/// Bytes of a secret or password at most: Redis takes longer ones, and nobody uses them.
+pub(crate) const SECRET_BYTES_MAX: usize = 1024;
 
 /// Path prefixes of the access log: each request's path is compared with all of them.
 pub(crate) const ACCESS_LOG_PATHS_MAX: usize = 64;

@@ -35,6 +35,7 @@ pub(super) fn document(file: &str, source: &str) -> Result<Config, Refused> {
     let mut document = Section::document(&problems, table.get_ref(), source.len());
     let base = Path::new(file).parent().unwrap_or(Path::new(""));
     let traffic = traffic(&problems, &mut document, base);
+    let in_directory = traffic.upstreams.values().any(|upstream| upstream.directory);
     let Config { admin, admin_socket, order_token, .. } =
         super::admin::admin(document.section("admin"), &traffic.listeners, base);
     let config = Config {
@@ -45,6 +46,7 @@ pub(super) fn document(file: &str, source: &str) -> Result<Config, Refused> {
         order_token,
         reload: reload(document.section("reload")),
         discovery: super::discovery::discovery(document.section("discovery")),
+        directory: super::directory::directory(document.section("directory"), in_directory, base),
         timeouts: super::timeouts::timeouts(document.section("timeouts")),
         limits: limits(document.section("limits")),
         log: log(document.section("log")),
@@ -100,6 +102,7 @@ impl Config {
             order_token: None,
             reload: Reload::default(),
             discovery: Discovery::default(),
+            directory: None,
             listeners: Vec::new(),
             routes: Vec::new(),
             upstreams: BTreeMap::new(),

@@ -65,6 +65,11 @@ impl<'t> Section<'t> {
         if self.key.is_empty() { name.to_owned() } else { format!("{}.{name}", self.key) }
     }
 
+    /// The file has it.
+    pub(super) fn is_there(&self) -> bool {
+        self.table.is_some()
+    }
+
     /// Notes a problem of the section as a whole.
     pub(super) fn problem(&self, name: &str, text: impl Into<String>) {
         self.problems.add(self.at(), self.key_of(name), text);

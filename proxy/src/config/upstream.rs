@@ -38,6 +38,8 @@ pub(crate) struct Upstream {
     pub(crate) ask_timeout: Duration,
     /// Its sids say whose they are; `None`: they are left alone.
     pub(crate) sid_tags: Option<SidTags>,
+    /// Its sessions are in the shared directory, `[directory]`.
+    pub(crate) directory: bool,
     pub(crate) health: Health,
     /// How its backends with TLS are talked to.
     pub(crate) tls: UpstreamTls,
@@ -124,6 +126,7 @@ impl Upstream {
             ask_rate: Some(500),
             ask_timeout: Duration::from_secs(3),
             sid_tags: None,
+            directory: false,
             health: Health::default(),
             backends,
             sources: Vec::new(),
@@ -201,6 +204,7 @@ fn upstream(problems: &Problems, section: &mut Section<'_>, base: &Path) -> Upst
     let ask_rate = section.read("ask_rate", or_off(integer(1..=RATE_MAX))).unwrap_or(default.ask_rate);
     let ask_timeout = section.read("ask_timeout", &timeout).unwrap_or(default.ask_timeout);
     let sid_tags = super::sid_tags::sid_tags(section, base);
+    let directory = section.read("directory", boolean).unwrap_or(default.directory);
     let health = super::health::health(section.section("health"));
     let upstream = Upstream {
         proxy_protocol,
@@ -214,6 +218,7 @@ fn upstream(problems: &Problems, section: &mut Section<'_>, base: &Path) -> Upst
         ask_rate,
         ask_timeout,
         sid_tags,
+        directory,
         health,
         sources,
         ..default

@@ -15,6 +15,7 @@ impl Evidence {
         match evidence {
             affinity::Evidence::Tag => Self::Tag,
             affinity::Evidence::Table => Self::Table,
+            affinity::Evidence::Directory => Self::Directory,
             affinity::Evidence::Ask => Self::Ask,
             affinity::Evidence::Cookie => Self::Cookie,
             affinity::Evidence::Header => Self::Header,

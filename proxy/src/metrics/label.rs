@@ -263,6 +263,8 @@ labels! {
         /// The sid's tag named it.
         Tag = "tag",
         Table = "table",
+        /// The shared directory has it.
+        Directory = "directory",
         /// A backend said, when it was asked, that it has the session.
         Ask = "ask",
         Cookie = "cookie",
@@ -305,6 +307,46 @@ labels! {
         Cached = "cached",
         /// `ask_rate` was used up, or too many were asking: the client was answered 503.
         Busy = "busy",
+    }
+
+    /// What came of looking a session up in the shared directory.
+    Listing "result" {
+        Found = "found",
+        /// It has no entry of it.
+        Missing = "missing",
+        /// Its backend is not configured here.
+        Stranger = "stranger",
+        /// The entry is none of ours.
+        Foreign = "foreign",
+        /// Another request of the session looked already, and told.
+        Joined = "joined",
+        /// It had none a moment ago.
+        Cached = "cached",
+        /// `directory.rate` was used up, or too many were looking.
+        Limited = "limited",
+        /// No answer, or none in time.
+        Failed = "failed",
+        /// It was left aside, because it had not answered before.
+        Away = "away",
+    }
+
+    /// What became of an entry that was to be written to the shared directory, renewed or removed.
+    Written "result" {
+        Sent = "sent",
+        /// Too many were waiting.
+        Dropped = "dropped",
+        /// The directory was left aside.
+        Away = "away",
+    }
+
+    /// What went wrong with the shared directory.
+    DirectoryFailure "reason" {
+        /// It has not answered in time.
+        Timeout = "timeout",
+        /// It cannot be connected to, or the connection broke.
+        Connection = "connection",
+        /// It answered with an error.
+        Refused = "refused",
     }
 
     /// What a backend said when it was asked for a session.

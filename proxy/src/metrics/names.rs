@@ -154,6 +154,12 @@ metrics! {
         "Requests with a sid that the sid table does not hold, by what else is known of it.";
     LOOKUPS = Counter Count "ringbolt_sid_lookups_total" [LabelKey::of::<label::Lookup>()]
         "Those of them whose backends were to be asked, by what came of it.";
+    DIRECTORY_LOOKUPS = Counter Count "ringbolt_directory_lookups_total" [LabelKey::of::<label::Listing>()]
+        "Sids that were looked up in the shared directory, by what came of it.";
+    DIRECTORY_WRITES = Counter Count "ringbolt_directory_writes_total" [LabelKey::of::<label::Written>()]
+        "Entries to be written to the shared directory, renewed or removed, by what became of them.";
+    DIRECTORY_FAILURES = Counter Count "ringbolt_directory_failures_total" [LabelKey::of::<label::DirectoryFailure>()]
+        "Commands and connections to the shared directory that failed; those of the attempts to reach it again included.";
     QUESTIONS = Counter Count "ringbolt_sid_questions_total" [LabelKey::of::<label::Question>()]
         "Questions to backends whether they have a session, by the answer.";
     SID_TAGS = Counter Count "ringbolt_sid_tags_total" [LabelKey::of::<label::SidTag>()]

@@ -46,11 +46,19 @@ fn the_document_lists_every_metric() {
 
 /// The text of every file of the data path, which are those outside the metrics' own folder.
 fn data_path() -> String {
-    let files = ["src", "src/access_log", "src/handover", "src/tls", "src/traces", "src/tunnel"]
-        .into_iter()
-        .flat_map(|folder| {
-            std::fs::read_dir(golden::path(folder)).unwrap().map(|entry| entry.unwrap().path())
-        });
+    const FOLDERS: [&str; 8] = [
+        "src",
+        "src/access_log",
+        "src/affinity",
+        "src/directory",
+        "src/handover",
+        "src/tls",
+        "src/traces",
+        "src/tunnel",
+    ];
+    let files = FOLDERS.into_iter().flat_map(|folder| {
+        std::fs::read_dir(golden::path(folder)).unwrap().map(|entry| entry.unwrap().path())
+    });
     files
         .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
         .map(|path| std::fs::read_to_string(path).unwrap())

@@ -20,6 +20,7 @@ pub(super) fn of(overview: &Overview) -> Vec<Cause> {
     bounds(overview, &mut causes);
     backends(overview, &mut causes);
     certificates(overview, &mut causes);
+    directory(overview, &mut causes);
     hops(overview, &mut causes);
     causes.sort_by_key(|cause| cause.severity);
     causes.truncate(STATUS_CAUSES_MAX);
@@ -27,7 +28,7 @@ pub(super) fn of(overview: &Overview) -> Vec<Cause> {
 }
 
 /// Causes that have lines of their own where they arise.
-const LOGGED_ELSEWHERE: [&str; 8] = [
+const LOGGED_ELSEWHERE: [&str; 9] = [
     "draining",
     "config_refused",
     "descriptors",
@@ -35,6 +36,7 @@ const LOGGED_ELSEWHERE: [&str; 8] = [
     "backend_suspect",
     "backend_drain",
     "backend_maintenance",
+    "directory",
     "downgrade",
 ];
 
@@ -227,6 +229,17 @@ fn certificates(overview: &Overview, causes: &mut Vec<Cause>) {
     }
 }
 
+/// While it is left aside each attempt to reach it fails.
+fn directory(overview: &Overview, causes: &mut Vec<Cause>) {
+    let is_its = |row: &&ErrorRow| row.metric == names::DIRECTORY_FAILURES.name;
+    let count: u64 = overview.errors.iter().filter(is_its).map(|row| row.last_minute).sum();
+    if count > 0 {
+        let seen = format!("the shared directory failed {count} times in the last minute");
+        let cure = "Look at Redis and the way there. Sessions are found by what else is known of them (docs/affinity.md).";
+        causes.push(cause(Severity::Warning, "directory", &names::DIRECTORY_FAILURES, seen, cure));
+    }
+}
+
 /// Findings have lines of their own in the log and words of their own on the page.
 fn hops(overview: &Overview, causes: &mut Vec<Cause>) {
     for finding in overview.findings.iter().filter(|finding| finding.last_seconds_ago < 300) {
@@ -315,6 +328,7 @@ mod tests {
         assert_eq!(errors(&names::CONNECTIONS_REFUSED, "descriptors"), one(Fault, "descriptors", ""));
         assert_eq!(errors(&names::CONNECTIONS_REFUSED, "limit"), one(Fault, "connections", ""));
         assert_eq!(errors(&names::LIMITED, "client_connections"), one(Fault, "limited", ""));
+        assert_eq!(errors(&names::DIRECTORY_FAILURES, "timeout"), one(Warning, "directory", ""));
         assert_eq!(errors(&names::ANSWERS, "503"), one(Fault, "overload", ""));
         assert_eq!(errors(&names::ANSWERS, "504"), one(Fault, "backend_errors", ""));
         assert_eq!(after(|overview| overview.now.connections = 90), one(Warning, "connections_high", ""));

@@ -36,6 +36,7 @@ const ERRORS: &[(&Metric, &str, &[&str])] = &[
     ),
     (&names::SIDS_UNKNOWN, "sid unknown", &["tagged"]),
     (&names::SID_TABLE_FULL, "sid table full", &[]),
+    (&names::DIRECTORY_FAILURES, "shared directory failed", &[]),
     (&names::CONFIG_RELOADS, "reload refused", &["ok"]),
 ];
 

@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use ringbolt_core::affinity::{
-    Affinity, BackendId, Candidate, Evidence, Protocol, Role, Seen, Told, choose_bounded, decide, is_close,
-    key_of_address, query, seed_of_name,
+    Affinity, BackendId, Candidate, Evidence, Listed, Protocol, Role, Seen, Told, choose_bounded, decide,
+    is_close, key_of_address, query, seed_of_name,
 };
 use ringbolt_core::http::{HeadLimits, RequestHead};
 use ringbolt_core::limits::{PLACEMENT_LOAD_PERCENT, SESSION_TIME_TO_LIVE_MAX};
@@ -416,6 +416,7 @@ impl World {
             role,
             tag: None,
             table,
+            listed: Listed::Never,
             told: Told::Never,
             value: None,
             client,

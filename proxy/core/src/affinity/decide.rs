@@ -2,7 +2,7 @@
 //!
 //! | affinity | first | else |
 //! | --- | --- | --- |
-//! | `engine-io`, request of a session | the sid's tag, where sids are tagged; the sid table | what backends say when they are asked; client address |
+//! | `engine-io`, request of a session | the sid's tag, where sids are tagged; the sid table; the shared directory | what backends say when they are asked; client address |
 //! | `engine-io`, opens a session | client address, load-bounded | |
 //! | `engine-io`, any other request | least connections | |
 //! | `client-ip` | client address | |
@@ -15,9 +15,10 @@
 //!
 //! A bound on load would move clients of `client-ip` and `header` from one request to the next, so these
 //! have none. Only `engine-io` believes the sid table: the other rules are for servers whose sids are
-//! not unique. A session that it does not hold is asked for, if that is configured and there is more than one backend
-//! that may have it; what is said then decides, and where nobody says anything the client's address does: the session
-//! may be there. A session or cookie of a draining backend stays there; its clients under `client-ip` and
+//! not unique. A session that it does not hold is looked up in the shared directory and then asked for, each if that is
+//! configured and there is more than one backend that may have it; what is said then decides, and where nobody says
+//! anything the client's address does: the session may be there. Who is named by a tag, the table or the directory and
+//! does not serve had the session: nobody is asked for it any more. A session or cookie of a draining backend stays there; its clients under `client-ip` and
 //! `header` move, because nothing tells old ones from new.
 
 use std::net::IpAddr;
@@ -40,6 +41,8 @@ pub struct Seen<'a> {
     pub tag: Option<TaggedBackend>,
     /// What the sid table says of its sid.
     pub table: Option<BackendId>,
+    /// What the shared directory says of its sid.
+    pub listed: Listed,
     /// What backends say of its sid.
     pub told: Told,
     /// Value of the header or cookie the affinity names.
@@ -53,6 +56,21 @@ pub struct Seen<'a> {
     pub rotation: usize,
     /// A random number.
     pub random: u64,
+}
+
+/// What is known from the shared directory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Listed {
+    /// It is not to be looked into.
+    Never,
+    /// It may be.
+    NotYet,
+    /// This one has the session.
+    Owner(BackendId),
+    /// One has it that is not configured here.
+    Stranger,
+    /// It does not say: there is no entry, or no answer in time.
+    Nothing,
 }
 
 /// What is known from asking backends whose session it is.
@@ -77,6 +95,8 @@ pub enum Evidence {
     Tag,
     /// The sid table knows the session.
     Table,
+    /// The shared directory knows the session.
+    Directory,
     /// A backend said that it has the session.
     Ask,
     /// The cookie names the backend.
@@ -107,6 +127,8 @@ pub struct Choice {
 pub enum Decision {
     /// The request goes there.
     Backend(Choice),
+    /// The shared directory is to be looked into first.
+    LookUp,
     /// Backends are to be asked first.
     Ask,
     /// Its session is nobody's: the client is to be told (400).
@@ -117,9 +139,10 @@ pub enum Decision {
 
 impl Evidence {
     /// Every kind, for counters.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Tag,
         Self::Table,
+        Self::Directory,
         Self::Ask,
         Self::Cookie,
         Self::Header,
@@ -135,6 +158,7 @@ impl Evidence {
         match self {
             Self::Tag => "tag",
             Self::Table => "table",
+            Self::Directory => "directory",
             Self::Ask => "ask",
             Self::Cookie => "cookie",
             Self::Header => "header",
@@ -182,7 +206,7 @@ impl Decision {
     pub fn backend(self) -> Option<Choice> {
         match self {
             Self::Backend(choice) => Some(choice),
-            Self::Ask | Self::UnknownSid | Self::NoBackend => None,
+            Self::LookUp | Self::Ask | Self::UnknownSid | Self::NoBackend => None,
         }
     }
 
@@ -217,13 +241,20 @@ fn of_session(seen: &Seen<'_>, candidates: &[Candidate]) -> Decision {
     if let Some(choice) = seen.table.and_then(|table| owner(&Affinity::EngineIo, table, serving)) {
         return Decision::Backend(choice);
     }
-    let is_askable =
-        matches!(seen.role, Some(Role::Session(_))) && seen.table.is_none() && seen.tag.is_none();
+    // Where nothing has named its backend, and more than one can have it: else the request itself asks the only one.
+    let is_open = matches!(seen.role, Some(Role::Session(_))) && seen.table.is_none() && seen.tag.is_none();
+    let is_open = is_open && candidates.iter().filter(|candidate| candidate.serves).count() > 1;
+    let may_be_asked = match seen.listed {
+        Listed::NotYet if is_open => return Decision::LookUp,
+        Listed::Owner(owner) => match serving(owner) {
+            Some(index) => return Decision::of(Some(index), Evidence::Directory),
+            None => false,
+        },
+        Listed::Stranger => false,
+        Listed::Never | Listed::NotYet | Listed::Nothing => is_open,
+    };
     let guess = match seen.told {
-        // The only one that can have it is asked by the request itself.
-        Told::NotYet if is_askable && candidates.iter().filter(|candidate| candidate.serves).count() > 1 => {
-            return Decision::Ask;
-        }
+        Told::NotYet if may_be_asked => return Decision::Ask,
         Told::Owner(owner) => match serving(owner) {
             Some(index) => return Decision::of(Some(index), Evidence::Ask),
             None => None,

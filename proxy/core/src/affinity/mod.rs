@@ -2,7 +2,7 @@
 //!
 //! `engine_io` reads what a query says, `handshake` learns the sid a backend issues, `close` sees a
 //! session end, `sid_table` remembers who issued what, `standing` tells who may be given anything new,
-//! `balance`, `rendezvous` and `least` place it, `ask` puts a question about it to backends, `tag` writes its backend into the sid, `policy` is the configured
+//! `balance`, `rendezvous` and `least` place it, `directory` writes down for other machines whose it is, `ask` puts a question about it to backends, `tag` writes its backend into the sid, `policy` is the configured
 //! rule and `decide` weighs all of it. Nothing here knows sockets, HTTP heads or configuration files; time is an argument.
 
 mod ask;
@@ -10,6 +10,7 @@ mod balance;
 mod close;
 mod cookie;
 mod decide;
+mod directory;
 mod engine_io;
 mod handshake;
 mod least;
@@ -27,7 +28,8 @@ pub use ask::{Reply, read_reply, write_encoded, write_question_query};
 pub use balance::{Balance, Placing, place, takes_part};
 pub use close::{ClosePacket, is_close};
 pub use cookie::{COOKIE_VALUE_BYTES, cookie_value};
-pub use decide::{Choice, Decision, Evidence, Seen, Told, decide, owner};
+pub use decide::{Choice, Decision, Evidence, Listed, Seen, Told, decide, owner};
+pub use directory::{DIRECTORY_KEY_BYTES, ENTRY_BYTES_MAX, Entry, directory_key, lifetime};
 pub use engine_io::{Protocol, Query, Role, Transport, query};
 pub use handshake::{Handshake, HandshakeReading, read_handshake};
 pub use least::least_connections;

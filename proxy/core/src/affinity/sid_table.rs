@@ -30,9 +30,7 @@ struct Entry {
     /// When it is forgotten, while no request is in progress.
     expires: Tick,
     time_to_live_ticks: u16,
-    /// Two or three at once are usual. Of more than 255 some are not counted: that shortens nobody's session but that
-    /// of the client who sends them.
-    in_progress: u8,
+    requests: Requests,
     state: SessionState,
 }
 
@@ -40,12 +38,12 @@ const _: () = assert!(size_of::<Entry>() == 32);
 
 impl Entry {
     fn is_live(&self, now: Tick) -> bool {
-        self.in_progress > 0 || now < self.expires
+        self.requests.count() > 0 || now < self.expires
     }
 
     fn record(&self, now: Tick) -> SidRecord {
         let Self { key, backend, time_to_live_ticks, .. } = *self;
-        let whole = self.in_progress > 0 && self.state != SessionState::Upgrading;
+        let whole = self.requests.count() > 0 && self.state != SessionState::Upgrading;
         let left_ticks = if whole { time_to_live_ticks } else { self.expires.since(now) };
         SidRecord { key, backend, time_to_live_ticks, left_ticks }
     }
@@ -90,6 +88,46 @@ pub struct Gone {
     pub age: Duration,
     /// How it was seen last.
     pub state: SessionState,
+}
+
+/// The number of the half time to live that this moment is in.
+fn half_of(now: Tick, time_to_live_ticks: u16) -> u8 {
+    let [low, ..] = now.part(time_to_live_ticks / 2).to_le_bytes();
+    low
+}
+
+/// Requests in progress, and in which half of the time to live the last one began, in one byte: six bits and two.
+///
+/// Two or three requests at once are usual. Of more than 63 some are not counted: that shortens nobody's session but that
+/// of the client who sends them. No two requests of a living session are four halves apart.
+#[derive(Clone, Copy, Debug)]
+struct Requests(u8);
+
+impl Requests {
+    const COUNT: u8 = 63;
+
+    fn new(half: u8) -> Self {
+        Self(half << 6)
+    }
+
+    fn count(self) -> u8 {
+        self.0 & Self::COUNT
+    }
+
+    /// `true`: the half is another one than before.
+    fn enter(&mut self, half: u8) -> bool {
+        let before = self.0;
+        self.0 = half << 6 | self.count();
+        self.0 != before
+    }
+
+    fn begin(&mut self) {
+        self.0 += u8::from(self.count() < Self::COUNT);
+    }
+
+    fn end(&mut self) {
+        self.0 -= u8::from(self.count() > 0);
+    }
 }
 
 /// What another process needs to know to go on with a session.
@@ -147,6 +185,8 @@ pub struct Known {
     pub backend: BackendId,
     /// How long it lives without a request, and so the longest that its server may hold a poll.
     pub time_to_live: Duration,
+    /// It is the first request in another half of that: who else keeps a note of the session is to renew it.
+    pub is_due: bool,
 }
 
 impl Shard {
@@ -176,14 +216,16 @@ impl Shard {
     ) -> Result<Option<Gone>, Full> {
         let time_to_live_ticks = ticks_of(time_to_live);
         let expires = now.after(time_to_live_ticks);
+        let half = half_of(now, time_to_live_ticks);
         if let Some(entry) = self.find(key) {
             let former = entry.gone(now);
+            entry.requests.enter(half);
             *entry = Entry { backend, expires, time_to_live_ticks, state: SessionState::Polling, ..*entry };
             return Ok(Some(former));
         }
         let gone = if self.is_full() { Some(self.make_room(now).ok_or(Full)?) } else { None };
-        let (began, state) = (now, SessionState::Polling);
-        let entry = Entry { key, backend, began, expires, time_to_live_ticks, in_progress: 0, state };
+        let (began, state, requests) = (now, SessionState::Polling, Requests::new(half));
+        let entry = Entry { key, backend, began, expires, time_to_live_ticks, requests, state };
         self.segments[key.segment(self.segments.len())].push(entry);
         self.len += 1;
         Ok(gone)
@@ -200,6 +242,7 @@ impl Shard {
         if let Some(entry) = self.find(key) {
             entry.time_to_live_ticks = time_to_live_ticks;
             entry.expires = now.after(left_ticks);
+            entry.requests.enter(half_of(now, time_to_live_ticks).wrapping_sub(1));
         }
         Ok(gone)
     }
@@ -236,9 +279,10 @@ impl Shard {
     pub fn visit(&self, part: usize, now: Tick, mut visit: impl FnMut(SidStanding)) {
         let entries = self.segments.get(part).map_or(&[][..], Segment::entries);
         for entry in entries.iter().filter(|entry| entry.is_live(now)) {
-            let Entry { key, backend, in_progress, state, began, .. } = *entry;
+            let Entry { key, backend, requests, state, began, .. } = *entry;
             let left = duration_of(entry.record(now).left_ticks);
-            visit(SidStanding { key, backend, in_progress, state, age: now.age(began), left });
+            let (in_progress, age) = (requests.count(), now.age(began));
+            visit(SidStanding { key, backend, in_progress, state, age, left });
         }
     }
 
@@ -249,8 +293,10 @@ impl Shard {
         if entry.state != SessionState::Upgrading {
             entry.state = SessionState::Polling;
         }
-        entry.in_progress = entry.in_progress.saturating_add(1);
-        Some(Known { backend: entry.backend, time_to_live: duration_of(entry.time_to_live_ticks) })
+        let is_due = entry.requests.enter(half_of(now, entry.time_to_live_ticks));
+        entry.requests.begin();
+        let time_to_live = duration_of(entry.time_to_live_ticks);
+        Some(Known { backend: entry.backend, time_to_live, is_due })
     }
 
     /// The session's backend, without counting anything. `None`: unknown or expired.
@@ -268,7 +314,7 @@ impl Shard {
     pub fn end(&mut self, key: SidKey, now: Tick) {
         let Some(entry) = self.find(key) else { return };
         entry.settle_upgrade(now);
-        entry.in_progress = entry.in_progress.saturating_sub(1);
+        entry.requests.end();
         if entry.state != SessionState::Upgrading {
             entry.expires = now.after(entry.time_to_live_ticks);
         }

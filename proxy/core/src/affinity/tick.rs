@@ -27,6 +27,11 @@ impl Tick {
         u16::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(u16::MAX)
     }
 
+    /// The number of the part of all time that it is in, of parts with this many ticks.
+    pub(super) fn part(self, ticks: u16) -> u32 {
+        self.0 / u32::from(ticks.max(1))
+    }
+
     /// How long ago `earlier` was at this moment.
     pub(super) fn age(self, earlier: Self) -> Duration {
         Duration::from_nanos(u64::from(TICK_NANOSECONDS)) * self.0.saturating_sub(earlier.0)

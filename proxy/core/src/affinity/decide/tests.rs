@@ -29,6 +29,7 @@ fn seen(role: Option<&Role>) -> Seen<'_> {
         role,
         tag: None,
         table: None,
+        listed: Listed::Never,
         told: Told::Never,
         value: None,
         client: "192.0.2.9".parse().unwrap(),
@@ -109,6 +110,45 @@ fn a_session_that_no_table_has_is_asked_for_and_the_answer_decides() {
     let only = Decision::Backend(Choice { index: 0, reason: Evidence::Rendezvous });
     assert_eq!(asked(Told::NotYet, &backends), only);
     assert_eq!(asked(Told::NotYet, &[]), Decision::NoBackend);
+}
+
+#[test]
+fn the_directory_is_looked_into_before_backends_are_asked() {
+    let mut backends = candidates();
+    let role = session();
+    let looked_up = |listed, told, backends: &[Candidate]| {
+        super::decide(&Affinity::EngineIo, &Seen { listed, told, ..seen(Some(&role)) }, backends)
+    };
+    let by_address = Decision::Backend(Choice { index: of_client(&backends), reason: Evidence::Rendezvous });
+    for told in [Told::Never, Told::NotYet] {
+        assert_eq!(looked_up(Listed::NotYet, told, &backends), Decision::LookUp);
+        for (index, backend) in backends.iter().enumerate() {
+            let owner = Decision::Backend(Choice { index, reason: Evidence::Directory });
+            assert_eq!(looked_up(Listed::Owner(backend.id), told, &backends), owner);
+        }
+        // Whoever had the session is gone: nobody else has it.
+        for gone in [Listed::Owner(BackendId(99)), Listed::Stranger] {
+            assert_eq!(looked_up(gone, told, &backends), by_address);
+        }
+    }
+    assert_eq!(looked_up(Listed::Nothing, Told::NotYet, &backends), Decision::Ask);
+    assert_eq!(looked_up(Listed::Nothing, Told::Nobody, &backends), Decision::UnknownSid);
+    assert_eq!(looked_up(Listed::Nothing, Told::Never, &backends), by_address);
+    // The table and a tag come first, whether what they name serves or not.
+    for table in [10, 99] {
+        let known = Seen { table: Some(BackendId(table)), listed: Listed::NotYet, ..seen(Some(&role)) };
+        assert!(decide(&Affinity::EngineIo, &known, &backends).is_some());
+    }
+    let tag = Some(TaggedBackend::of_seed(seed_of_name("gone")));
+    let tagged = Seen { tag, listed: Listed::NotYet, ..seen(Some(&role)) };
+    assert!(decide(&Affinity::EngineIo, &tagged, &backends).is_some());
+    for role in [Role::SessionTooLong, Role::Handshake, Role::Other] {
+        let other = Seen { listed: Listed::NotYet, ..seen(Some(&role)) };
+        assert!(decide(&Affinity::EngineIo, &other, &backends).is_some(), "{role:?}");
+    }
+    backends[1..].iter_mut().for_each(|backend| (backend.serves, backend.accepts_new) = (false, false));
+    let only = Decision::Backend(Choice { index: 0, reason: Evidence::Rendezvous });
+    assert_eq!(looked_up(Listed::NotYet, Told::NotYet, &backends), only, "only one can have it");
 }
 
 #[test]
@@ -249,7 +289,7 @@ proptest! {
             *backend = Candidate { accepts_new: accepts_new && serves, serves, load, weight, ..*backend };
         }
         let seen = Seen {
-            role: role.as_ref(), tag: None, table: table.map(BackendId), told: Told::Never, value: value.as_deref(), client, balance, rotation, random: 5,
+            role: role.as_ref(), tag: None, table: table.map(BackendId), listed: Listed::Never, told: Told::Never, value: value.as_deref(), client, balance, rotation, random: 5,
         };
         match decide(&affinity, &seen, &backends) {
             Some(Choice { index, reason: Evidence::Table }) => {

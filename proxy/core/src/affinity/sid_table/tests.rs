@@ -58,6 +58,52 @@ fn a_silent_session_is_forgotten_after_its_time_to_live() {
     assert!(shard.is_empty());
 }
 
+/// Whether the request is due to renew what others have noted of the session, and whether they had forgotten it.
+fn renewed(shard: &mut Shard, noted_until: &mut Duration, now: Duration) -> (bool, bool) {
+    let tick = Tick::from_duration(now);
+    let known = shard.begin(key(1), tick).expect("a living session");
+    let was_forgotten = *noted_until <= now;
+    if known.is_due {
+        *noted_until = now + crate::affinity::lifetime(known.time_to_live);
+    }
+    (known.is_due, was_forgotten)
+}
+
+#[test]
+fn a_session_that_is_taken_over_is_due_at_once() {
+    let mut shard = shard_with_one();
+    let record = shard.record(key(1), at(10)).unwrap();
+    assert!(!shard.begin(key(1), at(10)).unwrap().is_due, "noted when it began");
+    let mut other = Shard::with_capacity_max(8);
+    other.restore(&record, at(10)).unwrap();
+    assert!(other.begin(key(1), at(10)).unwrap().is_due);
+    assert!(!other.begin(key(1), at(11)).unwrap().is_due);
+}
+
+proptest! {
+    /// Whatever else a session does: as long as it lives the others' note of it does, and is rarely renewed.
+    #[test]
+    fn a_note_that_is_renewed_when_it_is_due_outlives_the_session(
+        life in 2_000..100_000_u64,
+        steps in prop::collection::vec((0.0..0.98_f64, 0.0..0.9_f64), 1..60),
+    ) {
+        let life = Duration::from_millis(life);
+        let mut shard = Shard::with_capacity_max(8);
+        shard.insert(key(1), BackendId(7), life, Tick::from_duration(Duration::ZERO)).unwrap();
+        let (mut now, mut noted_until, mut renewals) = (Duration::ZERO, crate::affinity::lifetime(life), 0_u32);
+        for (gap, held) in steps {
+            now += life.mul_f64(gap);
+            let (is_due, was_forgotten) = renewed(&mut shard, &mut noted_until, now);
+            prop_assert!(!was_forgotten, "at {:?}", now);
+            renewals += u32::from(is_due);
+            // The next request follows in time, though the poll may be held for most of it.
+            shard.end(key(1), Tick::from_duration(now + life.mul_f64(gap.min(held) / 2.0)));
+        }
+        let halves = (now.as_secs_f64() / life.as_secs_f64() * 2.0).floor() + 1.0;
+        prop_assert!(f64::from(renewals) <= halves, "{renewals} in {halves} halves");
+    }
+}
+
 #[test]
 fn a_request_in_progress_keeps_its_session() {
     let mut shard = shard_with_one();
