@@ -1,12 +1,12 @@
-//! One edge: its sid table, its view of the backends, and its decisions, wired as in `proxy/src/affinity.rs` and
-//! `proxy/src/ask.rs`.
+//! One edge: its sid table, its view of the backends, and its decisions, wired as in `proxy/src/affinity.rs`,
+//! `proxy/src/directory.rs` and `proxy/src/ask.rs`.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
 use ringbolt_core::affinity::{
-    Affinity, BackendId, Candidate, Decision, Evidence, Role, Seen, Shard, Sid, SidKey, Tick, Told, decide,
-    key_of_address, order, owner,
+    Affinity, BackendId, Candidate, Decision, Evidence, Listed, Role, Seen, Shard, Sid, SidKey, Tick, Told,
+    decide, key_of_address, order, owner,
 };
 use ringbolt_core::rate::Rate;
 
@@ -67,7 +67,7 @@ impl Edge {
 
     /// Opens a session; who issues it, and the sid that the client gets.
     pub(super) fn open(&mut self, shared: &mut Shared, request: &Request) -> (usize, Sid) {
-        let seen = seen(&Role::Handshake, request, Told::Never);
+        let seen = seen(&Role::Handshake, request);
         let choice =
             decide(&Affinity::EngineIo, &seen, &self.candidates).backend().expect("some accept new ones");
         let Candidate { id, seed, .. } = self.candidates[choice.index];
@@ -87,18 +87,21 @@ impl Edge {
     ) -> Option<usize> {
         let key = shared.key(&request.sid);
         let role = Role::Session(request.sid);
-        let told = match shared.mode {
-            Mode::Table | Mode::Tags => Told::Never,
-            Mode::Ask | Mode::Directory => Told::NotYet,
+        let (listed, told) = match shared.mode {
+            Mode::Table | Mode::Tags => (Listed::Never, Told::Never),
+            Mode::Ask => (Listed::Never, Told::NotYet),
+            Mode::Directory => (Listed::NotYet, Told::NotYet),
         };
         let tag = shared.tag_of(&request.sid);
         let table = self.shard.begin(key, tick(request.now)).map(|known| known.backend);
-        let mut seen = Seen { tag, table, ..seen(&role, request, told) };
-        let mut decision = self.decide(&seen);
-        if decision == Decision::Ask {
-            seen.told = self.find(shared, request, key, has_it)?;
-            decision = self.decide(&seen);
-        }
+        let mut seen = Seen { tag, table, listed, told, ..seen(&role, request) };
+        let decision = loop {
+            match self.decide(&seen) {
+                Decision::LookUp => seen.listed = self.look_up(shared, request, key),
+                Decision::Ask => seen.told = self.ask(shared, request, key, &has_it)?,
+                decision => break decision,
+            }
+        };
         if table.is_some() {
             self.shard.end(key, tick(request.now));
         }
@@ -107,7 +110,7 @@ impl Edge {
         *match choice.reason {
             Evidence::Tag => &mut counts.by_tag,
             Evidence::Table => &mut counts.by_table,
-            Evidence::Ask => &mut counts.by_word,
+            Evidence::Directory | Evidence::Ask => &mut counts.by_word,
             _ => &mut counts.guessed,
         } += 1;
         Some(self.numbers[choice.index])
@@ -121,31 +124,23 @@ impl Edge {
         known.map_or_else(|| decide(&Affinity::EngineIo, seen, &self.candidates), Decision::Backend)
     }
 
-    /// Looks into the directory, then asks; `None`: backends may not be asked so often.
-    fn find(
-        &mut self,
-        shared: &mut Shared,
-        request: &Request,
-        key: SidKey,
-        has_it: impl Fn(usize) -> bool,
-    ) -> Option<Told> {
-        let named = shared.looked_up(key);
-        let named = named.and_then(|seed| self.candidates.iter().find(|one| one.seed == seed && one.serves));
-        let told = match named {
-            Some(candidate) => Told::Owner(candidate.id),
-            None => self.ask(shared, request, has_it)?,
+    /// What the directory says, which knows backends by their names.
+    fn look_up(&mut self, shared: &mut Shared, request: &Request, key: SidKey) -> Listed {
+        let Some(seed) = shared.looked_up(key) else { return Listed::Nothing };
+        let Some(id) = self.candidates.iter().find(|one| one.seed == seed).map(|one| one.id) else {
+            return Listed::Stranger;
         };
-        if let Told::Owner(id) = told {
-            self.store(key, id, FOUND_TIME_TO_LIVE, request.now);
-        }
-        Some(told)
+        self.store(key, id, FOUND_TIME_TO_LIVE, request.now);
+        Listed::Owner(id)
     }
 
+    /// What backends say; `None`: they may not be asked so often.
     fn ask(
         &mut self,
         shared: &mut Shared,
         request: &Request,
-        has_it: impl Fn(usize) -> bool,
+        key: SidKey,
+        has_it: &impl Fn(usize) -> bool,
     ) -> Option<Told> {
         let rate = Rate::per_second(ASK_RATE);
         let mut places = Vec::new();
@@ -164,7 +159,9 @@ impl Edge {
             now += Duration::from_nanos(wait);
             shared.count_question(self.numbers[place], now);
             if has_it(self.numbers[place]) {
-                return Some(Told::Owner(self.candidates[place].id));
+                let id = self.candidates[place].id;
+                self.store(key, id, FOUND_TIME_TO_LIVE, request.now);
+                return Some(Told::Owner(id));
             }
         }
         Some(Told::Nobody)
@@ -192,12 +189,14 @@ impl Edge {
     }
 }
 
-fn seen<'a>(role: &'a Role, request: &Request, told: Told) -> Seen<'a> {
+/// What a request shows by itself.
+fn seen<'a>(role: &'a Role, request: &Request) -> Seen<'a> {
     Seen {
         role: Some(role),
         tag: None,
         table: None,
-        told,
+        listed: Listed::Never,
+        told: Told::Never,
         value: None,
         client: request.client,
         balance: None,
