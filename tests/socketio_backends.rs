@@ -158,27 +158,27 @@ fn with_one_backend_blackholed_no_client_sees_an_error_after_its_detection() {
 #[test]
 fn without_checks_a_blackholed_backend_is_found_out_by_the_requests_that_it_fails() {
     let mut site = Blockable::start(
-        "[upstream.a.health]\nfailures = 3\nfailure_pause = \"5m\"\n\
-         [timeouts]\nconnect = \"1s\"\nresponse = \"1s\"\n",
+        "[upstream.a.health]\nfailures = 3\nfailure_pause = \"5m\"\n[timeouts]\nconnect = \"1s\"\n",
     );
     site.newcomers();
     site.passage.block();
-    let (began, mut opened) = (Instant::now(), 0);
+    let (began, mut waiting) = (Instant::now(), Vec::new());
     while !site.is("suspect") {
-        assert!(began.elapsed() < LIMIT, "backend-2 is not suspect");
-        // It has the fewest sessions, so each goes there first, and where no connection comes about to the next.
-        let request = "GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: a.example\r\n\r\n";
-        let status = Wire::connect(site.ringbolt.address()).exchange(request).status();
-        // A connection that was there already is only found out by its silence.
-        assert!([200, 504].contains(&status), "{status}");
-        opened += 1;
+        assert!(began.elapsed() < LIMIT && waiting.len() < 500, "backend-2 is not suspect");
+        // Those that get a connection that was there already hear nothing; the others try to make one.
+        waiting.push(Wire::connect(site.ringbolt.address()));
+        let opening = waiting.last().expect("one more");
+        opening.send("GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: a.example\r\n\r\n");
     }
     let took = began.elapsed();
-    println!("found out by {opened} requests after {took:?}");
-    // Three that wait for a connection.
-    assert!((Duration::from_millis(2900)..LIMIT).contains(&took), "{took:?}");
+    println!("found out by {} requests after {took:?}", waiting.len());
+    assert!((Duration::from_millis(900)..LIMIT).contains(&took), "{took:?}");
+    drop(waiting);
+    while site.ringbolt.metrics()["ringbolt_requests_active"] > 0.0 {
+        assert!(began.elapsed() < 2 * LIMIT, "abandoned requests do not end");
+    }
     let before = site.timeouts();
-    assert_eq!(before, 3.0);
+    assert!(before >= 3.0);
     site.newcomers();
     assert_eq!(site.timeouts(), before, "nobody was sent there");
 }
@@ -221,5 +221,6 @@ fn sessions_live_on_while_dns_names_other_backends() {
         // The scenario's own, which stay there to its end; those that come and go go elsewhere.
         until("the last session there", &|all| load(all, &names[0]) <= Some(6));
     });
-    assert_eq!(ringbolt.metrics()["ringbolt_sids_unknown_total"], 0.0, "no session was lost");
+    let unknown = ringbolt.metrics()["ringbolt_sids_unknown_total{reason=\"not_found\"}"];
+    assert_eq!(unknown, 0.0, "no session was lost");
 }
