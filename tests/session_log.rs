@@ -24,8 +24,10 @@ fn ok(body: &str) -> String {
     format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())
 }
 
+/// Sessions live as briefly as they can, but for those that a drain is to find alive.
 fn handshake(sid: &str) -> String {
-    format!("0{{\"sid\":\"{sid}\",\"upgrades\":[\"websocket\"],\"pingInterval\":100,\"pingTimeout\":100}}")
+    let ping = if sid.ends_with("until-the-end") { 60_000 } else { 100 };
+    format!("0{{\"sid\":\"{sid}\",\"upgrades\":[\"websocket\"],\"pingInterval\":{ping},\"pingTimeout\":100}}")
 }
 
 /// A backend whose clients choose their sids, by the path, and what becomes of their sessions, by the sid.
@@ -57,7 +59,7 @@ fn backend(held: &Gate) -> Backend {
 
 fn start(backend: &Backend, log: &Syslog) -> Ringbolt {
     let config = format!(
-        "[admin]\nsocket = \"FOLDER/admin.sock\"\n[[listener]]\naddress = \"127.0.0.1:0\"\n\
+        "[admin]\nsocket = \"FOLDER/admin.sock\"\n[[listener]]\naddress = \"127.0.0.1:0\"\n[timeouts]\ndrain = \"2s\"\n\
          [upstream.a]\nbackends = [{{ name = \"one\", address = \"{}\" }}]\n{}",
         backend.address(),
         log.section("events = [\"session\"]")
