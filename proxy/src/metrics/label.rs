@@ -312,7 +312,6 @@ labels! {
     /// What came of looking a session up in the shared directory.
     Listing "result" {
         Found = "found",
-        /// It has no entry of it.
         Missing = "missing",
         /// Its backend is not configured here.
         Stranger = "stranger",
@@ -320,7 +319,6 @@ labels! {
         Foreign = "foreign",
         /// Another request of the session looked already, and told.
         Joined = "joined",
-        /// It had none a moment ago.
         Cached = "cached",
         /// `directory.rate` was used up, or too many were looking.
         Limited = "limited",
@@ -335,7 +333,6 @@ labels! {
         Sent = "sent",
         /// Too many were waiting.
         Dropped = "dropped",
-        /// The directory was left aside.
         Away = "away",
     }
 
