@@ -193,7 +193,7 @@ fn requests_of_one_session_wait_for_one_lookup_over_all_workers() {
             wire
         })
         .collect();
-    wait_for("six requests", || other.metrics()["ringbolt_sids_unknown_total"] == 6.0);
+    wait_for("six requests", || other.metrics()["ringbolt_sids_unknown_total{reason=\"not_found\"}"] == 6.0);
     redis.hang(false);
     for mut wire in polls {
         assert_eq!(wire.read_response().text(), sid[..1]);
