@@ -54,6 +54,24 @@ const ELSEWHERE: &[Elsewhere] = &[
         words: "ringbolt_sid_tags_total",
     },
     Elsewhere {
+        metric: "ringbolt_directory_lookups_total",
+        file: "tests/directory.rs",
+        test: "requests_of_one_session_wait_for_one_lookup_over_all_workers",
+        words: "count(ringbolt, \"lookups\"",
+    },
+    Elsewhere {
+        metric: "ringbolt_directory_writes_total",
+        file: "tests/directory.rs",
+        test: "a_directory_behind_tls_proves_who_it_is",
+        words: "count(&deceived, \"writes\"",
+    },
+    Elsewhere {
+        metric: "ringbolt_directory_failures_total",
+        file: "tests/directory.rs",
+        test: "a_password_and_a_secret_stand_in_files",
+        words: "count(&refused, \"failures\"",
+    },
+    Elsewhere {
         metric: "ringbolt_handover_tunnels_staying",
         file: "tests/upgrade_tls.rs",
         test: "tunnels_of_tls_in_user_space_stay_until_the_drain_has_told_them",
