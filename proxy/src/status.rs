@@ -165,7 +165,8 @@ pub(crate) struct Cause {
 /// The last overview, for whoever asks.
 #[derive(Debug)]
 pub(crate) struct Status {
-    latest: watch::Sender<Arc<Latest>>,
+    /// `None` for a moment after the start.
+    latest: watch::Sender<Option<Arc<Latest>>>,
     watchers: Arc<Semaphore>,
 }
 
@@ -188,6 +189,14 @@ impl Status {
         Self { latest: watch::Sender::default(), watchers: Arc::new(Semaphore::new(STATUS_WATCHERS_MAX)) }
     }
 
+    /// The last overview, or the first as soon as it is there.
+    async fn latest(&self) -> Arc<Latest> {
+        let mut latest = self.latest.subscribe();
+        let found = latest.wait_for(Option::is_some).await;
+        // The sender is ours, so the wait does not fail.
+        found.ok().and_then(|latest| latest.clone()).unwrap_or_default()
+    }
+
     /// Collects once a second, for ever.
     pub(crate) async fn attend(&self, mut collector: Collector) {
         let mut ticks = tokio::time::interval(STATUS_INTERVAL);
@@ -198,7 +207,7 @@ impl Status {
             let overview = collector.collect();
             causes::log(&known, &overview.causes);
             known.clone_from(&overview.causes);
-            self.latest.send_replace(Arc::new(Latest { overview, text: OnceLock::new() }));
+            self.latest.send_replace(Some(Arc::new(Latest { overview, text: OnceLock::new() })));
         }
     }
 }

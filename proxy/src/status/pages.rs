@@ -46,7 +46,7 @@ fn asset(kind: &'static str, text: &'static str) -> impl IntoResponse {
 }
 
 async fn overview(State(status): State<Arc<Status>>) -> impl IntoResponse {
-    let latest = Arc::clone(&status.latest.borrow());
+    let latest = status.latest().await;
     let fields = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
     (fields, latest.text().to_owned())
 }
@@ -57,11 +57,13 @@ async fn events(State(status): State<Arc<Status>>) -> Response {
         return (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "10")], TOO_MANY).into_response();
     };
     let mut latest = status.latest.subscribe();
-    latest.mark_changed();
+    if latest.borrow().is_some() {
+        latest.mark_changed();
+    }
     // The process keeps the sender as long as it serves.
-    let next = async |(mut latest, permit): (tokio::sync::watch::Receiver<Arc<super::Latest>>, _)| {
+    let next = async |(mut latest, permit): (tokio::sync::watch::Receiver<Option<Arc<super::Latest>>>, _)| {
         latest.changed().await.ok()?;
-        let event = Event::default().data(latest.borrow_and_update().text());
+        let event = Event::default().data(latest.borrow_and_update().as_ref()?.text());
         Some((Ok::<_, Infallible>(event), (latest, permit)))
     };
     Sse::new(stream::unfold((latest, permit), next)).into_response()
