@@ -28,6 +28,8 @@ const BEHIND: &[u8] = b"]}]}]}";
 pub(crate) struct Exporter {
     collector: SocketAddr,
     batches: mpsc::Receiver<Batch>,
+    /// The batch under way: `attend` may be given up at any time, and `finish` then goes on with it.
+    taken: Option<Batch>,
     counters: Arc<HousekeepingCounters>,
     /// The last export has failed, and that has been said.
     is_failing: bool,
@@ -39,28 +41,32 @@ impl Exporter {
         batches: mpsc::Receiver<Batch>,
         counters: Arc<HousekeepingCounters>,
     ) -> Self {
-        Self { collector, batches, counters, is_failing: false }
+        Self { collector, batches, taken: None, counters, is_failing: false }
     }
 
     /// Exports what workers give.
     pub(crate) async fn attend(&mut self) {
         while let Some(batch) = self.batches.recv().await {
-            self.export(batch).await;
+            self.taken = Some(batch);
+            self.export_taken().await;
         }
     }
 
     /// Exports what is left, but does not wait for a collector that hangs.
     pub(crate) async fn finish(&mut self) {
         let rest = async {
+            self.export_taken().await;
             while let Ok(batch) = self.batches.try_recv() {
-                self.export(batch).await;
+                self.taken = Some(batch);
+                self.export_taken().await;
             }
         };
         let _ = timeout(TRACE_FINISH_TIMEOUT, rest).await;
     }
 
-    async fn export(&mut self, Batch { text, spans }: Batch) {
-        let body = Bytes::from([BEFORE, &text, BEHIND].concat());
+    async fn export_taken(&mut self) {
+        let Some(Batch { text, spans }) = &self.taken else { return };
+        let (body, spans) = (Bytes::from([BEFORE, text, BEHIND].concat()), *spans);
         let sent = timeout(TRACE_EXPORT_TIMEOUT, post(self.collector, body)).await;
         match sent.unwrap_or_else(|_| Err("no answer in time".to_owned())) {
             Ok(()) => self.is_failing = false,
@@ -73,6 +79,7 @@ impl Exporter {
                 }
             }
         }
+        self.taken = None;
     }
 }
 
