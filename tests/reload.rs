@@ -18,7 +18,7 @@ use ringbolt_harness::{Options, Ringbolt};
 use rustix::process::Signal;
 
 const RELOADS: usize = 136;
-const TUNNELS: usize = 4500;
+const TUNNELS: usize = 5000;
 const SESSIONS: usize = 200;
 const LIMIT: Duration = Duration::from_secs(20);
 

@@ -92,12 +92,12 @@ fn three_upgrades_lose_no_tunnel_and_no_session_with_epoll() {
     three_upgrades(Engine::Epoll);
 }
 
-/// What of 5,000 idle tunnels is asked for. Of its own, because the test holds both ends of each.
+/// Of its own, because the test holds both ends of each.
 #[test]
 fn thousands_of_idle_tunnels_survive() {
     let (backends, own) = (fleet(1), own_backend());
     let mut ringbolt = start(config(&backends, &own, ""), Engine::Auto);
-    let idle: Vec<_> = (0..4500).map(|_| Tunnel::open(ringbolt.address(), &own)).collect();
+    let idle: Vec<_> = (0..5000).map(|_| Tunnel::open(ringbolt.address(), &own)).collect();
     let upgrades = [ringbolt.upgrade(), ringbolt.upgrade(), ringbolt.upgrade()];
     println!("{upgrades:?}");
     assert!(upgrades.iter().all(|upgraded| upgraded.tunnels == idle.len() as u64), "{upgrades:?}");
