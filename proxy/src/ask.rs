@@ -90,24 +90,17 @@ async fn find(
 ) -> Found {
     let deadline = worker.reactor.now() + asking.timeout;
     let key = worker.shared.sids.key(route.upstream().seed, &unknown.sid);
-    let (label, found) = loop {
-        match worker.shared.lookups.join(key, worker.reactor.now()) {
-            Joined::Over(found) => break (label::Lookup::Cached, found),
-            Joined::Full => break (label::Lookup::Busy, Found::Busy),
-            Joined::Waiting(told) => match worker.reactor.timeout_at(Some(deadline), told).await {
-                Ok(Ok(found)) => break (label::Lookup::Joined, found),
-                // Whoever asked has gone away.
-                Ok(Err(_)) => {}
-                Err(_) => break (label::Lookup::Busy, Found::Busy),
-            },
-            Joined::Looking(lookup) => {
-                let found = ask(worker, route, request, unknown, asking.rate, deadline).await;
-                if let Found::Owner(backend) = found {
-                    learn(worker, route, unknown, backend, deadline).await;
-                }
-                lookup.finish(found, found == Found::Nobody, worker.reactor.now());
-                break (found.label(), found);
+    let (label, found) = match worker.shared.lookups.join(&worker.reactor, key, deadline).await {
+        Joined::Over(found) => (label::Lookup::Cached, found),
+        Joined::Told(found) => (label::Lookup::Joined, found),
+        Joined::Full | Joined::Late => (label::Lookup::Busy, Found::Busy),
+        Joined::Looking(lookup) => {
+            let found = ask(worker, route, request, unknown, asking.rate, deadline).await;
+            if let Found::Owner(backend) = found {
+                learn(worker, route, unknown, backend, deadline).await;
             }
+            lookup.finish(found, found == Found::Nobody, worker.reactor.now());
+            (found.label(), found)
         }
     };
     worker.counters().lookups.of(label).add(1);

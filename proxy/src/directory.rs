@@ -22,12 +22,12 @@ use crate::config;
 use crate::identity::uptime_ms;
 use crate::limits::DIRECTORY_JOBS_MAX;
 use crate::lookups::{Joined, Lookups};
+use crate::mac::Key;
 use crate::metrics::HousekeepingCounters;
 use crate::metrics::label;
 use crate::route::Route;
 use crate::search::{self, Unknown};
 use crate::sids::Session;
-use crate::tags::Key;
 use crate::worker::Worker;
 
 pub(crate) use self::client::Client;
@@ -66,21 +66,15 @@ pub(crate) async fn find(worker: &Worker, route: &Route, unknown: &Unknown) -> L
     let Some(directory) = of(worker, route) else { return Listed::Never };
     let deadline = worker.reactor.now() + directory.timeout;
     let key = worker.shared.sids.key(route.upstream().seed, &unknown.sid);
-    let (label, listed) = loop {
-        match directory.lookups.join(key, worker.reactor.now()) {
-            Joined::Over(listed) => break (label::Listing::Cached, listed),
-            Joined::Full => break (label::Listing::Limited, Listed::Nothing),
-            Joined::Waiting(told) => match worker.reactor.timeout_at(Some(deadline), told).await {
-                Ok(Ok(listed)) => break (label::Listing::Joined, listed),
-                // Whoever looked has gone away.
-                Ok(Err(_)) => {}
-                Err(_) => break (label::Listing::Failed, Listed::Nothing),
-            },
-            Joined::Looking(lookup) => {
-                let (label, listed) = directory.look_up(worker, route, unknown, deadline).await;
-                lookup.finish(listed, label == label::Listing::Missing, worker.reactor.now());
-                break (label, listed);
-            }
+    let (label, listed) = match directory.lookups.join(&worker.reactor, key, deadline).await {
+        Joined::Over(listed) => (label::Listing::Cached, listed),
+        Joined::Told(listed) => (label::Listing::Joined, listed),
+        Joined::Full => (label::Listing::Limited, Listed::Nothing),
+        Joined::Late => (label::Listing::Failed, Listed::Nothing),
+        Joined::Looking(lookup) => {
+            let (label, listed) = directory.look_up(worker, route, unknown, deadline).await;
+            lookup.finish(listed, label == label::Listing::Missing, worker.reactor.now());
+            (label, listed)
         }
     };
     worker.counters().directory_lookups.of(label).add(1);

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 use ringbolt_core::affinity::SidKey;
+use ringbolt_reactor::Reactor;
 use tokio::sync::oneshot;
 
 use crate::limits::{LOOKUP_WAITING_MAX, LOOKUPS_MAX, NOBODYS_SIDS_MAX, NOBODYS_TIME_TO_LIVE};
@@ -39,8 +40,10 @@ enum Lookup<T> {
 pub(crate) enum Joined<'a, T: Copy> {
     /// The caller looks for it, and says what it found.
     Looking(Looker<'a, T>),
-    /// Another one does, and will tell. An error: it has gone away.
-    Waiting(oneshot::Receiver<T>),
+    /// Another one did, and this came of it.
+    Told(T),
+    /// Another one still does at the deadline.
+    Late,
     /// This came of it a moment ago.
     Over(T),
     /// There are as many lookups as there may be.
@@ -62,8 +65,24 @@ impl<T> Default for Lookups<T> {
 }
 
 impl<T: Copy> Lookups<T> {
-    /// Joins the lookup of a sid, or begins it.
-    pub(crate) fn join(&self, key: SidKey, now: Instant) -> Joined<'_, T> {
+    /// Joins the lookup of a sid until it ends, or begins it.
+    pub(crate) async fn join(&self, reactor: &Reactor, key: SidKey, deadline: Instant) -> Joined<'_, T> {
+        loop {
+            let told = match self.enter(key, reactor.now()) {
+                Ok(joined) => return joined,
+                Err(told) => told,
+            };
+            match reactor.timeout_at(Some(deadline), told).await {
+                Ok(Ok(found)) => return Joined::Told(found),
+                // Whoever looked has gone away.
+                Ok(Err(_)) => {}
+                Err(_) => return Joined::Late,
+            }
+        }
+    }
+
+    /// An error: another one looks, and will tell, or go away.
+    fn enter(&self, key: SidKey, now: Instant) -> Result<Joined<'_, T>, oneshot::Receiver<T>> {
         let mut state = self.0.lock();
         let State { lookups, looking, remembered } = &mut *state;
         while let Some((_, expired)) = remembered.pop_front_if(|(until, _)| *until <= now) {
@@ -71,19 +90,19 @@ impl<T: Copy> Lookups<T> {
         }
         match lookups.entry(key) {
             Entry::Occupied(mut lookup) => match lookup.get_mut() {
-                Lookup::Over(found) => Joined::Over(*found),
-                Lookup::Looking(waiting) if waiting.len() >= LOOKUP_WAITING_MAX => Joined::Full,
+                Lookup::Over(found) => Ok(Joined::Over(*found)),
+                Lookup::Looking(waiting) if waiting.len() >= LOOKUP_WAITING_MAX => Ok(Joined::Full),
                 Lookup::Looking(waiting) => {
                     let (teller, told) = oneshot::channel();
                     waiting.push(teller);
-                    Joined::Waiting(told)
+                    Err(told)
                 }
             },
-            Entry::Vacant(_) if *looking >= LOOKUPS_MAX => Joined::Full,
+            Entry::Vacant(_) if *looking >= LOOKUPS_MAX => Ok(Joined::Full),
             Entry::Vacant(place) => {
                 place.insert(Lookup::Looking(Vec::new()));
                 *looking += 1;
-                Joined::Looking(Looker { lookups: self, key })
+                Ok(Joined::Looking(Looker { lookups: self, key }))
             }
         }
     }

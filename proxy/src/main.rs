@@ -42,6 +42,7 @@ mod listeners;
 mod load;
 mod log;
 mod lookups;
+mod mac;
 mod memory;
 mod metrics;
 mod notify;

@@ -5,10 +5,10 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use aws_lc_rs::{constant_time, hmac};
-use ringbolt_core::affinity::{Mac, Opened, Sid, TAG_BYTES, Tag, TaggedBackend, Tagging};
+use ringbolt_core::affinity::{Mac as _, Opened, Sid, TAG_BYTES, Tag, TaggedBackend, Tagging};
 
 use crate::config::SidTags;
+use crate::mac::Key;
 use crate::metrics::label;
 
 /// The keys of an upstream, ready for use.
@@ -17,30 +17,6 @@ pub(crate) struct Tags {
     /// The first one tags.
     keys: Vec<Tagging<Key>>,
     max_age_seconds: u64,
-}
-
-/// HMAC-SHA-256 with one key.
-#[derive(Debug)]
-pub(crate) struct Key(hmac::Key);
-
-impl Key {
-    pub(crate) fn new(secret: &[u8]) -> Self {
-        Self(hmac::Key::new(hmac::HMAC_SHA256, secret))
-    }
-}
-
-impl Mac for Key {
-    fn sign(&self, parts: &[&[u8]]) -> [u8; 32] {
-        let mut context = hmac::Context::with_key(&self.0);
-        parts.iter().for_each(|part| context.update(part));
-        let mut mac = [0; 32];
-        mac.copy_from_slice(context.sign().as_ref());
-        mac
-    }
-
-    fn is_same(&self, first: &[u8], second: &[u8]) -> bool {
-        constant_time::verify_slices_are_equal(first, second).is_ok()
-    }
 }
 
 /// What the tag of a request's sid is worth.

@@ -7,6 +7,8 @@
 mod clients;
 mod frames;
 mod http;
+#[path = "../../../proxy/src/mac.rs"]
+mod mac;
 mod placement;
 mod sids;
 mod tags;

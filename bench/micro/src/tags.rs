@@ -2,35 +2,17 @@
 
 use std::hint::black_box;
 
-use aws_lc_rs::{constant_time, hmac};
-use ringbolt_core::affinity::{Mac, Sid, Tag, TaggedBackend, Tagging, seed_of_name, tagged, without_tag};
+use ringbolt_core::affinity::{Sid, Tag, TaggedBackend, Tagging, seed_of_name, tagged, without_tag};
 
 use crate::Work;
+use crate::mac::Key;
 
 /// As Engine.IO issues them.
 const SID: &[u8] = b"Ek3yLmC0yr0OhBMbAAAA";
 const NOW: u32 = 1_800_000_000;
 
-/// As in `proxy/src/tags.rs`.
-struct HmacSha256(hmac::Key);
-
-impl Mac for HmacSha256 {
-    fn sign(&self, parts: &[&[u8]]) -> [u8; 32] {
-        let mut context = hmac::Context::with_key(&self.0);
-        parts.iter().for_each(|part| context.update(part));
-        let mut mac = [0; 32];
-        mac.copy_from_slice(context.sign().as_ref());
-        mac
-    }
-
-    fn is_same(&self, first: &[u8], second: &[u8]) -> bool {
-        constant_time::verify_slices_are_equal(first, second).is_ok()
-    }
-}
-
-fn tagging() -> Tagging<HmacSha256> {
-    let mac = HmacSha256(hmac::Key::new(hmac::HMAC_SHA256, &[7; 32]));
-    Tagging { upstream: seed_of_name("chat"), key_id: 1, mac }
+fn tagging() -> Tagging<Key> {
+    Tagging { upstream: seed_of_name("chat"), key_id: 1, mac: Key::new(&[7; 32]) }
 }
 
 fn backend() -> TaggedBackend {
