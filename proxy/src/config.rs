@@ -350,13 +350,19 @@ pub(crate) fn log_level(text: &str) -> Result<LogLevel, String> {
 /// # Errors
 /// It cannot be read, or is longer than [`bounds::FILE_BYTES_MAX`]: why, to be told behind its name.
 pub(crate) fn content(path: &Path) -> Result<Vec<u8>, String> {
-    let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|opened| opened.take(bounds::FILE_BYTES_MAX + 1).read_to_end(&mut bytes))
-        .map_err(|error| format!("cannot be read: {error}"))?;
+    let bytes = beginning(path, bounds::FILE_BYTES_MAX + 1)?;
     if bytes.len() as u64 > bounds::FILE_BYTES_MAX {
         return Err("is longer than 4 MiB, which no configuration needs to be".to_owned());
     }
+    Ok(bytes)
+}
+
+/// The first bytes of a file, `most` of them.
+fn beginning(path: &Path, most: u64) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|opened| opened.take(most).read_to_end(&mut bytes))
+        .map_err(|error| format!("cannot be read: {error}"))?;
     Ok(bytes)
 }
 

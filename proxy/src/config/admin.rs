@@ -1,9 +1,8 @@
 //! `[admin]`: where the process tells how it is, and who may give it orders.
 
 use std::fmt;
-use std::fs::File;
-use std::io::Read as _;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use super::bounds::{TOKEN_BYTES_MAX, TOKEN_BYTES_MIN};
@@ -36,6 +35,24 @@ impl fmt::Debug for Secret {
     }
 }
 
+impl Secret {
+    /// The line that is all of a file. `None`: there is none of such a length, of such bytes.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub(super) fn line(
+        file: &Path,
+        lengths: RangeInclusive<usize>,
+        is_fine: impl Fn(u8) -> bool,
+    ) -> Result<Option<Self>, String> {
+        // With its end.
+        let bytes = super::beginning(file, *lengths.end() as u64 + 2)?;
+        let line = bytes.trim_ascii();
+        let is_line = line.iter().all(|byte| is_fine(*byte)) && lengths.contains(&line.len());
+        Ok(is_line.then(|| Self(line.to_vec())))
+    }
+}
+
 impl Default for Admin {
     fn default() -> Self {
         Self { address: SocketAddr::from((Ipv4Addr::LOCALHOST, 9180)) }
@@ -49,19 +66,14 @@ impl OrderToken {
     }
 
     fn read(&mut self) -> Result<(), String> {
-        let mut bytes = Vec::new();
-        File::open(&self.file)
-            .and_then(|opened| opened.take(TOKEN_BYTES_MAX as u64 + 2).read_to_end(&mut bytes))
-            .map_err(|error| format!("cannot be read: {error}"))?;
-        let token = bytes.trim_ascii();
-        let is_sendable = token.iter().all(u8::is_ascii_graphic);
-        if !is_sendable || !(TOKEN_BYTES_MIN..=TOKEN_BYTES_MAX).contains(&token.len()) {
-            return Err(format!(
+        let line =
+            Secret::line(&self.file, TOKEN_BYTES_MIN..=TOKEN_BYTES_MAX, |byte| byte.is_ascii_graphic())?;
+        self.secret = line.ok_or_else(|| {
+            format!(
                 "holds no token: one line of {TOKEN_BYTES_MIN} to {TOKEN_BYTES_MAX} visible ASCII characters; \
                  make one by `openssl rand -hex 32`"
-            ));
-        }
-        self.secret = Secret(token.to_vec());
+            )
+        })?;
         Ok(())
     }
 }

@@ -2,8 +2,7 @@
 
 // tidy: allow cluster, what Redis calls servers that share the keys among them
 
-use std::fs::{self, File};
-use std::io::Read as _;
+use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -192,16 +191,10 @@ impl Config {
 
 impl SecretFile {
     fn read(&mut self, bytes_min: usize) -> Result<(), String> {
-        let mut bytes = Vec::new();
-        File::open(&self.file)
-            .and_then(|opened| opened.take(SECRET_BYTES_MAX as u64 + 2).read_to_end(&mut bytes))
-            .map_err(|error| format!("cannot be read: {error}"))?;
-        let line = bytes.trim_ascii();
-        let is_line = line.iter().all(|byte| byte.is_ascii_graphic() || *byte == b' ');
-        if !is_line || !(bytes_min..=SECRET_BYTES_MAX).contains(&line.len()) {
-            return Err(format!("holds no line of {bytes_min} to {SECRET_BYTES_MAX} ASCII characters"));
-        }
-        self.content = Secret(line.to_vec());
+        let is_fine = |byte: u8| byte.is_ascii_graphic() || byte == b' ';
+        let line = Secret::line(&self.file, bytes_min..=SECRET_BYTES_MAX, is_fine)?;
+        self.content = line
+            .ok_or_else(|| format!("holds no line of {bytes_min} to {SECRET_BYTES_MAX} ASCII characters"))?;
         Ok(())
     }
 }
