@@ -161,14 +161,12 @@ impl SidTable {
 
     /// Appends the live sessions of one part.
     pub(crate) fn copy(&self, (shard, part): (usize, usize), now: Instant, records: &mut Vec<SidRecord>) {
-        let now = Tick::from_duration(now.saturating_duration_since(self.started));
-        self.shards[shard].0.lock().shard.copy(part, now, records);
+        self.shards[shard].0.lock().shard.copy(part, self.tick_at(now), records);
     }
 
     /// Visits the live sessions of one part, under its shard's lock.
     pub(crate) fn visit(&self, (shard, part): (usize, usize), now: Instant, visit: impl FnMut(SidStanding)) {
-        let now = Tick::from_duration(now.saturating_duration_since(self.started));
-        self.shards[shard].0.lock().shard.visit(part, now, visit);
+        self.shards[shard].0.lock().shard.visit(part, self.tick_at(now), visit);
     }
 
     /// Finds the session's backend and counts one more request in progress, until the guard is dropped.
@@ -188,8 +186,7 @@ impl SidTable {
     /// The backend of a session of the upstream of this seed, for operators.
     pub(crate) fn owner(&self, upstream: u64, sid: &Sid) -> Option<BackendId> {
         let key = self.key(upstream, sid);
-        let now = Tick::from_duration(self.started.elapsed());
-        self.part(key).lock().shard.owner(key, now)
+        self.part(key).lock().shard.owner(key, self.tick_at(Instant::now()))
     }
 
     /// Removes expired entries of the worker's own shard: a sixteenth of it at a time, in portions short
@@ -262,7 +259,11 @@ impl SidTable {
     }
 
     fn tick(&self, worker: &Worker) -> Tick {
-        Tick::from_duration(worker.reactor.now().saturating_duration_since(self.started))
+        self.tick_at(worker.reactor.now())
+    }
+
+    fn tick_at(&self, now: Instant) -> Tick {
+        Tick::from_duration(now.saturating_duration_since(self.started))
     }
 }
 

@@ -2,8 +2,7 @@
 //!
 //! Knows neither what is asked of it nor time: the caller says how each request ended, and when it is tried again.
 
-/// Requests in a row that fail until the service is left aside: one may have met a pause of it.
-const FAILURES_MAX: u32 = 3;
+use crate::limits::CIRCUIT_FAILURES_MAX;
 
 /// How a request ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,9 +28,9 @@ impl Circuit {
         self.failures = match outcome {
             Outcome::Answered => 0,
             Outcome::Failed => self.failures + 1,
-            Outcome::Lost => FAILURES_MAX,
+            Outcome::Lost => CIRCUIT_FAILURES_MAX,
         };
-        self.failures >= FAILURES_MAX
+        self.failures >= CIRCUIT_FAILURES_MAX
     }
 }
 

@@ -225,6 +225,11 @@ pub const LOOKUP_RETRY_FIRST: Duration = Duration::from_secs(1);
 /// And at most this: an outage of DNS should not outlast itself by more.
 pub const LOOKUP_RETRY_MAX: Duration = Duration::from_secs(30);
 
+// ---- Shared directory ----
+
+/// Requests in a row that fail until a service is left aside (`circuit`): one may have met a pause of it.
+pub const CIRCUIT_FAILURES_MAX: u32 = 3;
+
 // ---- Metrics ----
 
 /// Seconds of silence from which a tunnel counts as idle: longer than Engine.IO's servers are silent, which ask every 25
