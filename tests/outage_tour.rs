@@ -5,12 +5,13 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use ringbolt_harness::raw::{ACCEPTED, Backend, Wire};
 use ringbolt_harness::tls::Authority;
-use ringbolt_harness::{Options, Ringbolt};
+use ringbolt_harness::{Options, Ringbolt, browser_folder};
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
 use serde_json::Value;
 
@@ -32,7 +33,7 @@ fn causes(ringbolt: &Ringbolt) -> Vec<Value> {
     ringbolt.shown("/overview")["causes"].as_array().expect("causes").clone()
 }
 
-/// Waits until the cause shows, and checks the metric it names and that one line of the log has these words.
+/// Waits until the cause shows, and checks the metric it names, that one line of the log has these words, and the page.
 fn shows(ringbolt: &Ringbolt, name: &str, metric: &str, line: &str) -> Value {
     let deadline = Instant::now() + LIMIT;
     let cause = loop {
@@ -50,8 +51,24 @@ fn shows(ringbolt: &Ringbolt, name: &str, metric: &str, line: &str) -> Value {
     ringbolt.process().line(line, LIMIT, |said| said.contains(line).then_some(()));
     let said = ringbolt.process().output();
     assert_eq!(said.lines().filter(|said| said.contains(line)).count(), 1, "{line} once in\n{said}");
-    assert!(cause["cure"].as_str().is_some_and(|cure| cure.len() > 10), "{cause:#}");
+    shows_in_a_browser(ringbolt, &cause);
     cause
+}
+
+/// What the browser looks for stands in `cause.mjs`.
+fn shows_in_a_browser(ringbolt: &Ringbolt, cause: &Value) {
+    let text = |name| cause[name].as_str().unwrap_or_else(|| panic!("no {name} in {cause:#}"));
+    let looked = Command::new("node")
+        .arg(browser_folder().join("cause.mjs"))
+        .arg(format!("http://{}/", ringbolt.admin()))
+        .args([text("seen"), text("cure")])
+        .output()
+        .expect("node is installed");
+    assert!(
+        looked.status.success() && text("cure").len() > 10,
+        "{cause:#}\n{}",
+        String::from_utf8_lossy(&looked.stderr)
+    );
 }
 
 #[test]
