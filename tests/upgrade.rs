@@ -11,15 +11,11 @@ mod busy;
 mod site;
 
 use std::net::Ipv4Addr;
-use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixDatagram;
-use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread;
-use std::time::Duration;
 
 use ringbolt_harness::raw::{Backend, Gate, Tunnel, Wire};
-use ringbolt_harness::{Engine, Grandchild, Options, Ringbolt, Upgraded, fewer_if_emulated};
+use ringbolt_harness::{Engine, Options, Ringbolt, Upgraded, fewer_if_emulated};
 
 use self::busy::{CHATS, PAUSE, Seen, Stop, StopAtEnd, keep_busy};
 use self::site::{config, fleet, open_session, own_backend, poll, sid_in, sources, start};
@@ -214,74 +210,4 @@ fn workers_and_listeners_may_change_with_the_binary() {
         }
         assert!(std::net::TcpStream::connect_timeout(&removed, PAUSE).is_err(), "a removed port is closed");
     }
-}
-
-#[test]
-fn the_service_manager_follows() {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let path = folder.path().join("notify");
-    let manager = UnixDatagram::bind(&path).expect("a free path");
-    manager.set_read_timeout(Some(Duration::from_secs(20))).expect("an option of an open socket");
-    let (backends, own) = (fleet(1), own_backend());
-    let mut ringbolt = Ringbolt::start(&Options {
-        config: Some(config(&backends, &own, "")),
-        environment: vec![("NOTIFY_SOCKET".to_owned(), path.to_str().expect("text").to_owned())],
-        ..Options::new(env!("CARGO_BIN_EXE_ringbolt"), &[])
-    });
-    ringbolt.upgrade();
-    ringbolt.former_ends();
-    let mut told = Vec::new();
-    manager.set_nonblocking(true).expect("an option of an open socket");
-    let mut state = [0; 4096];
-    while let Ok(length) = manager.recv(&mut state) {
-        told.push(String::from_utf8_lossy(&state[..length]).into_owned());
-    }
-    told.sort_unstable();
-    let expected = [
-        format!("MAINPID={}\nREADY=1\nSTATUS=upgraded", ringbolt.pid()),
-        "READY=1\nSTATUS=serving".to_owned(),
-        "READY=1\nSTATUS=serving".to_owned(),
-    ];
-    assert_eq!(told, expected, "and nobody says that the service stops");
-}
-
-/// The service manager has bound the port, and hears that the process lives; its successor's life too.
-#[test]
-fn sockets_of_the_service_manager_are_used_and_its_watchdog_is_fed() {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let path = folder.path().join("notify");
-    let manager = UnixDatagram::bind(&path).expect("a free path");
-    manager.set_read_timeout(Some(Duration::from_secs(20))).expect("an option of an open socket");
-    let told = |wanted: &str| {
-        let mut state = [0; 4096];
-        loop {
-            let length = manager.recv(&mut state).expect("the service manager is told");
-            if state[..length] == *wanted.as_bytes() {
-                return;
-            }
-        }
-    };
-    let (backends, bound) = (fleet(1), own_backend());
-    let address = bound.local_addr().expect("a bound socket");
-    let file = folder.path().join("ringbolt.toml");
-    let backend = backends[0].address();
-    let text = format!("[[listener]]\naddress = \"{address}\"\n[upstream.a]\nbackends = [\"{backend}\"]\n");
-    std::fs::write(&file, text).expect("a configuration");
-    // Descriptor 3 is the first of a service manager's.
-    let start = "LISTEN_FDS=1 LISTEN_PID=$$ exec \"$@\" 3<&0 </dev/null";
-    let mut command = Command::new("sh");
-    command.args(["-c", start, "sh", env!("CARGO_BIN_EXE_ringbolt"), "run", "--workers", "2"]);
-    command.args(["--admin", "off", "-c"]).arg(&file).stdin(OwnedFd::from(bound));
-    command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "400000");
-    let mut child = command.spawn().expect("the daemon starts");
-    // Kills it, however the test ends.
-    let process = Grandchild::find(child.id()).expect("it runs");
-    told("READY=1\nSTATUS=serving");
-    assert_eq!(
-        Wire::connect(address).exchange("GET / HTTP/1.1\r\nHost: a.example\r\n\r\n").text(),
-        "backend0"
-    );
-    told("WATCHDOG=1");
-    drop(process);
-    child.wait().expect("it has ended");
 }

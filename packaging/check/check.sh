@@ -85,7 +85,7 @@ expect "the configuration is dpkg's" " /etc/ringbolt/ringbolt.toml" \
 inside ringbolt status >"$folder/log" || fail "ringbolt status: $(cat "$folder/log")"
 grep -q . "$folder/log" || fail "ringbolt status says nothing"
 mine='drain = "4s"'
-inside sh -c "printf '[timeouts]\n%s\n' '$mine' >>/etc/ringbolt/ringbolt.toml"
+inside sh -c "printf '[access_log]\noutput = \"syslog\"\n[timeouts]\n%s\n' '$mine' >>/etc/ringbolt/ringbolt.toml"
 
 nsenter --target "$init" --net python3 "$here/tunnels.py" <"$folder/to" >"$folder/from" &
 tunnels=$!
@@ -104,6 +104,11 @@ expect "it was not restarted" 0 systemctl show --property NRestarts --value ring
 # As this system's own root is called by the kernel; a program that was replaced would be "(deleted)".
 expect "the new program serves" /usr/bin/ringbolt sh -c "readlink /proc/$(main_pid)/exe | sed 's|^/mnt/root||'"
 expect "the change of the configuration stayed" "$mine" tail -n 1 /etc/ringbolt/ringbolt.toml
+# One that the configuration of the new process names: the old one wrote none.
+inside bash -c 'exec 3<>/dev/tcp/127.0.0.1/8080 && printf "GET /seen HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n" >&3 && cat <&3' \
+    >"$folder/log" || fail "a request: $(cat "$folder/log")"
+await inside sh -c "journalctl -q -t ringbolt -o cat -p info | grep -q '\"event\":\"request\".*\"path\":\"/seen\"'"
+echo "ok: the access log's line is in the journal"
 inside systemctl reload ringbolt || fail "systemctl reload"
 tell "tunnels after a reload"
 
@@ -116,6 +121,12 @@ expect "its unit is gone" not-found systemctl show --property LoadState --value 
 expect "the configuration stays" "$mine" tail -n 1 /etc/ringbolt/ringbolt.toml
 install "$old"
 expect "installed again it runs" active systemctl is-active ringbolt
+# Whoever comes while nobody serves waits for the process that systemd starts in its place.
+inside sh -c "kill -KILL $(main_pid)"
+inside bash -c 'exec 3<>/dev/tcp/127.0.0.1/8080 && printf "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n" >&3 && cat <&3' \
+    >"$folder/log" 2>&1 || fail "a request behind a crash: $(cat "$folder/log")"
+grep -q '^HTTP/1.1 ' "$folder/log" || fail "a request behind a crash: $(cat "$folder/log")"
+expect "it was restarted, and no client refused" 1 systemctl show --property NRestarts --value ringbolt
 inside systemctl --quiet disable --now ringbolt
 install "$new"
 expect "disabled it stays, and stopped" "disabled inactive" \

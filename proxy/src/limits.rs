@@ -277,6 +277,11 @@ pub(crate) const DOCTOR_ANSWER_BYTES_MAX: usize = 1024 * 1024;
 /// Sessions it opens at the same time: it looks at services that people use.
 pub(crate) const DOCTOR_SESSIONS_AT_ONCE: usize = 8;
 
+// ---- Service manager ----
+
+/// Listening sockets of one message to the service manager. systemd takes 768, the kernel 253 (SCM_MAX_FD).
+pub(crate) const NOTIFY_DESCRIPTORS_MAX: usize = 64;
+
 // ---- Hand-over to a new process ----
 
 /// Longest message between two processes. The kernel takes three times as much at once (`net.core.wmem_default`).

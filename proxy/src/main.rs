@@ -373,6 +373,7 @@ fn run(source: Source, config: &Arc<Config>) -> Result<End, StartError> {
 
     let (end, workers_ended) = oneshot::channel();
     let inheritance = inheritance(estate.as_mut())?;
+    let notify = Notify::from_environment(&inheritance);
     let (shared, directory) = open_directory(&housekeeping, config, &counters, source.0.file())?.unzip();
     let mut server = server::start(config, &tls, connections, &counters, end, inheritance, shared)?;
     if let Some(refusal) = &server.refusal {
@@ -384,7 +385,7 @@ fn run(source: Source, config: &Arc<Config>) -> Result<End, StartError> {
     lifecycle.enter(Phase::Ready);
     let (listen, engine) = (&server.addresses(), server.engine);
     log::ready(config, Started { listen, admin: admin_address, workers, engine });
-    let notify = Notify::from_environment();
+    notify.keep(server.listeners());
     notify.ready("serving");
     let configured = config.admin.map(|admin| admin.address);
     let admin_sockets = AdminSockets::of(configured.zip(admin.as_ref()), socket.as_ref()).map_err(failed)?;

@@ -298,6 +298,7 @@ impl Reloader {
                     tracing::warn!(key, "changed in the file, but kept until the next start");
                 }
                 let server = self.server();
+                self.notify.keep(server.listeners());
                 let addresses: Vec<_> = server.addresses().iter().map(ToString::to_string).collect();
                 tracing::info!(cause, listeners = %addresses.join(","), "reloaded");
             }
