@@ -51,7 +51,7 @@ serves_on() {
 }
 
 # The image it begins from, without a registry: the same Debian.
-tar -C "$system" --exclude './dev/*' -c . | pod import --quiet - docker.io/library/debian:bookworm-slim >/dev/null
+tar -C "$system" --exclude './dev/*' -c . | pod import --quiet - localhost/debian:bookworm-slim >/dev/null
 pod build --quiet --pull=never --isolation chroot -f "$here/../Containerfile" -t ringbolt "$context" >/dev/null
 echo "ok: the image is built"
 
