@@ -360,10 +360,13 @@ fn a_directory_behind_tls_proves_who_it_is() {
 
 #[test]
 fn a_cluster_is_a_directory_too() {
-    let (redis, backends) = (Redis::cluster(), three());
-    let directory = format!("url = \"redis-cluster://{}\"\n{PATIENT}", redis.address());
+    let (servers, backends) = (Redis::cluster::<3>(), three());
+    // The others are found through it.
+    let directory = format!("url = \"redis-cluster://{}\"\n{PATIENT}", servers[0].address());
     let [one, other] = [proxy(&backends, &directory), proxy(&backends, &directory)];
     sessions_are_shared(&one, &other);
+    let entries = servers.each_ref().map(|redis| redis.ask(&["DBSIZE"]).trim_end().parse::<u32>());
+    assert!(entries.iter().filter(|entries| **entries != Ok(0)).count() > 1, "spread over them: {entries:?}");
 }
 
 #[test]

@@ -18,6 +18,9 @@ use crate::tls::Authority;
 /// How long a server may take to listen, or a command to be done.
 const LIMIT: Duration = Duration::from_secs(30);
 
+/// Parts of a cluster's keys.
+const SLOTS: usize = 16_384;
+
 /// A server at an address of its own, which it has again when it is started again.
 #[derive(Debug)]
 pub struct Redis {
@@ -64,20 +67,42 @@ impl Redis {
         Self::at(address, &[&server[..], &files].concat(), &["--tls", "--cacert", &issuer])
     }
 
-    /// A cluster of one.
+    /// A cluster of as many, each with its share of the slots.
     ///
     /// # Panics
-    /// As [`Self::start`], or if it does not take all slots.
+    /// As [`Self::start`], or if they do not find each other.
     #[must_use]
-    pub fn cluster() -> Self {
-        let redis = Self::with(&["--cluster-enabled", "yes"], &[]);
-        redis.ask(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
+    pub fn cluster<const COUNT: usize>() -> [Self; COUNT] {
+        let servers = [(); COUNT].map(|()| {
+            let address = own_address();
+            let (port, host) = (address.port().to_string(), address.ip().to_string());
+            // The others see a connection from another address of the loopback.
+            Self::at(
+                address,
+                &["--port", &port, "--cluster-enabled", "yes", "--cluster-announce-ip", &host],
+                &[],
+            )
+        });
+        let first = servers[0].address;
+        for (number, redis) in servers.iter().enumerate() {
+            let slots = [number, number + 1].map(|number| SLOTS * number / COUNT);
+            let [from, to] = [slots[0], slots[1] - 1].map(|slot| slot.to_string());
+            redis.ask(&["CLUSTER", "ADDSLOTSRANGE", &from, &to]);
+            // Each its own, or they have to settle first which of them is right.
+            redis.ask(&["CLUSTER", "SET-CONFIG-EPOCH", &(number + 1).to_string()]);
+            redis.ask(&["CLUSTER", "MEET", &first.ip().to_string(), &first.port().to_string()]);
+        }
         let deadline = Instant::now() + LIMIT;
-        while !redis.ask(&["CLUSTER", "INFO"]).contains("cluster_state:ok") {
+        let known = format!("cluster_known_nodes:{COUNT}\r\n");
+        let is_ready = |redis: &Self| {
+            let info = redis.ask(&["CLUSTER", "INFO"]);
+            info.contains("cluster_state:ok") && info.contains(&known)
+        };
+        while !servers.iter().all(is_ready) {
             assert!(Instant::now() < deadline, "the cluster does not begin");
             thread::sleep(Duration::from_millis(20));
         }
-        redis
+        servers
     }
 
     fn with(server: &[&str], login: &[&str]) -> Self {
