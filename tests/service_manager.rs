@@ -165,7 +165,7 @@ fn its_sockets_are_used_and_its_watchdog_is_fed() {
 #[test]
 fn it_keeps_the_ports_of_a_process_that_dies_and_of_no_other() {
     let (manager, backend) = (Manager::start(), Backend::named("a"));
-    let [first, second] = [1, 2].map(own_address);
+    let [first, second, third] = [1, 2, 3].map(own_address);
     let mut ringbolt = Ringbolt::start(&Options {
         config: Some(listening(first, &backend)),
         workers: 1,
@@ -178,33 +178,42 @@ fn it_keeps_the_ports_of_a_process_that_dies_and_of_no_other() {
     ringbolt.configure(&listening(second, &backend));
     assert_eq!(ringbolt.order(&["reload"]).0, Some(0));
     assert!(manager.told().0.starts_with("RELOADING=1"));
-    let kept = manager.keeps(second);
+    drop(manager.keeps(second));
     manager.lets_go_of(first);
     assert!(manager.told().0.starts_with("READY=1"));
 
-    // Its next process says the same of the same socket, and it itself nothing.
+    // A new process knows what is kept already.
     ringbolt.upgrade();
     ringbolt.former_ends();
-    drop(manager.keeps(second));
     let mut told = [(); 2].map(|()| manager.told().0);
     told.sort_unstable();
     assert!(told[0].starts_with("MAINPID=") && told[1].starts_with("READY=1"), "{told:?}");
+    ringbolt.configure(&listening(third, &backend));
+    ringbolt.upgrade();
+    ringbolt.former_ends();
+    let mut told = [(); 4].map(|()| manager.told());
+    told.sort_unstable_by(|one, other| one.0.cmp(&other.0));
+    let [(stored, mut kept), (removed, _), (main, _), (ready, _)] = told;
+    let expected =
+        [format!("FDSTORE=1\nFDNAME={}", name(third)), format!("FDSTOREREMOVE=1\nFDNAME={}", name(second))];
+    assert_eq!([stored, removed], expected);
+    assert!(main.starts_with("MAINPID=") && ready.starts_with("READY=1"), "{main} {ready}");
 
     ringbolt.signal(Signal::KILL);
-    let mut waits = Wire::connect(second);
+    let mut waits = Wire::connect(third);
     waits.send(GET);
-    let spare = kept.try_clone().expect("a descriptor");
-    let mut restarted = manager.start_with(kept, &listening(second, &backend));
+    let spare = kept[0].try_clone().expect("a descriptor");
+    let mut restarted = manager.start_with(kept.remove(0), &listening(third, &backend));
     manager.hears("READY=1\nSTATUS=serving");
     assert_eq!(waits.read_response().text(), "a");
     waits.close();
     restarted.process.signal(Signal::TERM);
-    manager.lets_go_of(second);
+    manager.lets_go_of(third);
     assert!(manager.told().0.starts_with("STOPPING=1"));
     assert!(restarted.child.wait().expect("it ends").success());
 
     // Whoever comes back with another configuration has no use for it.
     let _elsewhere = manager.start_with(spare, &listening(first, &backend));
     drop(manager.told());
-    manager.lets_go_of(second);
+    manager.lets_go_of(third);
 }

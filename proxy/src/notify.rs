@@ -34,12 +34,11 @@ pub(crate) struct Notify {
 }
 
 impl Notify {
-    /// As the environment says. Where sockets are inherited from the manager it has them already.
+    /// As the environment says. The manager has what it gave, and what the process gave it that this one takes over from.
     pub(crate) fn from_environment(inheritance: &Inheritance) -> Self {
         let manager = env::var_os("NOTIFY_SOCKET").and_then(|name| Self::to(&name));
-        let given = inheritance.listeners.iter().map(|(address, _)| *address);
-        let is_managers = inheritance.hash_key.is_none();
-        Self { manager, kept: RefCell::new(given.filter(|_| is_managers).collect()) }
+        let known = inheritance.listeners.iter().map(|(address, _)| *address);
+        Self { manager, kept: RefCell::new(known.filter(is_kept).collect()) }
     }
 
     fn to(name: &OsStr) -> Option<(UnixDatagram, SocketAddrUnix)> {
@@ -53,8 +52,7 @@ impl Notify {
     /// These listeners are there now. What is new is kept, what is gone is not any longer.
     pub(crate) fn keep<'a>(&self, listeners: impl Iterator<Item = &'a Listening>) {
         let mut gone = self.kept.take();
-        // A port that the kernel chose would be another one the next time.
-        for Listening { configured, sockets, .. } in listeners.filter(|new| new.configured.port() != 0) {
+        for Listening { configured, sockets, .. } in listeners.filter(|new| is_kept(&new.configured)) {
             self.kept.borrow_mut().insert(*configured);
             if gone.remove(configured) {
                 continue;
@@ -118,6 +116,11 @@ impl Notify {
             let _ = sendmsg_addr(socket, address, &state, &mut ancillary, flags);
         }
     }
+}
+
+/// A port that the kernel chose would be another one the next time.
+fn is_kept(configured: &SocketAddr) -> bool {
+    configured.port() != 0
 }
 
 /// The manager's name for the sockets of a listener, which holds no colon.
