@@ -27,7 +27,7 @@ impl Clock {
             self.0.set(Some(fresh));
             fresh
         });
-        let millis = now.saturating_duration_since(began).as_millis();
+        let millis = now.saturating_duration_since(began).subsec_millis();
         for (place, unit) in [(20, 100), (21, 10), (22, 1)] {
             stamp[place] = b'0' + u8::try_from(millis / unit % 10).unwrap_or(0);
         }

@@ -1,11 +1,9 @@
 //! The combined form of Apache and nginx: a request a line, for tools that read it.
 
-use std::io::Write as _;
-
-use ringbolt_core::http::RequestHead;
+use ringbolt_core::http::{RequestHead, write_address, write_decimal};
 
 use super::clock::{self, Stamp};
-use super::json::{write_escaped, write_number};
+use super::json::write_escaped;
 use super::record::{Record, version, write_query};
 
 /// Puts the request line into `text`, and what stands behind the number of bytes into `tail`.
@@ -31,8 +29,8 @@ pub(super) fn write_head(head: &RequestHead, with_query: bool, text: &mut Vec<u8
 impl Record {
     /// Writes the line of a request that has ended.
     pub(super) fn write_combined(&self, stamp: Stamp, line: &mut Vec<u8>) {
-        // Writing to memory does not fail.
-        let _ = write!(line, "{} - - [", self.client.get());
+        write_address(self.client.get(), line);
+        line.extend_from_slice(b" - - [");
         clock::write_combined(&stamp, line);
         line.extend_from_slice(b"] ");
         match &self.text.borrow()[..] {
@@ -40,9 +38,9 @@ impl Record {
             request => line.extend_from_slice(request),
         }
         line.push(b' ');
-        write_number(self.status().into(), line);
+        write_decimal(self.status().into(), line);
         line.push(b' ');
-        write_number(self.response_body_bytes(), line);
+        write_decimal(self.response_body_bytes(), line);
         line.extend_from_slice(if self.tail.is_empty() { b" \"-\" \"-\"" } else { &self.tail });
     }
 }

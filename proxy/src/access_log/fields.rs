@@ -3,7 +3,10 @@
 /// A field of a line.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Field {
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the document"))]
     pub(super) name: &'static str,
+    /// The name as it stands in a line, behind another field.
+    pub(super) key: &'static str,
     /// The lines it stands in.
     #[cfg_attr(not(test), expect(dead_code, reason = "for the document"))]
     pub(super) lines: &'static str,
@@ -14,7 +17,7 @@ pub(super) struct Field {
 /// Defines each field and the list of all.
 macro_rules! fields {
     ($( $constant:ident = $name:literal $lines:literal $meaning:literal; )+) => {
-        $( pub(super) const $constant: Field = Field { name: $name, lines: $lines, meaning: $meaning }; )+
+        $( pub(super) const $constant: Field = Field { name: $name, key: concat!(",\"", $name, "\":"), lines: $lines, meaning: $meaning }; )+
 
         /// In the order of the document.
         #[cfg(test)]
@@ -96,7 +99,7 @@ mod tests {
              `...` marks. No line holds a whole sid.\n\n\
              | field | lines | meaning |\n| --- | --- | --- |\n",
         );
-        for Field { name, lines, meaning } in ALL {
+        for Field { name, lines, meaning, .. } in ALL {
             writeln!(document, "| `{name}` | {lines} | {meaning} |").unwrap();
         }
         document.push_str(

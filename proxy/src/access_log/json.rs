@@ -7,7 +7,7 @@ use std::io::Write as _;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use ringbolt_core::http::RequestId;
+use ringbolt_core::http::{RequestId, write_address, write_decimal};
 
 use super::fields::{self, Field};
 use super::record::write_query;
@@ -19,9 +19,7 @@ pub(super) struct Json<'a>(pub(super) &'a mut Vec<u8>);
 
 impl Json<'_> {
     fn key(&mut self, field: &Field) {
-        self.0.extend_from_slice(b",\"");
-        self.0.extend_from_slice(field.name.as_bytes());
-        self.0.extend_from_slice(b"\":");
+        self.0.extend_from_slice(field.key.as_bytes());
     }
 
     /// A text that needs no escapes: one of ours.
@@ -42,18 +40,20 @@ impl Json<'_> {
 
     pub(super) fn number(&mut self, field: &Field, number: u64) {
         self.key(field);
-        write_number(number, self.0);
+        write_decimal(number, self.0);
     }
 
     /// As seconds with six digits behind the point.
     pub(super) fn seconds(&mut self, field: &Field, duration: Duration) {
         self.key(field);
-        write_number(duration.as_secs(), self.0);
-        let micros = duration.subsec_micros();
-        self.0.push(b'.');
-        for unit in [100_000, 10_000, 1000, 100, 10, 1] {
-            self.0.push(digit(u64::from(micros / unit)));
+        write_decimal(duration.as_secs(), self.0);
+        let mut fraction = *b".000000";
+        let mut micros = duration.subsec_micros();
+        for digit in fraction[1..].iter_mut().rev() {
+            *digit = b"0123456789"[(micros % 10) as usize];
+            micros /= 10;
         }
+        self.0.extend_from_slice(&fraction);
     }
 
     pub(super) fn request_id(&mut self, field: &Field, id: RequestId) {
@@ -78,29 +78,10 @@ impl Json<'_> {
 
     pub(super) fn address(&mut self, field: &Field, address: IpAddr) {
         self.key(field);
-        // Writing to memory does not fail.
-        let _ = write!(self.0, "\"{address}\"");
+        self.0.push(b'"');
+        write_address(address, self.0);
+        self.0.push(b'"');
     }
-}
-
-/// The last decimal digit of a number.
-fn digit(number: u64) -> u8 {
-    b'0' + u8::try_from(number % 10).unwrap_or(0)
-}
-
-pub(super) fn write_number(number: u64, line: &mut Vec<u8>) {
-    let mut digits = [0; 20];
-    let mut first = digits.len();
-    let mut rest = number;
-    loop {
-        first -= 1;
-        digits[first] = digit(rest);
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
-    }
-    line.extend_from_slice(&digits[first..]);
 }
 
 /// Writes at most [`ACCESS_FIELD_BYTES_MAX`] bytes of `text`, so that they are a part of a JSON string: what is not printable
@@ -108,11 +89,14 @@ pub(super) fn write_number(number: u64, line: &mut Vec<u8>) {
 pub(crate) fn write_escaped(text: &[u8], line: &mut Vec<u8>) {
     let cut = text.get(..ACCESS_FIELD_BYTES_MAX);
     let mut rest = cut.unwrap_or(text);
-    while let Some(special) = rest.iter().position(|byte| IS_SPECIAL[usize::from(*byte)]) {
-        line.extend_from_slice(&rest[..special]);
-        // Writing to memory does not fail.
-        let _ = write!(line, "\\u{:04x}", rest[special]);
-        rest = &rest[special + 1..];
+    // Looks at all of them at once, which is many bytes an instruction; hardly any text has such bytes.
+    if rest.iter().fold(false, |any, byte| any | is_special(*byte)) {
+        while let Some(special) = rest.iter().position(|byte| is_special(*byte)) {
+            line.extend_from_slice(&rest[..special]);
+            // Writing to memory does not fail.
+            let _ = write!(line, "\\u{:04x}", rest[special]);
+            rest = &rest[special + 1..];
+        }
     }
     line.extend_from_slice(rest);
     if cut.is_some() {
@@ -120,16 +104,10 @@ pub(crate) fn write_escaped(text: &[u8], line: &mut Vec<u8>) {
     }
 }
 
-/// Bytes that stand in no JSON string, or in none that is read as anything but UTF-8.
-const IS_SPECIAL: [bool; 256] = {
-    let mut is_special = [false; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        is_special[byte] = byte < 0x20 || byte >= 0x7f || byte == b'"' as usize || byte == b'\\' as usize;
-        byte += 1;
-    }
-    is_special
-};
+/// A byte that stands in no JSON string, or in none that is read as anything but UTF-8.
+const fn is_special(byte: u8) -> bool {
+    (byte < 0x20) | (byte >= 0x7f) | (byte == b'"') | (byte == b'\\')
+}
 
 #[cfg(test)]
 mod tests {

@@ -45,6 +45,7 @@ pub use body::{BodyReader, BodyWriter, ChunkPrefix, Decoded};
 pub use forward::{ForwardContext, believed_request_id, write_request};
 pub use framing::Framing;
 pub use lines::HeadLimits;
+pub use numbers::{write_address, write_decimal, write_hex};
 pub use own_reply::{Location, LocationError, OwnReply, RouteReply};
 pub use question::write_question;
 pub use refusal::{BadBody, BadResponse, Refusal};
@@ -56,7 +57,7 @@ pub use response::{Asked, ResponseHead, ResponseKind};
 pub use rewrite::PathRewrite;
 pub use rules::{FieldRuleError, FieldRules};
 pub use source::Source;
-pub use trace_context::{TRACEPARENT_BYTES, TraceContext, Traceparent, write_hex};
+pub use trace_context::{TRACEPARENT_BYTES, TraceContext, Traceparent};
 pub use websocket::{WebSocketKey, websocket_accept};
 
 /// The protocol version a peer speaks. Higher minor versions than 1 count as 1.1 (RFC 9110 section 2.5).

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 const DIGITS_MAX: usize = 20;
 
 /// Appends `number` in decimal.
-pub(super) fn write_decimal(mut number: u64, out: &mut Vec<u8>) {
+pub fn write_decimal(mut number: u64, out: &mut Vec<u8>) {
     let mut digits = [b'0'; DIGITS_MAX];
     let mut start = DIGITS_MAX;
     loop {
@@ -22,8 +22,16 @@ pub(super) fn write_decimal(mut number: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(&digits[start..]);
 }
 
+/// Writes the last digits of a number, in hexadecimal.
+pub fn write_hex(mut number: u128, digits: &mut [u8]) {
+    for digit in digits.iter_mut().rev() {
+        *digit = b"0123456789abcdef"[(number & 15) as usize];
+        number >>= 4;
+    }
+}
+
 /// Appends `address` as it is usually written.
-pub(super) fn write_address(address: IpAddr, out: &mut Vec<u8>) {
+pub fn write_address(address: IpAddr, out: &mut Vec<u8>) {
     match address {
         IpAddr::V4(address) => {
             // Collected first: two of them in every request, and each append to `out` checks its room.
@@ -75,6 +83,13 @@ mod tests {
         fn numbers_are_written_as_the_standard_library_does(number: u64, shift in 0..64) {
             let number = number >> shift;
             prop_assert_eq!(written(|out| write_decimal(number, out)), format!(">{number}"));
+        }
+
+        #[test]
+        fn hexadecimal_numbers_are_as_the_formatting_machinery_writes_them(number: u128) {
+            let mut digits = [0; 32];
+            write_hex(number, &mut digits);
+            prop_assert_eq!(String::from_utf8_lossy(&digits), format!("{number:032x}"));
         }
 
         #[test]

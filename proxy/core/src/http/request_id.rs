@@ -2,7 +2,7 @@
 
 use crate::limits::REQUEST_ID_BYTES_MAX;
 
-use super::fields::write_text;
+use super::numbers::write_hex;
 
 /// An id for a request that has none to be believed. Unique, but no secret.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -11,7 +11,9 @@ pub struct RequestId(pub u128);
 impl RequestId {
     /// Appends it as 32 hexadecimal digits.
     pub fn write(self, out: &mut Vec<u8>) {
-        write_text(format_args!("{:032x}", self.0), out);
+        let mut digits = [0; 32];
+        write_hex(self.0, &mut digits);
+        out.extend_from_slice(&digits);
     }
 }
 

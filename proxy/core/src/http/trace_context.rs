@@ -3,6 +3,8 @@
 //! `00-TRACE-PARENT-FLAGS`, in lower-case hexadecimal digits. Later versions may have more behind that, which is not
 //! looked at (section 3.2.4); ids of zeros alone are none.
 
+use super::numbers::write_hex;
+
 /// Bytes of a `traceparent` of version 00.
 pub const TRACEPARENT_BYTES: usize = 55;
 
@@ -66,14 +68,6 @@ fn hex(digits: &[u8]) -> Option<u128> {
         };
         Some(number << 4 | u128::from(value))
     })
-}
-
-/// Writes the last digits of a number.
-pub fn write_hex(mut number: u128, digits: &mut [u8]) {
-    for digit in digits.iter_mut().rev() {
-        *digit = b"0123456789abcdef"[(number & 15) as usize];
-        number >>= 4;
-    }
 }
 
 #[cfg(test)]
