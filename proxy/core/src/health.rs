@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use crate::limits::STARTING_CHECKS;
+
 /// A backend that is checked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Checked {
@@ -13,6 +15,8 @@ pub struct Checked {
     up: bool,
     /// Results in a row that speak against what it is.
     against: u32,
+    /// Checks for which it may still be starting: it has not been seen up.
+    starting: u32,
 }
 
 /// A change that a check has brought.
@@ -28,11 +32,12 @@ impl Checked {
     #[must_use]
     pub fn new(rise: u32, fall: u32, up: bool, is_new: bool) -> Self {
         let against = if is_new && up { fall.saturating_sub(1) } else { 0 };
-        Self { rise, fall, up, against }
+        Self { rise, fall, up, against, starting: if is_new { STARTING_CHECKS } else { 0 } }
     }
 
     /// Notes the result of a check.
     pub fn note(&mut self, passed: bool) -> Option<Change> {
+        self.starting = if passed { 0 } else { self.starting.saturating_sub(1) };
         if passed == self.up {
             self.against = 0;
             return None;
@@ -51,10 +56,10 @@ impl Checked {
         self.up
     }
 
-    /// The last result speaks against what it is: the next check should come soon.
+    /// The last result speaks against what it is, or it may still be starting: the next check should come soon.
     #[must_use]
     pub fn is_changing(&self) -> bool {
-        self.against > 0
+        self.against > 0 || self.starting > 0
     }
 }
 
@@ -89,6 +94,8 @@ mod tests {
         let mut new = Checked::new(2, 3, true, true);
         assert!(new.is_changing(), "it is checked soon");
         assert_eq!(new.note(false), Some(Change::Down));
+        let soon = (1..).take_while(|_| new.is_changing() && new.note(false).is_none()).count();
+        assert_eq!(soon, STARTING_CHECKS as usize - 1, "it may be starting, but not for ever");
         let mut new = Checked::new(2, 3, true, true);
         assert_eq!([true, false, false].map(|passed| new.note(passed)), [None; 3]);
     }

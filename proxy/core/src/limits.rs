@@ -217,6 +217,12 @@ pub const FRAME_BYTES_MAX: u32 = (1 << 24) - 8;
 /// Seconds a direction does not count as chatting after it turned out not to suit.
 pub const CHAT_PAUSE_SECONDS: u16 = 8;
 
+// ---- Health ----
+
+/// Checks that come as soon as if something had changed, while all of a backend's have failed: it is often started together
+/// with the proxy, and takes half a minute at most.
+pub const STARTING_CHECKS: u32 = 30;
+
 // ---- Discovery ----
 
 /// Before a source of backends is asked again that has failed once. It doubles with each failure in a row.
