@@ -67,13 +67,37 @@ struct Sample {
 pub(crate) struct Collector {
     sources: Sources,
     previous: Option<Sample>,
-    /// Totals, and when they were; the oldest first.
-    minute: VecDeque<(Instant, Totals)>,
+    minute: Minute,
+}
+
+/// Totals of the last minute, and when they were; the oldest first. At the beginning there was nothing.
+#[derive(Debug)]
+struct Minute(VecDeque<(Instant, Totals)>);
+
+impl Minute {
+    fn begin(now: Instant) -> Self {
+        Self(VecDeque::from([(now, Totals::default())]))
+    }
+
+    /// What has been counted by its beginning.
+    fn earlier(&self) -> Option<&Totals> {
+        self.0.front().map(|(_, totals)| totals)
+    }
+
+    fn remember(&mut self, now: Instant, totals: &Totals) {
+        let age = |at: &Instant| now.saturating_duration_since(*at);
+        if self.0.back().is_none_or(|(at, _)| age(at) >= STATUS_LOOKS_BACK / STATUS_SAMPLES) {
+            self.0.push_back((now, totals.clone()));
+        }
+        while self.0.front().is_some_and(|(at, _)| age(at) > STATUS_LOOKS_BACK) {
+            self.0.pop_front();
+        }
+    }
 }
 
 impl Collector {
     pub(crate) fn new(sources: Sources) -> Self {
-        Self { sources, previous: None, minute: VecDeque::new() }
+        Self { sources, previous: None, minute: Minute::begin(Instant::now()) }
     }
 
     pub(super) fn collect(&mut self) -> Overview {
@@ -90,10 +114,9 @@ impl Collector {
         for row in &mut overview.backends {
             row.load_rate = since.load_rate(row);
         }
-        let earlier = self.minute.front().map(|(_, totals)| totals);
-        overview.errors = errors(&sample.totals, earlier);
+        overview.errors = errors(&sample.totals, self.minute.earlier());
         overview.causes = causes::of(&overview);
-        self.remember(now, &sample.totals);
+        self.minute.remember(now, &sample.totals);
         self.previous = Some(sample);
         overview
     }
@@ -161,20 +184,6 @@ impl Collector {
             cpu: Duration::try_from(cpu).unwrap_or_default(),
             requests: (0..counters.workers()).map(|index| counters.worker(index).requests.total()).collect(),
             loads: loads.collect(),
-        }
-    }
-
-    fn remember(&mut self, now: Instant, totals: &Totals) {
-        let step = STATUS_LOOKS_BACK / STATUS_SAMPLES;
-        if self.minute.back().is_none_or(|(at, _)| now.saturating_duration_since(*at) >= step) {
-            self.minute.push_back((now, totals.clone()));
-        }
-        while self
-            .minute
-            .front()
-            .is_some_and(|(at, _)| now.saturating_duration_since(*at) > STATUS_LOOKS_BACK)
-        {
-            self.minute.pop_front();
         }
     }
 }
@@ -271,4 +280,24 @@ fn certificates(tls: &tls::Setup) -> Vec<CertificateRow> {
     rows.sort_by_key(|row| row.seconds_left);
     rows.truncate(TLS_CERTIFICATES_SHOWN_MAX);
     rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_happens_before_anybody_looks_is_told_for_a_minute() {
+        let start = Instant::now();
+        let mut minute = Minute::begin(start);
+        let totals = vec![(&names::SID_TABLE_FULL, None, 19)];
+        let told: Vec<_> = (1..=70)
+            .filter(|second| {
+                let rows = errors(&totals, minute.earlier());
+                minute.remember(start + Duration::from_secs(*second), &totals);
+                rows[0].last_minute == 19
+            })
+            .collect();
+        assert_eq!(told, (1..=61).collect::<Vec<_>>());
+    }
 }
