@@ -55,14 +55,20 @@ pub(crate) fn run(root: &Path, words: &[String]) -> Result<(), String> {
 
 /// The daemon for arm64, one static file, built with a profile of cargo's.
 pub(crate) fn daemon(root: &Path, profile: &str) -> Result<PathBuf, String> {
-    daemon_in(root, profile, target_folder()?)
+    daemon_in(root, profile, target_folder()?, None)
 }
 
-/// The same, with everything that is built in this folder.
-pub(crate) fn daemon_in(root: &Path, profile: &str, folder: PathBuf) -> Result<PathBuf, String> {
+/// The same, with everything that is built in this folder, and dated `epoch`.
+pub(crate) fn daemon_in(
+    root: &Path,
+    profile: &str,
+    folder: PathBuf,
+    epoch: Option<u64>,
+) -> Result<PathBuf, String> {
     let cross = Cross::new(folder)?;
     eprintln!("building {DAEMON} for arm64; the first time this takes some minutes");
     let mut build = cross.cargo(root);
+    build.envs(epoch.map(|epoch| ("SOURCE_DATE_EPOCH", epoch.to_string())));
     steps::succeed(build.args(["build", "--quiet", "-p", DAEMON, "--bin", DAEMON, "--profile", profile]))?;
     let folder = if profile == "dev" { "debug" } else { profile };
     Ok(cross.target_folder.join(TARGET).join(folder).join(DAEMON))

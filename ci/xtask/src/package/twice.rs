@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ringbolt_vm::{Arch, Machine, Program};
 
-use super::{Package, make, told};
+use super::{Package, epoch, make, told};
 use crate::{arm64, packages, release, steps};
 
 /// Debian's kernel of the guests.
@@ -39,15 +39,18 @@ pub(crate) fn run(root: &Path) -> Result<(), String> {
 
 /// The daemon for release, built in this folder.
 fn program(root: &Path, arch: Arch, folder: &Path) -> Result<PathBuf, String> {
+    // C code of dependencies holds the time it was compiled at, which is this one's for GCC and Clang.
+    let epoch = epoch(root)?;
     if !arch.is_native() {
         return match arch {
-            Arch::Arm64 => arm64::daemon_in(root, "release", folder.to_path_buf()),
+            Arch::Arm64 => arm64::daemon_in(root, "release", folder.to_path_buf(), Some(epoch)),
             Arch::Amd64 => Err("packages of amd64 are made on amd64".to_owned()),
         };
     }
     eprintln!("building ringbolt for {} from nothing; this takes some minutes", arch.name());
     let mut build = steps::cargo(root);
     build.args(["build", "--release", "--quiet", "-p", "ringbolt", "--bin", "ringbolt"]);
+    build.env("SOURCE_DATE_EPOCH", epoch.to_string());
     steps::succeed(build.env("CARGO_TARGET_DIR", folder))?;
     Ok(folder.join("release/ringbolt"))
 }
