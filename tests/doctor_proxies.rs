@@ -5,14 +5,13 @@
 #![forbid(unsafe_code)]
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd as _;
 use std::process::Command;
-use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ringbolt_harness::{Backends, Kind, Process};
+use ringbolt_harness::{Backends, Kind, Process, own_address};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -30,13 +29,6 @@ struct Proxy {
     address: SocketAddr,
     _process: Process,
     _folder: TempDir,
-}
-
-/// An address that nobody else has: nginx binds it by itself.
-fn own_address() -> SocketAddr {
-    static NEXT: AtomicU16 = AtomicU16::new(8000);
-    let [_, high, middle, low] = std::process::id().to_be_bytes();
-    (Ipv4Addr::new(127, 64 | high & 63, middle, low), NEXT.fetch_add(1, Relaxed)).into()
 }
 
 /// Waits until somebody listens there.

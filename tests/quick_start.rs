@@ -13,7 +13,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use ringbolt_harness::{Process, install};
+use ringbolt_harness::{Process, install, own_address};
 use rustix::process::{Pid, Signal, kill_process_group};
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -25,12 +25,6 @@ const PAGE: &str = include_str!("../docs/quick-start.md");
 /// Typed behind the command that starts the proxy: a person waits before looking whether all are up.
 const WAIT: &str =
     "until [ $(ringbolt backends --socket $SOCKET 2>/dev/null | grep -c ' up ') = 3 ]; do sleep 0.1; done";
-
-/// An address of this machine that no other process of these tests has.
-fn own_address() -> String {
-    let [_, high, middle, low] = std::process::id().to_be_bytes();
-    format!("127.{}.{middle}.{low}", 128 | high & 63)
-}
 
 /// The files that the page shows, each behind a line with its name, and the commands, in their order.
 fn read_page(page: &str) -> (Vec<(String, String)>, Vec<String>) {
@@ -81,7 +75,7 @@ fn link_package(folder: &Path, name: &str) {
 fn the_page_does_what_it_says() {
     install();
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let address = own_address();
+    let address = own_address().ip().to_string();
     let socket = folder.path().join("admin.sock").display().to_string();
     let own = |text: &str| {
         let admin = format!("[admin]\naddress = \"{address}:9180\"");

@@ -13,7 +13,7 @@ use std::process::{Child, Command};
 use std::time::Duration;
 
 use ringbolt_harness::raw::{Backend, Wire};
-use ringbolt_harness::{Grandchild, Options, Ringbolt};
+use ringbolt_harness::{Grandchild, Options, Ringbolt, own_address};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use rustix::process::Signal;
 use tempfile::TempDir;
@@ -109,12 +109,6 @@ fn name(address: SocketAddr) -> String {
     address.to_string().replace(':', "_")
 }
 
-/// An address that no other test has, at a port that the kernel gives nobody.
-fn own_address(last: u8) -> SocketAddr {
-    let [.., high, low] = std::process::id().to_be_bytes();
-    SocketAddr::from((Ipv4Addr::new(127, high | 1, low, last), 8087))
-}
-
 fn listening(address: SocketAddr, backend: &Backend) -> String {
     let backend = backend.address();
     format!(
@@ -152,9 +146,7 @@ fn its_sockets_are_used_and_its_watchdog_is_fed() {
     let (manager, backend) = (Manager::start(), Backend::named("a"));
     let bound = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = bound.local_addr().expect("a bound socket");
-    let config =
-        listening(address, &backend).replace("FOLDER", manager.folder.path().to_str().expect("text"));
-    let _process = manager.start_with(OwnedFd::from(bound), &config);
+    let _service = manager.start_with(OwnedFd::from(bound), &listening(address, &backend));
     manager.hears("READY=1\nSTATUS=serving");
     assert_eq!(Wire::connect(address).exchange(GET).text(), "a");
     let mut state = [0; 4096];
@@ -165,7 +157,7 @@ fn its_sockets_are_used_and_its_watchdog_is_fed() {
 #[test]
 fn it_keeps_the_ports_of_a_process_that_dies_and_of_no_other() {
     let (manager, backend) = (Manager::start(), Backend::named("a"));
-    let [first, second, third] = [1, 2, 3].map(own_address);
+    let [first, second, third] = [(); 3].map(|()| own_address());
     let mut ringbolt = Ringbolt::start(&Options {
         config: Some(listening(first, &backend)),
         workers: 1,

@@ -57,7 +57,7 @@ fn storm(kind: Kind, client: Client) {
     let metrics = daemon.metrics();
     let limited = metrics["ringbolt_limited_total{limit=\"session_rate\"}"];
     assert!(limited > 0.0 && metrics["ringbolt_answers_total{status=\"503\"}"] >= limited, "{metrics:?}");
-    assert_eq!(metrics["ringbolt_sids_unknown_total{reason=\"not_found\"}"], 0.0);
+    assert_eq!(daemon.sessions_lost(), 0.0);
 }
 
 #[test]

@@ -2,16 +2,16 @@
 
 // tidy: allow cluster, what Redis calls servers that share the keys among them
 
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use tempfile::TempDir;
 
+use crate::own_address;
 use crate::process::Process;
 use crate::tls::Authority;
 
@@ -176,11 +176,4 @@ impl Redis {
         let line = stats.lines().find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:calls=")));
         line.and_then(|rest| rest.split(',').next()?.parse().ok()).unwrap_or(0)
     }
-}
-
-/// An address that nobody else has: Redis takes no port 0, and is found at the same place after a restart.
-fn own_address() -> SocketAddr {
-    static NEXT: AtomicU16 = AtomicU16::new(7000);
-    let [_, high, middle, low] = std::process::id().to_be_bytes();
-    (Ipv4Addr::new(127, 64 | high & 63, middle, low), NEXT.fetch_add(1, Relaxed)).into()
 }

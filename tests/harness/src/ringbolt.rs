@@ -242,6 +242,20 @@ impl Ringbolt {
         samples.map(|line| sample(line).unwrap_or_else(|| panic!("metrics line {line}"))).collect()
     }
 
+    /// How often a session was looked for that lives at a backend. A client whose poll meets its own close is looked for
+    /// too, but nobody has its session any more.
+    ///
+    /// # Panics
+    /// As [`Self::metrics`].
+    #[must_use]
+    pub fn sessions_lost(&self) -> f64 {
+        let metrics = self.metrics();
+        ["found", "unclear"]
+            .iter()
+            .map(|result| metrics[&format!("ringbolt_sid_lookups_total{{result=\"{result}\"}}")])
+            .sum()
+    }
+
     /// What the admin address answers to a GET of `path`, read as JSON.
     ///
     /// # Panics
