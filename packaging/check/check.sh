@@ -62,6 +62,13 @@ install() {
         fail "dpkg -i $1: $(cat "$folder/log")"
 }
 
+# A GET of $1 is answered.
+request() {
+    inside bash -c "exec 3<>/dev/tcp/127.0.0.1/8080 && printf 'GET $1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n' >&3 && cat <&3" \
+        >"$folder/log" 2>&1 || fail "a request of $1: $(cat "$folder/log")"
+    grep -q '^HTTP/1.1 ' "$folder/log" || fail "a request of $1: $(cat "$folder/log")"
+}
+
 main_pid() {
     inside systemctl show --property MainPID --value ringbolt
 }
@@ -105,8 +112,7 @@ expect "it was not restarted" 0 systemctl show --property NRestarts --value ring
 expect "the new program serves" /usr/bin/ringbolt sh -c "readlink /proc/$(main_pid)/exe | sed 's|^/mnt/root||'"
 expect "the change of the configuration stayed" "$mine" tail -n 1 /etc/ringbolt/ringbolt.toml
 # One that the configuration of the new process names: the old one wrote none.
-inside bash -c 'exec 3<>/dev/tcp/127.0.0.1/8080 && printf "GET /seen HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n" >&3 && cat <&3' \
-    >"$folder/log" || fail "a request: $(cat "$folder/log")"
+request /seen
 await inside sh -c "journalctl -q -t ringbolt -o cat -p info | grep -q '\"event\":\"request\".*\"path\":\"/seen\"'"
 echo "ok: the access log's line is in the journal"
 inside systemctl reload ringbolt || fail "systemctl reload"
@@ -123,9 +129,7 @@ install "$old"
 expect "installed again it runs" active systemctl is-active ringbolt
 # Whoever comes while nobody serves waits for the process that systemd starts in its place.
 inside sh -c "kill -KILL $(main_pid)"
-inside bash -c 'exec 3<>/dev/tcp/127.0.0.1/8080 && printf "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n" >&3 && cat <&3' \
-    >"$folder/log" 2>&1 || fail "a request behind a crash: $(cat "$folder/log")"
-grep -q '^HTTP/1.1 ' "$folder/log" || fail "a request behind a crash: $(cat "$folder/log")"
+request /behind-a-crash
 expect "it was restarted, and no client refused" 1 systemctl show --property NRestarts --value ringbolt
 inside systemctl --quiet disable --now ringbolt
 install "$new"
