@@ -230,8 +230,7 @@ impl AccessLog {
 /// Begins a JSON line.
 fn begin_json(stamp: Stamp, event: &str, line: &mut Vec<u8>) {
     line.push(b'{');
-    line.extend_from_slice(fields::TIME.key.trim_start_matches(',').as_bytes());
-    line.push(b'"');
+    line.extend_from_slice(fields::TIME.text_key.trim_start_matches(',').as_bytes());
     line.extend_from_slice(&stamp);
     line.push(b'"');
     Json(line).word(&fields::EVENT, event);

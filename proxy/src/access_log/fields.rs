@@ -5,8 +5,10 @@
 pub(super) struct Field {
     #[cfg_attr(not(test), expect(dead_code, reason = "for the document"))]
     pub(super) name: &'static str,
-    /// The name as it stands in a line, behind another field.
+    /// The name as it stands in a line, behind another field and before a number.
     pub(super) key: &'static str,
+    /// The same before a text.
+    pub(super) text_key: &'static str,
     /// The lines it stands in.
     #[cfg_attr(not(test), expect(dead_code, reason = "for the document"))]
     pub(super) lines: &'static str,
@@ -17,7 +19,13 @@ pub(super) struct Field {
 /// Defines each field and the list of all.
 macro_rules! fields {
     ($( $constant:ident = $name:literal $lines:literal $meaning:literal; )+) => {
-        $( pub(super) const $constant: Field = Field { name: $name, key: concat!(",\"", $name, "\":"), lines: $lines, meaning: $meaning }; )+
+        $( pub(super) const $constant: Field = Field {
+            name: $name,
+            key: concat!(",\"", $name, "\":"),
+            text_key: concat!(",\"", $name, "\":\""),
+            lines: $lines,
+            meaning: $meaning,
+        }; )+
 
         /// In the order of the document.
         #[cfg(test)]
