@@ -50,13 +50,13 @@ impl Row {
         Self { key, title, unit: unit.name(), cells: cells.collect() }
     }
 
-    /// A contestant's median as a part of the first one's.
+    /// A contestant's cost as a part of the first one's.
     fn ratio(&self, index: usize) -> Option<f64> {
         let (Cell::Figures(first), Cell::Figures(other)) = (self.cells.first()?, self.cells.get(index)?)
         else {
             return None;
         };
-        (index > 0 && first.cost.median > 0.0).then(|| other.cost.median / first.cost.median)
+        other.ratio(first).filter(|_| index > 0)
     }
 }
 
@@ -73,8 +73,8 @@ impl Table {
     fn write_costs(&self, text: &mut String) -> std::fmt::Result {
         writeln!(
             text,
-            "## Cost\n\nMedian, in brackets how far the rounds are apart as a part of it, then the figure as a \
-             multiple of the first contestant's.\n"
+            "## Cost\n\nMedian, in brackets how far the rounds are apart as a part of it, then the median of the rounds' \
+             multiples of the first contestant's figure.\n"
         )?;
         write!(text, "| measure | unit |")?;
         for contestant in &self.contestants {
@@ -123,7 +123,7 @@ mod tests {
         let rounds = [
             vec![sample(10.0), sample(10.0), sample(12.0)],
             vec![sample(9.0), Err("stalls".to_owned()), sample(9.0)],
-            vec![sample(15.0)],
+            vec![sample(15.0), sample(15.0), sample(6.0)],
         ];
         let row = Row::new("key", "title", Unit::CpuMicroseconds, &rounds);
         assert_eq!([0, 1, 2].map(|index| row.ratio(index)), [None, None, Some(1.5)]);
@@ -136,7 +136,7 @@ mod tests {
             rows: vec![row],
         };
         let text = table.markdown();
-        let line = "| title | CPU µs | 10.0 (20 %) | refused | 15.0 (0 %) × 1.50 |";
+        let line = "| title | CPU µs | 10.0 (20 %) | refused | 15.0 (60 %) × 1.50 |";
         assert!(text.contains(line) && text.contains("Refused: b, title: stalls"), "{text}");
     }
 }

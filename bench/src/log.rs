@@ -54,7 +54,7 @@ struct Extent {
     times: Times,
 }
 
-const FULL: Extent = Extent { rounds: 9, times: Times::of(200, 1000) };
+const FULL: Extent = Extent { rounds: 15, times: Times::of(200, 1000) };
 const QUICK: Extent = Extent { rounds: 3, times: Times::of(100, 300) };
 
 /// Measures, prints the table and writes it to the results folder.

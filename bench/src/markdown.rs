@@ -47,7 +47,11 @@ pub(crate) fn write_run(run: &Run, contestants: &[Contestant], text: &mut String
 }
 
 fn write_costs(report: &Report, text: &mut String) -> std::fmt::Result {
-    writeln!(text, "## Cost\n\nMedian, and in brackets how far the rounds are apart, as a part of it.\n")?;
+    writeln!(
+        text,
+        "## Cost\n\nMedian, and in brackets how far the rounds are apart, as a part of it; then the medians of the rounds' \
+         ratios.\n"
+    )?;
     writeln!(
         text,
         "| measure | unit | Ringbolt | nginx | HAProxy | of nginx | of HAProxy | bar | reached |"
@@ -156,7 +160,7 @@ mod tests {
     #[test]
     fn a_row_shows_spread_ratios_bar_and_latencies() {
         let get = &LOADED[0].cost;
-        let row = Row::new(get, &[rounds(&[7.0, 8.0, 90.0]), rounds(&[10.0]), rounds(&[16.0])]);
+        let row = Row::new(get, &[rounds(&[7.0, 8.0, 90.0]), rounds(&[10.0; 3]), rounds(&[16.0; 3])]);
         let text = document(&report(vec![row]));
         let cost =
             "| CPU µs | 8.00 (1038 %) | 10.0 (0 %) | 16.0 (0 %) | 0.80 | 0.50 | 0.75 of nginx | **no** |";

@@ -69,6 +69,8 @@ pub(crate) enum Outcome {
 #[derive(Debug, Serialize)]
 pub(crate) struct Figures {
     pub(crate) cost: Spread,
+    /// What it cost in each round.
+    pub(crate) rounds: Vec<f64>,
     pub(crate) p50_microseconds: Option<f64>,
     pub(crate) p99_microseconds: Option<f64>,
     pub(crate) p999_microseconds: Option<f64>,
@@ -96,21 +98,20 @@ impl Row {
         row
     }
 
-    fn cost(&self, kind: Kind) -> Option<Spread> {
+    fn figures(&self, kind: Kind) -> Option<&Figures> {
         let Outcome::Figures(figures) = &self.outcome else { return None };
-        Kind::ALL.into_iter().zip(figures).find(|(other, _)| *other == kind).map(|(_, figures)| figures.cost)
+        Kind::ALL.into_iter().zip(figures).find(|(other, _)| *other == kind).map(|(_, figures)| figures)
     }
 
-    /// Ringbolt's median as a part of another's; `None` where there is nothing to divide by.
+    /// Ringbolt's cost as a part of another's; `None` where there is nothing to divide by.
     pub(crate) fn ratio(&self, to: Kind) -> Option<f64> {
-        let (own, other) = (self.cost(Kind::Ringbolt)?.median, self.cost(to)?.median);
-        (other > 0.0).then(|| own / other)
+        self.figures(Kind::Ringbolt)?.ratio(self.figures(to)?)
     }
 
     fn is_reached(&self) -> Option<bool> {
         match self.bar {
             Bar::Ratio(most, to) => Some(self.ratio(to)? <= most),
-            Bar::Figure(most) => Some(self.cost(Kind::Ringbolt)?.median <= most),
+            Bar::Figure(most) => Some(self.figures(Kind::Ringbolt)?.cost.median <= most),
             Bar::None => None,
         }
     }
@@ -126,6 +127,7 @@ impl Figures {
         };
         let median = |of: &dyn Fn(&Sample) -> Option<f64>| all(of).map(|spread| spread.median);
         Ok(Self {
+            rounds: samples.iter().map(|sample| sample.figure).collect(),
             cost: all(&|sample| Some(sample.figure)).ok_or("was not measured")?,
             p50_microseconds: median(&|sample| Some(sample.latency?.p50)),
             p99_microseconds: median(&|sample| Some(sample.latency?.p99)),
@@ -135,6 +137,11 @@ impl Figures {
             load_busy: median(&|sample| Some(sample.load_busy)).unwrap_or_default(),
             foreign: median(&|sample| Some(sample.foreign)).unwrap_or_default(),
         })
+    }
+
+    /// Its cost as a part of another's, round by round; `None` where there is nothing to divide by.
+    pub(crate) fn ratio(&self, to: &Self) -> Option<f64> {
+        statistics::ratio(&self.rounds, &to.rounds)
     }
 }
 
@@ -156,8 +163,9 @@ mod tests {
     }
 
     #[test]
-    fn a_row_compares_medians_and_its_bar() {
-        let row = Row::new(&LOADED[0].cost, &[rounds(&[7.0, 8.0, 90.0]), rounds(&[10.0]), rounds(&[16.0])]);
+    fn a_row_compares_round_by_round_and_holds_its_bar() {
+        let (own, nginx) = (rounds(&[7.0, 8.0, 90.0]), rounds(&[10.0, 10.0, 100.0]));
+        let row = Row::new(&LOADED[0].cost, &[own, nginx, rounds(&[14.0, 16.0, 10.0])]);
         assert_eq!((row.ratio(Kind::Nginx), row.ratio(Kind::Haproxy)), (Some(0.8), Some(0.5)));
         assert_eq!(row.reached, Some(false), "the bar is 0.75");
     }
