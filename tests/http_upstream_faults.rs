@@ -333,7 +333,7 @@ fn a_silent_backend_is_a_504_after_the_response_timeout() {
     });
     let asked = Instant::now();
     assert_eq!(Wire::connect(ringbolt.address()).exchange(GET).status(), 504);
-    assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
+    assert!(asked.elapsed() < Duration::from_secs(10), "{:?}", asked.elapsed());
     silent.open();
     assert_eq!(backend.requests().len(), 1);
 }
