@@ -33,7 +33,8 @@ const TOOLS: Step = Step { name: "tools", work: Work::Tools };
 const BUILD: Step =
     Step { name: "build", work: Work::Cargo(&["build", "--quiet", "--workspace", "--all-targets"]) };
 const BUDGETS: Step = Step { name: "budgets", work: Work::Budgets };
-const TESTS: Step = Step { name: "test", work: Work::Cargo(&["test", "--workspace"]) };
+/// To the end, because one run is to tell of all that fails.
+const TESTS: Step = Step { name: "test", work: Work::Cargo(&["test", "--workspace", "--no-fail-fast"]) };
 
 /// What CI runs. What is quick to fail comes first.
 pub(crate) const CHECK: &[Step] = &[FMT, TIDY, CLIPPY, TOOLS, BUILD, BUDGETS, TESTS];
