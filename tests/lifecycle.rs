@@ -141,7 +141,7 @@ fn idle_connections_get_one_more_answer_while_draining_or_are_closed_soon() {
 fn readiness_ends_before_the_drain_and_all_is_served_between() {
     let backend = backend(&Gate::default());
     let mut running =
-        Running::start(&backend, "[timeouts]\ndrain_delay = \"5s\"\ndrain_idle = \"0s\"\ndrain = \"1s\"\n");
+        Running::start(&backend, "[timeouts]\ndrain_delay = \"3s\"\ndrain_idle = \"0s\"\ndrain = \"1s\"\n");
     assert_eq!(running.ask_admin("/readyz").0, 200);
     let mut tunnel = Wire::connect(running.address);
     assert_eq!(tunnel.exchange(UPGRADE).status(), 101);
@@ -154,9 +154,9 @@ fn readiness_ends_before_the_drain_and_all_is_served_between() {
         let answer = used.exchange(GET);
         assert_eq!((answer.status(), answer.head.value("Connection")), (200, None));
     }
-    assert!(began.elapsed() < Duration::from_secs(5), "too slow a machine to see anything");
+    assert!(began.elapsed() < Duration::from_secs(3), "too slow a machine to see anything");
     assert_eq!(used.expect_end(), End::Fin);
-    assert!(began.elapsed() > Duration::from_secs(4), "{:?}", began.elapsed());
+    assert!(began.elapsed() > Duration::from_secs(2), "{:?}", began.elapsed());
     assert_eq!(tunnel.read_exactly(4, "a close frame"), [0x88, 2, 3, 0xf4]);
     tunnel.close();
     assert_eq!(running.process.wait(LIMIT).code(), Some(0));
