@@ -18,7 +18,7 @@ use crate::limits::ACCESS_FIELD_BYTES_MAX;
 pub(super) struct Json<'a>(pub(super) &'a mut Vec<u8>);
 
 impl Json<'_> {
-    /// A text: what `write` writes, which is to leave the string that it stands in.
+    /// A text: what `write` writes, which must not end the string that it stands in.
     // Inlined, so that the key's length is known where it is copied: a line has some twenty of them.
     #[inline]
     fn quoted(&mut self, field: &Field, write: impl FnOnce(&mut Vec<u8>)) {
