@@ -74,8 +74,11 @@ fn broken_handshakes_end_alone_while_others_are_served() {
         // The first bytes of the others were no TLS yet.
         assert!(failures > 100.0 && failures <= broken.len() as f64, "{metrics:?}");
         assert_eq!(metrics["ringbolt_tls_handshakes_total{version=\"1.3\"}"], 1.0);
-        assert_eq!(metrics["ringbolt_connections_active"], 1.0);
         assert_eq!(backend.requests().len(), 1);
+        let deadline = Instant::now() + WAIT;
+        while ringbolt.metrics()["ringbolt_connections_active"] > 1.0 {
+            assert!(Instant::now() < deadline, "a broken connection stays open");
+        }
     }
 }
 
