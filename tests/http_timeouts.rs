@@ -10,13 +10,10 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ringbolt_harness::raw::{ACCEPTED, Backend, End, Gate, UPGRADE, Wire};
+use ringbolt_harness::raw::{ACCEPTED, Backend, End, Gate, UPGRADE, WAIT, Wire};
 use ringbolt_harness::{Engine, Options, Ringbolt};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n";
-
-/// Far below each timeout's default.
-const SOON: Duration = Duration::from_secs(5);
 
 /// A proxy with this one timeout at 300 ms.
 fn proxy(backend: &Backend, timeout: &str, engine: Engine) -> Ringbolt {
@@ -31,7 +28,7 @@ fn proxy(backend: &Backend, timeout: &str, engine: Engine) -> Ringbolt {
 /// Neither at once nor much later than after the 300 ms of [`proxy`].
 fn assert_after_timeout(began: Instant) {
     let after = began.elapsed();
-    assert!((Duration::from_millis(200)..SOON).contains(&after), "{after:?}");
+    assert!((Duration::from_millis(200)..WAIT).contains(&after), "{after:?}");
 }
 
 #[test]
@@ -198,7 +195,7 @@ fn a_silent_tunnel_ends_only_where_that_is_configured() {
     let began = Instant::now();
     let _ = client.expect_end();
     let after = began.elapsed();
-    assert!(after < SOON, "{after:?}");
+    assert!(after < WAIT, "{after:?}");
 }
 
 #[test]
@@ -214,7 +211,7 @@ fn a_tunnel_that_talks_ends_at_its_maximum_age_where_that_is_configured() {
     assert_eq!(client.exchange(UPGRADE).status(), 101);
     let began = Instant::now();
     while client.try_send("still here").is_ok() && client.read("what was sent, or the end").is_ok() {
-        assert!(began.elapsed() < SOON, "it goes on");
+        assert!(began.elapsed() < WAIT, "it goes on");
     }
     assert_eq!(ringbolt.metrics()["ringbolt_tunnels_closed_total{reason=\"max_age\"}"], 1.0);
 }

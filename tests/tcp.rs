@@ -6,9 +6,9 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use ringbolt_harness::raw::{Dead, End, Pattern, TcpBackend, WAIT, Wire};
+use ringbolt_harness::raw::{Dead, End, Pattern, TcpBackend, Wire};
 use ringbolt_harness::{Options, Ringbolt};
 
 const LISTENER: &str = "detect = [\"tcp\"]";
@@ -52,14 +52,6 @@ fn counted<'a>(names: impl IntoIterator<Item = &'a String>) -> BTreeMap<&'a str,
     })
 }
 
-/// Waits until nothing is counted there: who has seen the end of something is a moment ahead of it.
-fn wait_for_none(ringbolt: &Ringbolt, gauge: &str) {
-    let deadline = Instant::now() + WAIT;
-    while ringbolt.metrics()[gauge] > 0.0 {
-        assert!(Instant::now() < deadline, "{gauge} stays above 0");
-    }
-}
-
 #[test]
 fn a_client_stays_with_its_backend_and_many_are_spread() {
     let backends = named::<3>();
@@ -67,7 +59,7 @@ fn a_client_stays_with_its_backend_and_many_are_spread() {
     let served = |last: u8| {
         let (mut wire, name) = tunnel(&ringbolt, Ipv4Addr::new(127, 0, 5, last));
         wire.close();
-        wait_for_none(&ringbolt, "ringbolt_tunnels_active");
+        ringbolt.wait_for_metric("ringbolt_tunnels_active", |open| open == 0.0);
         name
     };
     let first: Vec<String> = (1..=40).map(served).collect();
@@ -134,7 +126,7 @@ fn without_any_backend_the_client_is_reset() {
     let metrics = ringbolt.metrics();
     assert_eq!(metrics["ringbolt_connections_refused_total{reason=\"no_backend\"}"], 1.0);
     assert_eq!(metrics["ringbolt_tunnels_total"], 0.0);
-    wait_for_none(&ringbolt, "ringbolt_connections_active");
+    ringbolt.wait_for_metric("ringbolt_connections_active", |open| open == 0.0);
 }
 
 /// A backend that sends back the first `length` bytes of each connection.
@@ -188,10 +180,7 @@ fn bounds_hold_for_tunnels_until_they_end() {
     assert!(matches!(beyond.read("the end"), Err(End::Fin | End::Reset)));
     let (_other, _) = tunnel(&ringbolt, Ipv4Addr::new(127, 0, 5, 2));
     first.close();
-    let deadline = Instant::now() + WAIT;
-    while ringbolt.metrics()["ringbolt_tunnels_active"] > 2.0 {
-        assert!(Instant::now() < deadline, "the closed tunnel stays open");
-    }
+    ringbolt.wait_for_metric("ringbolt_tunnels_active", |open| open <= 2.0);
     let (_third, _) = tunnel(&ringbolt, client);
     assert_eq!(ringbolt.metrics()["ringbolt_limited_total{limit=\"client_connections\"}"], 1.0);
 }

@@ -14,6 +14,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::process::{Grandchild, Process};
+use crate::raw::WAIT;
 use crate::socketio_folder;
 
 /// How long the daemon may take to serve: generous, because many tests start at once on few cores.
@@ -242,11 +243,19 @@ impl Ringbolt {
         samples.map(|line| sample(line).unwrap_or_else(|| panic!("metrics line {line}"))).collect()
     }
 
-    /// How often a session was looked for that lives at a backend. A client whose poll meets its own close is looked for
-    /// too, but nobody has its session any more.
+    /// Waits until a value on the metrics page is as it should be: who has seen something happen may be ahead of its count.
     ///
     /// # Panics
-    /// As [`Self::metrics`].
+    /// After [`WAIT`].
+    pub fn wait_for_metric(&self, name: &str, holds: impl Fn(f64) -> bool) {
+        let deadline = Instant::now() + WAIT;
+        while !holds(self.metrics()[name]) {
+            assert!(Instant::now() < deadline, "{name} is {}", self.metrics()[name]);
+        }
+    }
+
+    /// How often a session was looked for that lives at a backend. A client whose poll meets its own close is looked for
+    /// too, but nobody has its session any more.
     #[must_use]
     pub fn sessions_lost(&self) -> f64 {
         let metrics = self.metrics();
