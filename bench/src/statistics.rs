@@ -29,9 +29,11 @@ pub(crate) fn spread(values: &[f64]) -> Option<Spread> {
 /// The median over the rounds of what one contestant cost as a part of what another did in the same round: what slows
 /// the machine down for some rounds does so to both. `None` where a round has nothing to divide by.
 pub(crate) fn ratio(own: &[f64], other: &[f64]) -> Option<f64> {
-    let comparable = own.len() == other.len() && other.iter().all(|&figure| figure > 0.0);
+    if own.len() != other.len() || other.iter().any(|&figure| figure <= 0.0) {
+        return None;
+    }
     let ratios: Vec<f64> = own.iter().zip(other).map(|(own, other)| own / other).collect();
-    spread(&ratios).filter(|_| comparable).map(|ratios| ratios.median)
+    spread(&ratios).map(|ratios| ratios.median)
 }
 
 /// The value that so many thousandths of the sorted values do not exceed (nearest rank); `None` of nothing.
