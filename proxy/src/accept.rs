@@ -37,22 +37,23 @@ pub(crate) fn listen(worker: &Rc<Worker>, bound: Vec<(ListenerId, BoundListener)
 async fn run(worker: Rc<Worker>, listener: Listener, id: ListenerId) {
     let mut reserve = Reserve::new();
     let mut quiet_until = worker.reactor.now();
-    while let Some(accepted) = worker.unless_closing(id, listener.accept()).await {
+    loop {
+        reserve.renew();
+        let Some(accepted) = worker.unless_closing(id, listener.accept()).await else { return };
         match accepted {
-            Ok((fd, address)) => {
-                reserve.renew();
-                admit(&worker, fd, address, id);
-            }
+            Ok((fd, address)) => admit(&worker, fd, address, id),
             Err(error) if is_exhausted(&error) => {
+                let refused = reserve.refuse(&listener);
                 let now = worker.reactor.now();
-                if now >= quiet_until {
+                // The kernel wants a descriptor before it looks whether anybody waits: maybe nobody does.
+                if !matches!(refused, Ok(false)) && now >= quiet_until {
                     quiet_until = now + EXHAUSTED_LOG_INTERVAL;
                     tracing::warn!(
                         %error,
                         "cannot accept, refusing connections; raise LimitNOFILE or lower limits.connections"
                     );
                 }
-                match reserve.refuse(&listener) {
+                match refused {
                     Ok(refused) => {
                         let counter = &worker.counters().connections_refused;
                         counter.of(label::RefusedConnection::Descriptors).add(refused.into());
@@ -106,7 +107,7 @@ impl Reserve {
         Self(open_reserve())
     }
 
-    /// Has the reserve again where another connection was faster to take its number.
+    /// Has the reserve again where somebody else was faster to take its number.
     fn renew(&mut self) {
         if self.0.is_none() {
             self.0 = open_reserve();

@@ -4,9 +4,9 @@
 
 use std::time::Duration;
 
-use ringbolt_harness::Process;
+use ringbolt_harness::{Process, limit_descriptors};
 use rustix::net::sockopt::set_socket_linger;
-use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
+use rustix::process::Signal;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
@@ -188,10 +188,4 @@ pub(crate) async fn disturb(field: &Field, shaky: &[Process], daemon: u32) {
         field.disturbance(false);
         sleep(Duration::from_secs(2)).await;
     }
-}
-
-fn limit_descriptors(daemon: u32, current: u64) {
-    let pid = Pid::from_raw(i32::try_from(daemon).expect("a process id"));
-    let maximum = getrlimit(Resource::Nofile).maximum;
-    prlimit(pid, Resource::Nofile, Rlimit { current: Some(current), maximum }).expect("a process of ours");
 }

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod backends;
+mod descriptors;
 mod dns;
 mod install;
 mod lanes;
@@ -20,6 +21,7 @@ mod syslog;
 pub mod tls;
 
 pub use backends::{Backends, Kind};
+pub use descriptors::{descriptors_end, limit_descriptors};
 pub use dns::{Dns, Mood};
 pub use install::{browser_folder, install, python};
 pub use lanes::run_everywhere;
