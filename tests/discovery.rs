@@ -44,7 +44,7 @@ fn ip(network: u8, number: u8) -> Ipv4Addr {
 fn config(dns: &Dns, discovery: &str, upstream: &str) -> String {
     format!(
         "[admin]\nsocket = \"FOLDER/admin.sock\"\n[[listener]]\naddress = \"127.0.0.1:0\"\n\
-         [discovery]\nresolvers = [\"{}\"]\ntimeout = \"300ms\"\n{discovery}\n[upstream.u]\n{upstream}\n",
+         [discovery]\nresolvers = [\"{}\"]\ntimeout = \"1s\"\n{discovery}\n[upstream.u]\n{upstream}\n",
         dns.address()
     )
 }
@@ -202,7 +202,8 @@ fn services_stand_as_their_records_say() {
     assert_eq!(told, expected);
     let (_wires, names): (Vec<_>, Vec<_>) = (0..40).map(|_| tunnel(&ringbolt)).unzip();
     let of = |name: &str| names.iter().filter(|named| *named == name).count();
-    assert_eq!([of("b1"), of("b2"), of("b3")], [10, 30, 0]);
+    // A tunnel counts a moment after its client has the answer: the other worker's next one may be chosen before.
+    assert!(of("b1").abs_diff(10) <= 1 && of("b3") == 0, "{names:?}");
     // Whoever is named first is gone: the backup steps in.
     dns.set_services(SERVICE, &services[2..]);
     until("the others' end", &ringbolt, || states(&ringbolt).len() == 1);
@@ -235,10 +236,11 @@ fn an_answer_holds_for_its_time_to_live() {
     let (port, _backends) = fleet(45, &[1]);
     dns.set_addresses(NAME, &[ip(45, 1)]);
     let ringbolt = start(config(&dns, "ttl_min = \"100ms\"", &format!("backends = [\"{NAME}:{port}\"]")));
-    let (began, before) = (Instant::now(), dns.questions());
-    until("two more questions", &ringbolt, || dns.questions() >= before + 2);
+    let found = || ringbolt.metrics()["ringbolt_discovery_lookups_total{result=\"found\"}"];
+    let (began, before) = (Instant::now(), found());
+    until("two more looks", &ringbolt, || found() >= before + 2.0);
     let took = began.elapsed();
-    assert!(took > Duration::from_secs(2), "asked twice in {took:?}");
+    assert!(took > Duration::from_secs(2), "two looks in {took:?}");
 }
 
 #[test]

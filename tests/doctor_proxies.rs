@@ -150,10 +150,12 @@ fn short_timeouts_cut_polls_and_tunnels() {
         let (report, code) = examined(&proxy, &["--sessions", "2", "--idle", "5"]);
         assert_eq!(code, FAULT, "{report:#}");
         // nginx repeats the poll at the next backend, which does not know it.
-        let polled =
-            if report["hops"].to_string().contains("nginx") { "400 after 2." } else { "504 after 2." };
-        for (check, seen) in [("held poll", polled), ("tunnel", "ended after 2.")] {
-            assert!(text(&report, check, "seen").starts_with(seen), "{report:#}");
+        let polled = if report["hops"].to_string().contains("nginx") { "400 after " } else { "504 after " };
+        for (check, what) in [("held poll", polled), ("tunnel", "ended after ")] {
+            let seen = text(&report, check, "seen").strip_prefix(what);
+            let after = seen.and_then(|seen| seen.split(' ').next()?.parse::<f64>().ok());
+            // The proxy's clock and the doctor's begin at different moments.
+            assert!(after.is_some_and(|after| (1.5..4.5).contains(&after)), "{report:#}");
             assert!(text(&report, check, "cure").contains("timeout is shorter"), "{report:#}");
         }
         assert_eq!(text(&report, "upgrade", "severity"), "ok", "{report:#}");

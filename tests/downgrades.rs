@@ -127,17 +127,18 @@ fn polls_that_a_hop_cuts_are_told_from_those_that_clients_leave() {
     let ringbolt = proxy(&backend);
     let (cut, left) = (Ipv4Addr::new(127, 0, 0, 3), Ipv4Addr::new(127, 0, 0, 4));
     thread::scope(|scope| {
-        for turn in 0..12 {
-            let ringbolt = &ringbolt;
+        for turn in 0..18 {
+            let (ringbolt, backend) = (&ringbolt, &backend);
             scope.spawn(move || {
-                let from = if turn < 6 { cut } else { left };
+                let from = if turn < 12 { cut } else { left };
                 let sid = open(ringbolt, from);
                 let mut client = Wire::connect_from(from, ringbolt.address());
                 client.send(format!(
                     "GET /socket.io/?EIO=4&transport=polling&sid={sid} HTTP/1.1\r\nHost: a\r\n\r\n"
                 ));
+                backend.wait_for_requests(36);
                 // As a hop with a timeout of 5 s, and as people.
-                thread::sleep(Duration::from_millis(if turn < 6 { 5050 } else { 300 * turn }));
+                thread::sleep(Duration::from_millis(if turn < 12 { 4950 } else { 300 * (turn - 6) }));
                 client.close();
             });
         }

@@ -145,17 +145,26 @@ fn a_session_between_two_polls_ends_by_the_next() {
 fn a_drain_that_is_called_off_leaves_polls_alone_and_another_one_counts_anew() {
     let (backend, _) = holding();
     let ringbolt = start(Engine::Auto, &backend, "");
-    let mut session = Session::open(&ringbolt, "EIO=4", BROWSER);
-    session.poll();
-    backend.wait_for_requests(2);
+    let mut sessions: Vec<_> = (0..16).map(|_| Session::open(&ringbolt, "EIO=4", BROWSER)).collect();
+    sessions.iter().for_each(Session::poll);
+    backend.wait_for_requests(2 * 16);
     order(&ringbolt, &["drain", "a", "--over", "2s"]);
     order(&ringbolt, &["enable", "a"]);
+    // Some may have been told between the two orders; a session is forgotten a moment before it counts as told.
+    let told = loop {
+        let told = drained(&ringbolt, "close_packet");
+        if told + sids(&ringbolt) == 16.0 {
+            break told;
+        }
+    };
+    assert!(told < 16.0, "all were told before it was called off");
     // What does not happen cannot be awaited.
     thread::sleep(Duration::from_secs(3));
-    let told = drained(&ringbolt, "close_packet");
-    assert_eq!((told, sids(&ringbolt)), (0.0, 1.0), "the session would have been over");
+    assert_eq!(drained(&ringbolt, "close_packet"), told, "the sessions would all have been over");
     order(&ringbolt, &["drain", "a", "--over", "1ms"]);
-    assert_eq!(session.answer().body, b"1");
+    for session in &mut sessions {
+        assert_eq!(session.answer().body, b"1");
+    }
 }
 
 #[test]
@@ -184,7 +193,7 @@ fn an_answer_that_has_begun_is_not_cut() {
 fn sigterm_ends_held_polls_evenly_over_the_drain_time() {
     const COUNT: usize = 60;
     let (backend, _) = holding();
-    let mut ringbolt = start(Engine::Auto, &backend, "[timeouts]\ndrain = \"8s\"\n");
+    let mut ringbolt = start(Engine::Auto, &backend, "[timeouts]\ndrain = \"6s\"\n");
     let mut sessions: Vec<_> = (0..COUNT).map(|_| Session::open(&ringbolt, "EIO=4", BROWSER)).collect();
     sessions.iter().for_each(Session::poll);
     backend.wait_for_requests(2 * COUNT);
@@ -203,5 +212,5 @@ fn sigterm_ends_held_polls_evenly_over_the_drain_time() {
     // The last ones are told half the time before the deadline.
     let (first, last) = (times.iter().min().expect("many"), times.iter().max().expect("many"));
     assert!(*last - *first > Duration::from_secs(2), "{times:?}");
-    assert!(*last < Duration::from_secs(8), "{times:?}");
+    assert!(*last < Duration::from_secs(6), "{times:?}");
 }

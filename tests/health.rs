@@ -14,6 +14,8 @@ use ringbolt_harness::{Backends, Kind, Options, Ringbolt};
 
 /// Far above what a loaded machine needs.
 const LIMIT: Duration = Duration::from_secs(20);
+/// Between two looks at the metrics, which the thread that makes the checks writes.
+const PAUSE: Duration = Duration::from_millis(20);
 const GET: &str = "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n";
 
 fn start(backends: &[String], more: &str) -> Ringbolt {
@@ -40,7 +42,7 @@ fn wait_until(ringbolt: &Ringbolt, backend: &str, state: &str) -> Duration {
     let began = Instant::now();
     while !is(ringbolt, backend, state) {
         assert!(began.elapsed() < LIMIT, "{backend} is not {state}:\n{}", ringbolt.process().output());
-        thread::yield_now();
+        thread::sleep(PAUSE);
     }
     began.elapsed()
 }
@@ -56,7 +58,7 @@ fn wait_for_checks(ringbolt: &Ringbolt, passed: f64) {
             return;
         }
         assert!(Instant::now() < deadline, "{passed} checks should have passed");
-        thread::yield_now();
+        thread::sleep(PAUSE);
     }
 }
 
@@ -91,21 +93,20 @@ fn a_backend_that_falls_silent_is_down_in_the_configured_time_and_comes_back() {
     let ringbolt = start(
         &entries,
         "affinity = \"none\"\n[upstream.a.health]\ncheck = \"http\"\nbody = \"\u{79}\"\nstatus = \"200\"\n\
-         interval = \"1s\"\nfast_interval = \"300ms\"\ntimeout = \"500ms\"\nfall = 3\nrise = 2\n",
+         interval = \"1s\"\nfast_interval = \"300ms\"\ntimeout = \"5s\"\nfall = 3\nrise = 2\n",
     );
     // Only y answers what is wanted.
     wait_until(&ringbolt, "x", "down");
     wait_until(&ringbolt, "z", "down");
     assert!(names(&ringbolt, 9).iter().all(|name| name == "y"));
-    let metrics = ringbolt.metrics();
-    assert!(metrics["ringbolt_health_checks_total{result=\"failed\"}"] >= 2.0);
-    assert!(metrics["ringbolt_health_checks_total{result=\"passed\"}"] >= 1.0);
+    ringbolt.wait_for_metric("ringbolt_health_checks_total{result=\"failed\"}", |failed| failed >= 2.0);
+    ringbolt.wait_for_metric("ringbolt_health_checks_total{result=\"passed\"}", |passed| passed >= 1.0);
     drop(ringbolt);
 
     let ringbolt = start(
         &entries,
         "affinity = \"none\"\n[upstream.a.health]\ncheck = \"http\"\n\
-         interval = \"1s\"\nfast_interval = \"300ms\"\ntimeout = \"500ms\"\nfall = 3\nrise = 2\n",
+         interval = \"1s\"\nfast_interval = \"300ms\"\ntimeout = \"1s\"\nfall = 3\nrise = 2\n",
     );
     // Twice each: one that was never checked would be down at once.
     wait_for_checks(&ringbolt, 6.0);
@@ -113,7 +114,7 @@ fn a_backend_that_falls_silent_is_down_in_the_configured_time_and_comes_back() {
     frozen[0].store(true, Relaxed);
     let took = wait_until(&ringbolt, "x", "down");
     // At least two fast intervals and the last two timeouts; at most an interval and the first timeout more.
-    assert!((Duration::from_millis(1500)..Duration::from_secs(6)).contains(&took), "{took:?}");
+    assert!((Duration::from_millis(2400)..Duration::from_secs(15)).contains(&took), "{took:?}");
     let got = names(&ringbolt, 30);
     assert!(got.iter().all(|name| name != "x"), "{got:?}");
     // Health outlives a reload that changes something else.
@@ -150,7 +151,7 @@ fn requests_that_fail_make_a_backend_suspect_and_the_clients_wait_for_it_no_more
     let ringbolt = start(
         &entries,
         "affinity = \"none\"\nbalance = \"round-robin\"\n[upstream.a.health]\nfailures = 3\nfailure_pause = \"60s\"\n\
-         [timeouts]\nconnect = \"200ms\"\n",
+         [timeouts]\nconnect = \"1s\"\n",
     );
     assert_eq!(names(&ringbolt, 20), ["live"; 20]);
     assert!(is(&ringbolt, "silent", "suspect"));

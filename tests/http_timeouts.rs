@@ -15,20 +15,20 @@ use ringbolt_harness::{Engine, Options, Ringbolt};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n";
 
-/// A proxy with this one timeout at 300 ms.
+/// A proxy with this one timeout at 2 s, within which whatever is to come in time comes on a busy machine too.
 fn proxy(backend: &Backend, timeout: &str, engine: Engine) -> Ringbolt {
     let config = format!(
-        "[[listener]]\naddress = \"127.0.0.1:0\"\n[upstream.a]\nbackends = [\"{}\"]\n[timeouts]\n{timeout} = \"300ms\"\n",
+        "[[listener]]\naddress = \"127.0.0.1:0\"\n[upstream.a]\nbackends = [\"{}\"]\n[timeouts]\n{timeout} = \"2s\"\n",
         backend.address()
     );
     let config = Some(config);
     Ringbolt::start(&Options { engine, config, ..Options::new(env!("CARGO_BIN_EXE_ringbolt"), &[]) })
 }
 
-/// Neither at once nor much later than after the 300 ms of [`proxy`].
+/// Neither at once nor much later than after the 2 s of [`proxy`].
 fn assert_after_timeout(began: Instant) {
     let after = began.elapsed();
-    assert!((Duration::from_millis(200)..WAIT).contains(&after), "{after:?}");
+    assert!((Duration::from_secs(1)..WAIT).contains(&after), "{after:?}");
 }
 
 #[test]
@@ -73,7 +73,8 @@ fn assert_a_drip_is_answered_408(ringbolt: &Ringbolt, beginning: &'static str) {
     client.read_exact(&mut answer).expect("an answer");
     assert_eq!(answer, *b"HTTP/1.1 408");
     assert_after_timeout(began);
-    client.shutdown(Shutdown::Both).expect("an open connection");
+    // It may have ended by itself.
+    let _ = client.shutdown(Shutdown::Both);
     dripping.join().expect("the drip ends");
 }
 
@@ -90,8 +91,8 @@ fn a_connection_between_two_requests_is_closed_without_a_word() {
     let backend = Backend::named("a");
     let ringbolt = proxy(&backend, "keep_alive", Engine::Auto);
     let mut client = Wire::connect(ringbolt.address());
-    assert_eq!(client.exchange(GET).text(), "a");
     let began = Instant::now();
+    assert_eq!(client.exchange(GET).text(), "a");
     assert_eq!(client.expect_end(), End::Fin);
     assert_after_timeout(began);
 }

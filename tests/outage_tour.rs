@@ -152,7 +152,8 @@ fn a_drain_runs() {
         wire.send(ACCEPTED);
         while wire.read_ever().is_ok() {}
     });
-    let mut ringbolt = start(&listener(&backend));
+    // The tunnel is told after a part of that, and has ended 5 s later.
+    let mut ringbolt = start(&format!("{}[timeouts]\ndrain = \"10m\"\n", listener(&backend)));
     let mut tunnel = Wire::connect(ringbolt.address());
     assert_eq!(tunnel.exchange(format!("GET /chat HTTP/1.1\r\nHost: a\r\n{UPGRADE}")).status(), 101);
     ringbolt.signal(Signal::TERM);

@@ -24,7 +24,7 @@ fn start(backends: &[SocketAddr], listener: &str, upstream: &str) -> Ringbolt {
     let backends: Vec<_> = backends.iter().map(|address| format!("\"{address}\"")).collect();
     let config = format!(
         "[[listener]]\naddress = \"127.0.0.1:0\"\n{listener}\n\
-         [upstream.a]\n{upstream}\nbackends = [{}]\n[timeouts]\nrequest_head = \"300ms\"\n",
+         [upstream.a]\n{upstream}\nbackends = [{}]\n[timeouts]\nrequest_head = \"2s\"\n",
         backends.join(", ")
     );
     Ringbolt::start(&Options {

@@ -42,7 +42,7 @@ impl Behind {
         let config = format!(
             "[[listener]]\naddress = \"127.0.0.1:0\"\n{listener}\n\
              [listener.sni]\n\"db.example.com\" = \"db\"\n\"*.example.com\" = \"wild\"\n{sni}\n\
-             {upstreams}[timeouts]\nrequest_head = \"300ms\"\n"
+             {upstreams}[timeouts]\nrequest_head = \"2s\"\n"
         );
         Ringbolt::start(&Options {
             workers: 1,

@@ -22,7 +22,8 @@ fn sessions_go_on(kind: Kind, client: Client, engine: Engine) {
         }
         for _ in 0..3 {
             let upgraded = daemon.upgrade();
-            assert!(upgraded.tunnels >= 8 && upgraded.sids >= 4, "{upgraded:?}");
+            // One of those that waited for may have been one that comes and goes.
+            assert!(upgraded.tunnels >= 7 && upgraded.sids >= 4, "{upgraded:?}");
             daemon.former_ends();
         }
         assert!(!running.is_finished(), "the sessions were there all the time");

@@ -134,6 +134,7 @@ fn showing(length: usize) -> TcpBackend {
     TcpBackend::start(move |wire| {
         let first = wire.read_exactly(length, "a PROXY header and more");
         wire.send(first);
+        while wire.read_ever().is_ok() {}
     })
 }
 
@@ -180,7 +181,8 @@ fn bounds_hold_for_tunnels_until_they_end() {
     assert!(matches!(beyond.read("the end"), Err(End::Fin | End::Reset)));
     let (_other, _) = tunnel(&ringbolt, Ipv4Addr::new(127, 0, 5, 2));
     first.close();
-    ringbolt.wait_for_metric("ringbolt_tunnels_active", |open| open <= 2.0);
+    // What it counts for is given back before it is no connection any more.
+    ringbolt.wait_for_metric("ringbolt_connections_active", |open| open <= 2.0);
     let (_third, _) = tunnel(&ringbolt, client);
     assert_eq!(ringbolt.metrics()["ringbolt_limited_total{limit=\"client_connections\"}"], 1.0);
 }
@@ -188,7 +190,7 @@ fn bounds_hold_for_tunnels_until_they_end() {
 #[test]
 fn a_drain_ends_tunnels_within_its_time() {
     let backends = named::<1>();
-    let mut ringbolt = start(&addresses(&backends), LISTENER, "", "[timeouts]\ndrain = \"1s\"");
+    let mut ringbolt = start(&addresses(&backends), LISTENER, "", "[timeouts]\ndrain = \"3s\"");
     let (mut leaves, _) = tunnel(&ringbolt, Ipv4Addr::LOCALHOST);
     let (mut stays, _) = tunnel(&ringbolt, Ipv4Addr::LOCALHOST);
     ringbolt.drain();
@@ -232,11 +234,11 @@ fn a_client_that_has_finished_still_gets_everything_however_long_that_takes() {
     let backend = TcpBackend::start(|wire| {
         assert_eq!(wire.read_to_end().0, b"all of it");
         let mut pattern = Pattern::default();
-        for _ in 0..50 {
+        for _ in 0..6 {
             let mut piece = [0; 1_000];
             pattern.fill(&mut piece);
             wire.send(piece);
-            std::thread::sleep(Duration::from_millis(50));
+            std::thread::sleep(Duration::from_millis(500));
         }
     });
     let timeouts = "[timeouts]\ntunnel_half_closed = \"2s\"";
@@ -245,7 +247,7 @@ fn a_client_that_has_finished_still_gets_everything_however_long_that_takes() {
     client.send("all of it");
     client.finish();
     let (bytes, end) = client.read_to_end();
-    assert_eq!((bytes.len(), end), (50_000, End::Fin));
+    assert_eq!((bytes.len(), end), (6_000, End::Fin));
     Pattern::default().check(&bytes);
 }
 

@@ -27,7 +27,7 @@ fn proxy(authority: &Authority, backend: &Backend, engine: Engine, listener: &st
          certificates = [{certificate}]\n{tls}\n\
          [[listener]]\naddress = \"127.0.0.1:0\"\nhttps_redirect = true\n\
          [[listener]]\naddress = \"127.0.0.1:0\"\n\
-         [upstream.a]\nbackends = [\"{}\"]\n[timeouts]\ntls_handshake = \"1s\"\nkeep_alive = \"2s\"\n",
+         [upstream.a]\nbackends = [\"{}\"]\n[timeouts]\nkeep_alive = \"2s\"\n",
         backend.address()
     );
     let options = Options::new(env!("CARGO_BIN_EXE_ringbolt"), &[]);

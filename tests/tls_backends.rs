@@ -23,7 +23,7 @@ fn proxy(front: &Front, engine: Engine, tls: &str) -> Ringbolt {
 /// With more keys of the upstream.
 fn proxy_with(front: &Front, engine: Engine, tls: &str, keys: &str) -> Ringbolt {
     let config = format!(
-        "[[listener]]\naddress = \"127.0.0.1:0\"\n[upstream.a]\nbackends = [\"https://{}\"]\ntls = {{ {tls} }}\n{keys}\n",
+        "[[listener]]\naddress = \"127.0.0.1:0\"\n[upstream.a]\nbackends = [\"https://{}\"]\ntls = {{ {tls} }}\n{keys}\n[timeouts]\nconnect = \"60s\"\n",
         front.address()
     );
     let options = Options { engine, workers: 1, ..Options::new(env!("CARGO_BIN_EXE_ringbolt"), &[]) };
@@ -134,7 +134,8 @@ fn checks_begin_with_a_proxy_header_where_connections_do() {
     });
     let server = authority.issue("backend", &["127.0.0.1"]).server(None);
     let front = Front::terminating_behind_header(backend.address(), server);
-    let keys = "proxy_protocol = \"v1\"\nhealth = { check = \"http\", interval = \"100ms\" }";
+    let keys =
+        "proxy_protocol = \"v1\"\nhealth = { check = \"http\", interval = \"100ms\", timeout = \"5s\" }";
     let ringbolt = proxy_with(&front, Engine::Auto, &format!("ca = {:?}", authority.file()), keys);
     wait_for_checks(&ringbolt, "passed", 2.0);
     assert_eq!(checks(&ringbolt, "failed"), 0.0, "{}", ringbolt.process().output());

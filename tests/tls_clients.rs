@@ -79,5 +79,5 @@ fn others_are_refused_where_one_is_required_and_told_apart_where_it_is_not() {
         assert_eq!(head.value("X-Client-Cert-Subject"), None);
     }
     let refused = "ringbolt_tls_handshake_failures_total{reason=\"certificate\"}";
-    assert_eq!(required.metrics()[refused], 4.0);
+    required.wait_for_metric(refused, |count| count == 4.0);
 }

@@ -17,10 +17,10 @@ use rustls::{ClientConnection, StreamOwned};
 const NAME: &str = "a.example";
 const GET: &str = "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n";
 
-fn proxy(authority: &Authority, backend: &Backend, engine: Engine) -> Ringbolt {
+fn proxy(authority: &Authority, backend: &Backend, engine: Engine, timeouts: &str) -> Ringbolt {
     let config = format!(
         "[[listener]]\naddress = \"127.0.0.1:0\"\n[listener.tls]\ncertificates = [{}]\n\
-         [upstream.a]\nbackends = [\"{}\"]\n[timeouts]\ntls_handshake = \"1s\"\nkeep_alive = \"1s\"\nrequest_head = \"1s\"\n",
+         [upstream.a]\nbackends = [\"{}\"]\n[timeouts]\n{timeouts}\n",
         authority.issue("a", &[NAME]).entry(),
         backend.address()
     );
@@ -42,7 +42,7 @@ fn broken_handshakes_end_alone_while_others_are_served() {
     let authority = Authority::new();
     for engine in [Engine::Uring, Engine::Epoll] {
         let backend = Backend::named("ok");
-        let ringbolt = proxy(&authority, &backend, engine);
+        let ringbolt = proxy(&authority, &backend, engine, "");
         let (mut good, _) = connect(ringbolt.address(), NAME, &authority.client()).expect("a session");
         let hello = client_hello(&authority);
         let mut broken: Vec<Vec<u8>> = (0..hello.len()).step_by(7).map(|cut| hello[..cut].to_vec()).collect();
@@ -83,7 +83,8 @@ fn broken_handshakes_end_alone_while_others_are_served() {
 fn a_slow_handshake_is_ended_by_its_timeout_and_holds_up_nobody() {
     let authority = Authority::new();
     let backend = Backend::named("ok");
-    let ringbolt = proxy(&authority, &backend, Engine::Auto);
+    let timeouts = "tls_handshake = \"2s\"\nkeep_alive = \"2s\"";
+    let ringbolt = proxy(&authority, &backend, Engine::Auto, timeouts);
     let hello = client_hello(&authority);
     let (silent, slow) = (Wire::connect(ringbolt.address()), Wire::connect(ringbolt.address()));
     let began = Instant::now();
@@ -125,7 +126,7 @@ fn a_tunnel_without_close_notify_was_cut_off() {
             let (rest, _) = wire.read_to_end();
             assert!(rest.is_empty());
         });
-        let ringbolt = proxy(&authority, &backend, engine);
+        let ringbolt = proxy(&authority, &backend, engine, "");
         let mut client = rude_client(&authority, &ringbolt);
         client.write_all(UPGRADE.as_bytes()).expect("sent");
         let mut answer = [0; 12];
@@ -146,7 +147,7 @@ fn a_tunnel_without_close_notify_was_cut_off() {
 fn a_change_of_keys_is_followed() {
     let authority = Authority::new();
     let backend = Backend::named("ok");
-    let ringbolt = proxy(&authority, &backend, Engine::Auto);
+    let ringbolt = proxy(&authority, &backend, Engine::Auto, "");
     let mut client = rude_client(&authority, &ringbolt);
     client.write_all(GET.as_bytes()).expect("sent");
     let mut answer = [0; 12];

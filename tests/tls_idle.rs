@@ -71,7 +71,7 @@ fn bytes_each(engine: Engine, request: &str, answer: &'static str) -> u64 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("port");
     let config = format!(
         "[[listener]]\naddress = \"127.0.0.1:0\"\n[listener.tls]\ncertificates = [{}]\n\
-         [upstream.a]\nbackends = [\"{}\"]\n",
+         [upstream.a]\nbackends = [\"{}\"]\n[timeouts]\nkeep_alive = \"10m\"\n",
         authority.issue("a", &[NAME]).entry(),
         listener.local_addr().expect("address")
     );

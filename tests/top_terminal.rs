@@ -153,7 +153,7 @@ fn it_draws_backends_and_numbers_and_leaves_on_q() {
     terminal.shows("its own screen", Screen::alternate_screen);
     for backend in ["chat/east", "chat/north"] {
         terminal.shows("three tunnels at each backend", |screen| {
-            row(screen, backend)[1..].starts_with(&["up".to_owned(), "3".to_owned()])
+            row(screen, backend).get(1..3).is_some_and(|words| words == ["up", "3"])
         });
     }
     terminal.shows("all tunnels", |screen| screen.contents().contains("tunnels 6 "));

@@ -186,7 +186,8 @@ fn a_drain_over_some_time_goes_on() {
     let entries = [entry("a", backends[0].address(), ""), entry("b", backends[1].address(), "")];
     let mut ringbolt = start(config(&entries, "balance = \"least-tunnels\""));
     let (_open, of_a) = tunnels(&ringbolt, 60, "a");
-    assert_eq!(of_a, 30);
+    // A tunnel counts a moment after its client has the answer: the other worker's next one may be chosen before.
+    assert!((29..=31).contains(&of_a), "{of_a} of 60");
     let began = Instant::now();
     order(&ringbolt, &["drain", "a", "--over", "10s"]);
     ringbolt.upgrade();

@@ -28,7 +28,7 @@ fn tunnels_of_tls_in_user_space_stay_until_the_drain_has_told_them() {
     let plain = Tunnel::open(ringbolt.address(), &backend);
     let upgraded = ringbolt.upgrade();
     assert_eq!((upgraded.tunnels, upgraded.staying), (1, 1));
-    assert_eq!(ringbolt.metrics()["ringbolt_handover_tunnels_staying"], 1.0);
+    ringbolt.wait_for_metric("ringbolt_handover_tunnels_staying", |staying| staying == 1.0);
     let mut told = [0; 4];
     (&over_tls.client).read_exact(&mut told).expect("a close frame");
     assert_eq!(told, [0x88, 2, 3, 0xf4]);

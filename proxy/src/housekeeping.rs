@@ -263,8 +263,9 @@ async fn watch_for_end(
         }
     }
     let timeout_seconds = times.drain.as_secs_f64();
-    tracing::info!(signal = first.name(), timeout_seconds, "draining; a second signal exits at once");
+    // First, so that it is true when it is said.
     drain(times.drain);
+    tracing::info!(signal = first.name(), timeout_seconds, "draining; a second signal exits at once");
     tokio::select! {
         _ = &mut workers_ended => {
             tracing::info!("drained");

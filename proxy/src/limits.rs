@@ -242,7 +242,7 @@ pub(crate) const DIRECTORY_JOBS_MAX: usize = 4096;
 pub(crate) const DIRECTORY_AT_ONCE_MAX: usize = 256;
 
 /// How long it may take to connect and log in to the shared directory, and to answer there for the first time.
-pub(crate) const DIRECTORY_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+pub(crate) const DIRECTORY_CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Between two attempts to connect to a shared directory that was left aside.
 pub(crate) const DIRECTORY_PAUSE: Duration = Duration::from_secs(1);

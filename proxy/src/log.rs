@@ -98,8 +98,10 @@ mod tests {
         }
     }
 
-    /// What is logged by `work`.
+    /// What is logged by `work`. One at a time: whether anybody listens to an event is remembered for the whole process.
     fn logged(format: LogFormat, level: LogLevel, work: impl FnOnce()) -> String {
+        static ALONE: Mutex<()> = Mutex::new(());
+        let _alone = ALONE.lock();
         let kept = Kept::default();
         let writer = kept.clone();
         let subscriber = subscriber(Log { format, level }, move || writer.clone());

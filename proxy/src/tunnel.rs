@@ -456,8 +456,8 @@ fn close(worker: &Worker, index: u32, reason: TunnelEnd) {
     }
     // Counted first, so that who has seen the end finds it counted.
     worker.shared.loads.release(counted);
-    worker.counters().tunnels_active.sub(1);
     worker.counters().tunnels_closed.of(reason).add(1);
+    worker.counters().tunnels_active.sub(1);
     if let Some(beside) = beside {
         beside.told.tell(worker, reason);
     }

@@ -68,6 +68,8 @@ async function sees(page, text) {
 async function spread(page) {
   await page.locator("#more").click();
   await page.locator("#fewer:enabled").waitFor();
+  // A session's word of its backend may come behind its upgrade.
+  await page.locator('#lanes .dot[data-state="websocket"]').nth(EXTRA_SESSIONS).waitFor();
   const counts = await page.locator("#lanes .count").allTextContents();
   const upgraded = await page.locator('#lanes .dot[data-state="websocket"]').count();
   assert.equal(upgraded, EXTRA_SESSIONS + 1, `all sessions run on websocket; lanes: ${counts}`);

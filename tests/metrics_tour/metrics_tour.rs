@@ -177,7 +177,7 @@ fn scarcity(tour: &mut Tour) {
              [access_log]\noutput = \"{log}\"\n[[route]]\npath = \"/\"\nupstream = \"u\"\n{gone_route}{held_route}\
              [upstream.u]\nbackends_file = \"{list}\"\n[upstream.u.health]\ncheck = \"tcp\"\ninterval = \"1s\"\n\
              [upstream.gone]\nbackends = [\"{gone}\"]\n[upstream.gone.health]\nfailures = 1\n\
-             [upstream.held]\nbackends = [{{ address = \"{held}\", maxconn = 1 }}]\nqueue_timeout = \"1s\"\n",
+             [upstream.held]\nbackends = [{{ address = \"{held}\", maxconn = 1 }}]\nqueue_timeout = \"3s\"\n",
             log = folder.path().join("log").display(),
             gone_route = upstream("gone", "request_rate = 1\n"),
             held_route = upstream("held", ""),

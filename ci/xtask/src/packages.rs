@@ -115,7 +115,8 @@ pub(crate) fn install(tools: &[Tool]) -> Result<(), String> {
 
 fn apt_get(root: bool) -> Command {
     // `env` and not `Command::env`, because sudo drops the environment.
-    let words = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get"];
+    // A machine that has just been started may be installing something itself.
+    let words = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-o", "DPkg::Lock::Timeout=300"];
     let (program, rest) = if root { (words[0], &words[1..]) } else { ("sudo", &words[..]) };
     let mut command = Command::new(program);
     command.args(rest).stdin(Stdio::inherit()).stdout(Stdio::null());

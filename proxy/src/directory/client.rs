@@ -62,7 +62,7 @@ impl Client {
             let mut builder = ClusterClientBuilder::new(servers)
                 .retries(1)
                 .connection_timeout(DIRECTORY_CONNECT_TIMEOUT)
-                .response_timeout(DIRECTORY_CONNECT_TIMEOUT);
+                .response_timeout(settings.timeout.max(DIRECTORY_CONNECT_TIMEOUT));
             if let Some(issuers) = issuers {
                 builder = builder.certs(issuers);
             }
@@ -85,7 +85,8 @@ impl Client {
             Self::Server(client) => {
                 let config = AsyncConnectionConfig::new()
                     .set_connection_timeout(Some(DIRECTORY_CONNECT_TIMEOUT))
-                    .set_response_timeout(Some(DIRECTORY_CONNECT_TIMEOUT));
+                    // Whoever asks bounds that.
+                    .set_response_timeout(None);
                 let connecting = client.get_multiplexed_async_connection_with_config(&config);
                 connecting.await.map(Connection::Server)
             }

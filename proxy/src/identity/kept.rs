@@ -58,6 +58,8 @@ mod tests {
     fn a_backend_goes_on_in_another_process_as_it_was() {
         let (before, after) = (Identity::new(BackendId(0), 5), Identity::new(BackendId(1), u32::MAX));
         let seconds = Duration::from_secs;
+        // The process' clock begins when it is first asked.
+        uptime_ms(Instant::now());
         let began = Instant::now();
         before.order_state(State::Drain, Some(Ending { began, over: seconds(9) }));
         before.order_weight(7);

@@ -2,7 +2,7 @@
 //!
 //! Decides how a wait ends: with what was waited for, or with a panic that shows the output so far.
 
-use std::io::{BufRead, BufReader, Read, Write as _};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write as _};
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
@@ -71,13 +71,18 @@ impl Process {
         self.child.id()
     }
 
-    /// Writes a line to its standard input.
+    /// Writes a line to its standard input. A process that has ended already is left to say why.
     ///
     /// # Panics
-    /// If it reads none any more.
+    /// If that cannot be written to.
     pub fn write_line(&mut self, line: &str) {
         let stdin = self.child.stdin.as_mut().expect("a piped stream");
-        writeln!(stdin, "{line}").unwrap_or_else(|error| panic!("{}: standard input: {error}", self.name));
+        match writeln!(stdin, "{line}") {
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+                panic!("{}: standard input: {error}", self.name)
+            }
+            _ => {}
+        }
     }
 
     /// Everything written so far, both streams in the order of arrival.

@@ -198,9 +198,11 @@ fn a_queued_send_never_reaches_the_next_owner_of_the_number() {
         let (socket, mut other) = socket_pair(reactor);
         let Some(sink) = Collector::receiving(reactor, socket, true) else { return };
         let secret = chunk(&sink, &mut other, b"secret");
-        let (target, mut far) = socket_pair(reactor);
-        let number = target.fd().as_raw_fd();
-        let (next, mut stranger) = pair();
+        let ((target, mut far), (next, mut stranger)) = (pair(), pair());
+        // So high that no other test of this process, which get the lowest ones, takes it when it is free.
+        let target = rustix::io::fcntl_dupfd_cloexec(&target, 5000).unwrap();
+        let number = target.as_raw_fd();
+        let target = Socket::register(reactor, target).unwrap();
         reactor.send(target.fd(), sink.source, secret).unwrap();
         drop(target);
         // Takes the number, as the next accept would.
