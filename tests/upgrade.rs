@@ -22,9 +22,11 @@ use self::busy::{CHATS, PAUSE, Seen, Stop, StopAtEnd, keep_busy};
 use self::site::{config, fleet, open_session, own_backend, poll, sid_in, sources, start};
 
 const IDLE: usize = 1000;
-const BULKS: usize = 20;
+const BULKS: usize = 8;
 const SESSIONS: usize = 40;
 const BUSY_LIMIT: Duration = Duration::from_secs(60);
+/// Between two looks at what busy tunnels and clients have done, which need the processors.
+const LOOK: Duration = Duration::from_millis(20);
 const SPLICED: &str = "ringbolt_tunnel_spliced_bytes_total{direction=\"upstream_to_client\"}";
 
 fn three_upgrades(engine: Engine) {
@@ -65,7 +67,7 @@ fn three_upgrades(engine: Engine) {
                 let before = polls.load(Relaxed);
                 let upgraded = ringbolt.upgrade();
                 while polls.load(Relaxed) < before + 20 && !busy.is_finished() {
-                    thread::yield_now();
+                    thread::sleep(LOOK);
                 }
                 ringbolt.former_ends();
                 upgraded

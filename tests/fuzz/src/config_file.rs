@@ -45,7 +45,7 @@ fn accepted(config: &Config) {
     let backends: usize = config.upstreams.values().map(|upstream| upstream.backends.len()).sum();
     assert!(backends <= BACKENDS_MAX);
     for upstream in config.upstreams.values() {
-        assert!(!upstream.backends.is_empty());
+        assert!(!upstream.backends.is_empty() || !upstream.sources.is_empty(), "nobody to ask, ever");
         let names: BTreeSet<_> = upstream.backends.iter().map(|backend| &backend.name).collect();
         assert_eq!(names.len(), upstream.backends.len(), "a backend's name twice");
         assert!(upstream.backends.iter().all(|backend| bounds::WEIGHT.contains(&backend.weight)));

@@ -251,6 +251,8 @@ impl Ringbolt {
         let deadline = Instant::now() + WAIT;
         while !holds(self.metrics()[name]) {
             assert!(Instant::now() < deadline, "{name} is {}", self.metrics()[name]);
+            // What it waits for needs the processors, too.
+            std::thread::sleep(Duration::from_millis(5));
         }
     }
 

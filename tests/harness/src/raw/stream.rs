@@ -7,7 +7,20 @@ pub struct Pattern {
 }
 
 /// A prime, so that no buffer size is a multiple.
-const PERIOD: u64 = 251;
+const PERIOD: usize = 251;
+
+/// Many periods, to be copied and compared in large pieces: who moves much is not to be the slowest of all.
+static PERIODS: [u8; 64 * PERIOD] = periods();
+
+const fn periods() -> [u8; 64 * PERIOD] {
+    let mut bytes = [0; 64 * PERIOD];
+    let mut at = 1;
+    while at < bytes.len() {
+        bytes[at] = if at.is_multiple_of(PERIOD) { 0 } else { bytes[at - 1] + 1 };
+        at += 1;
+    }
+    bytes
+}
 
 impl Pattern {
     /// The stream from this position on.
@@ -18,9 +31,11 @@ impl Pattern {
 
     /// Fills `buffer` with the next bytes.
     pub fn fill(&mut self, buffer: &mut [u8]) {
-        for byte in buffer {
-            *byte = u8::try_from(self.position % PERIOD).expect("the period is below 256");
-            self.position += 1;
+        let mut rest = buffer;
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at_mut(rest.len().min(PERIODS.len() - PERIOD));
+            now.copy_from_slice(self.next(now.len()));
+            rest = later;
         }
     }
 
@@ -29,11 +44,23 @@ impl Pattern {
     /// # Panics
     /// If they are not.
     pub fn check(&mut self, bytes: &[u8]) {
-        let mut expected = vec![0; bytes.len()];
         let start = self.position;
-        self.fill(&mut expected);
-        let differs = bytes.iter().zip(&expected).position(|(got, wanted)| got != wanted);
-        assert_eq!(differs, None, "the piece of {} bytes from {start} on differs there", bytes.len());
+        for piece in bytes.chunks(PERIODS.len() - PERIOD) {
+            let from = self.position;
+            let expected = self.next(piece.len());
+            if piece != expected {
+                let differs = piece.iter().zip(expected).position(|(got, wanted)| got != wanted);
+                let at = from - start + differs.expect("they differ") as u64;
+                panic!("the piece of {} bytes from {start} on differs at its byte {at}", bytes.len());
+            }
+        }
+    }
+
+    /// The next bytes, a period less than there are at most.
+    fn next(&mut self, length: usize) -> &'static [u8] {
+        let start = usize::try_from(self.position % PERIOD as u64).expect("below the period");
+        self.position += length as u64;
+        &PERIODS[start..start + length]
     }
 
     /// How many bytes have gone.
