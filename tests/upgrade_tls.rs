@@ -17,7 +17,7 @@ fn tunnels_of_tls_in_user_space_stay_until_the_drain_has_told_them() {
     let authority = Authority::new();
     let config = format!(
         "[[listener]]\naddress = \"127.0.0.1:0\"\n[[listener]]\naddress = \"127.0.0.1:0\"\n[listener.tls]\n\
-         ktls = \"off\"\ncertificates = [{}]\n[upstream.u]\nbackends = [\"{}\"]\n[timeouts]\ndrain = \"6s\"\n",
+         ktls = \"off\"\ncertificates = [{}]\n[upstream.u]\nbackends = [\"{}\"]\n[timeouts]\ndrain = \"4s\"\n",
         authority.issue("a", &["a.example"]).entry(),
         backend.local_addr().expect("bound")
     );

@@ -26,3 +26,5 @@ await withBrowser([], async (browser) => {
     console.log(`shown ${seen}`);
   }
 });
+// Open, it would keep this process alive.
+process.stdin.destroy();
