@@ -24,9 +24,9 @@ fn ok(body: &str) -> String {
     format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())
 }
 
-/// Sessions live as briefly as they can, but for those that a drain is to find alive.
+/// Sessions live as briefly as they can, but for those that a drain or another process is to find alive.
 fn handshake(sid: &str) -> String {
-    let ping = if sid.ends_with("until-the-end") || sid.ends_with("soon") { 60_000 } else { 100 };
+    let ping = if sid.ends_with("until-the-end") || sid == "server-closes-it-soon" { 60_000 } else { 100 };
     format!("0{{\"sid\":\"{sid}\",\"upgrades\":[\"websocket\"],\"pingInterval\":{ping},\"pingTimeout\":100}}")
 }
 
