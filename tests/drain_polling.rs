@@ -151,11 +151,13 @@ fn a_drain_that_is_called_off_leaves_polls_alone_and_another_one_counts_anew() {
     order(&ringbolt, &["drain", "a", "--over", "2s"]);
     order(&ringbolt, &["enable", "a"]);
     // Some may have been told between the two orders; a session is forgotten a moment before it counts as told.
+    let deadline = Instant::now() + LIMIT;
     let told = loop {
-        let told = drained(&ringbolt, "close_packet");
-        if told + sids(&ringbolt) == 16.0 {
+        let (told, left) = (drained(&ringbolt, "close_packet"), sids(&ringbolt));
+        if told + left == 16.0 {
             break told;
         }
+        assert!(Instant::now() < deadline, "{told} told, {left} left");
     };
     assert!(told < 16.0, "all were told before it was called off");
     // What does not happen cannot be awaited.

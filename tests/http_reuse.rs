@@ -170,8 +170,7 @@ fn a_request_on_open_connections_allocates_nothing() {
     let allocations = || ringbolt.metrics()["ringbolt_memory_allocations_total"];
     (0..100).for_each(|_| exchange());
     // Both are shown once a second: what came before is counted.
-    let turns = || ringbolt.metrics()["ringbolt_loop_turns_total"];
-    let shown = turns();
+    let shown = ringbolt.metrics()["ringbolt_loop_turns_total"];
     ringbolt.wait_for_metric("ringbolt_loop_turns_total", |turns| turns > shown);
     let (before, began, mut requests) = (allocations(), Instant::now(), 0);
     while began.elapsed() < LEAST.0 || requests < LEAST.1 {

@@ -55,16 +55,13 @@ fn sessions(ringbolt: &Ringbolt) -> Vec<bool> {
 }
 
 /// Opens this many tunnels, half of them to each backend.
-fn tunnels(ringbolt: &Ringbolt, count: u32) -> [Vec<Wire>; 2] {
+fn tunnels(ringbolt: &Ringbolt, count: usize) -> [Vec<Wire>; 2] {
     let mut wires = [Vec::new(), Vec::new()];
-    for number in 1..=count {
-        let mut wire = Wire::connect(ringbolt.address());
-        let answer = wire.exchange(UPGRADE);
+    for _ in 0..count {
+        let (wire, answer) = ringbolt.counted_tunnel(UPGRADE);
         wires[usize::from(answer.head.value("X-Name") == Some("b"))].push(wire);
-        // It counts a moment after its client has the answer, and the next one is to be chosen by it.
-        ringbolt.wait_for_metric("ringbolt_tunnels_active", |active| active == f64::from(number));
     }
-    assert_eq!([wires[0].len(), wires[1].len()], [count as usize / 2; 2]);
+    assert_eq!([wires[0].len(), wires[1].len()], [count / 2; 2]);
     wires
 }
 
@@ -106,14 +103,16 @@ fn tunnels_of_a_drained_backend_close_evenly_over_the_given_time_and_no_others()
     let said = order(&ringbolt, &["drain", "a", "--over", "4s"]);
     assert_eq!(said, "u/a: drain, its sessions are closed over 4 s\n");
     let closed = || drained(&ringbolt);
+    let middle = Duration::from_millis(1500)..Duration::from_millis(2500);
     let mut halfway = None;
-    while closed() < 40.0 {
-        let elapsed = began.elapsed();
-        assert!(elapsed < LIMIT, "{} closed", closed());
-        let is_halfway =
-            |elapsed| (Duration::from_millis(1500)..Duration::from_millis(2500)).contains(&elapsed);
-        if is_halfway(elapsed) {
-            halfway = Some(closed()).filter(|_| is_halfway(began.elapsed())).or(halfway);
+    loop {
+        let (before, now, behind) = (began.elapsed(), closed(), began.elapsed());
+        if now >= 40.0 {
+            break;
+        }
+        assert!(behind < LIMIT, "{now} closed");
+        if middle.contains(&before) && middle.contains(&behind) {
+            halfway = Some(now);
         }
     }
     let took = began.elapsed();

@@ -22,7 +22,7 @@ fn sessions_go_on(kind: Kind, client: Client, engine: Engine) {
         }
         for _ in 0..3 {
             let upgraded = daemon.upgrade();
-            // One of those that waited for may have been one that comes and goes.
+            // One of those that were waited for may have been one that comes and goes.
             assert!(upgraded.tunnels >= 7 && upgraded.sids >= 4, "{upgraded:?}");
             daemon.former_ends();
         }

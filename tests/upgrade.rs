@@ -59,7 +59,7 @@ fn three_upgrades(engine: Engine) {
                 && !busy.is_finished()
                 && Instant::now() < deadline
             {
-                thread::yield_now();
+                thread::sleep(LOOK);
             }
         }
         let upgrades: Vec<Upgraded> = (0..3)

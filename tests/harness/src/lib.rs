@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod backends;
+mod counted_tunnel;
 mod descriptors;
 mod dns;
 mod install;
